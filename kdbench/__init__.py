@@ -1,0 +1,36 @@
+"""kdbench: the benchmark for knowledge distillation.
+
+The names below are the plugin API; `kdbench.method` documents it. They load on first use, so that importing
+`kdbench.records` or `kdbench.stats` imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdbench.errors import KdbenchError as KdbenchError
+    from kdbench.method import Batch as Batch
+    from kdbench.method import Field as Field
+    from kdbench.method import Method as Method
+    from kdbench.method import NotApplicable as NotApplicable
+    from kdbench.method import Outputs as Outputs
+    from kdbench.method import Paper as Paper
+    from kdbench.method import Setup as Setup
+    from kdbench.method import Shapes as Shapes
+
+__version__ = "0.1.0"
+PLUGIN_API = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes")
+__all__ = ["KdbenchError", *PLUGIN_API]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in PLUGIN_API:
+        from kdbench import method
+
+        return getattr(method, name)
+    if name == "KdbenchError":
+        from kdbench.errors import KdbenchError
+
+        return KdbenchError
+    raise AttributeError(f"module 'kdbench' has no attribute '{name}'")

@@ -1,0 +1,274 @@
+"""Running one cell: from its networks to its record on disk."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from kdbench.checkpoint import save_tensors
+from kdbench.data import Dataset, load_data
+from kdbench.environment import environment
+from kdbench.errors import KdbenchError, NotApplicable, writing
+from kdbench.evidence import Evidence, evidence_from_logits, metrics
+from kdbench.method import Method, Setup
+from kdbench.networks import build_network, count_macs, count_parameters
+from kdbench.outputs import OutputReader, feature_maps, match_maps
+from kdbench.plan import Cell
+from kdbench.plugins import find_plugin, load_method
+from kdbench.records import Cost, Match, MethodInfo, Network, Record, TeacherRef
+from kdbench.store import Entry, finish_cell, partial_folder, read_cell, set_aside, weights_name
+from kdbench.stream import torch_seed
+from kdbench.suite import digest
+from kdbench.teachers import half_precision_weights
+from kdbench.trainer import OnEpoch, Trainer
+
+Notice = Callable[[str], None]
+
+
+class CellFailed(Exception):
+    """A training that ended without a result; the others go on.
+
+    Attributes:
+        details: the traceback, for whoever wrote the method.
+    """
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def run_cell(cell: Cell, root: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice) -> Entry | None:
+    """Train a cell, or carry on where it was interrupted, and write its record below `root`.
+
+    Returns:
+        the record, also where another process finished it meanwhile; None if another process is training it now.
+
+    Raises:
+        KdbenchError: a folder that cannot be written, a full disk, a model or data set that cannot be had.
+        CellFailed: the method or the training failed.
+    """
+    folder = cell.folder(root)
+    lock_path = root / cell.suite.name / ".locks" / f"{cell.key[:16]}.lock"
+    with writing(root):
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+    try:
+        if folder.exists():
+            if entry := usable_entry(cell, folder, notice):
+                return entry
+            set_aside(folder)
+        return train_cell(cell, folder, device, on_epoch, notice)
+    except (KdbenchError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # whatever a plugin or a device does wrong costs its own cell alone
+        raise CellFailed(f"{type(error).__name__}: {error}", traceback.format_exc()) from error
+    finally:
+        lock.release()
+
+
+def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
+    """The record in a folder if it serves the cell; a corrupt one is named."""
+    try:
+        entry = read_cell(folder)
+    except KdbenchError as error:
+        notice(f"{error} It is set aside and its cell trained again.")
+        return None
+    return entry if cell.is_served_by(entry.record) else None
+
+
+def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice) -> Entry:
+    """The cell itself, under its lock."""
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # so that a result does not depend on the machine's cores or on other cells
+    else:
+        exact = cell.recipe.precision == "float32"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not exact
+    dataset = load_data(cell.suite.data)
+    try:
+        trainer, matching = prepare(cell, dataset, device)
+    except NotApplicable as reason:
+        record = build_record(cell, device, status="not_applicable", reason=str(reason)).sealed()
+        finish_cell(folder, record, None)
+        return Entry(record, None, folder)
+
+    partial = partial_folder(folder)
+    checkpoint = partial / f"checkpoint-{cell.source_sha256[:12]}.safetensors"
+    with writing(folder):
+        partial.mkdir(parents=True, exist_ok=True)
+    if checkpoint.exists():
+        try:
+            trainer.restore(checkpoint)
+        except KdbenchError as error:
+            notice(f"{error} Set aside as {set_aside(checkpoint).name}; '{cell}' starts again.")
+    with writing(folder):
+        trainer.train(checkpoint, on_epoch)
+
+    weights = half_precision_weights(trainer.student) if cell.kind == "teacher" else trainer.student.state_dict()
+    logits = trainer.predict()
+    labels = dataset.test_labels.numpy()
+    evidence = evidence_from_logits(logits.numpy(), labels)
+    example = trainer.test_images[:1].float().cpu()
+    student = trainer.student.cpu()
+    with writing(folder):
+        save_tensors(partial / "logits.safetensors", {"logits": logits})
+        sha256 = save_tensors(partial / "weights.safetensors", weights)
+        (partial / "weights.safetensors").replace(partial / weights_name(cell.student, sha256))
+    spec = cell.suite.models[cell.student]
+    network = Network(
+        role="teacher" if cell.kind == "teacher" else "student",
+        model=cell.student,
+        timm_name=spec.name,
+        arguments=spec.arguments,
+        metrics=metrics(evidence, labels, cell.suite.data.num_classes),
+        parameters=count_parameters(student),
+        macs=count_macs(student, example),
+        sha256=sha256 if cell.kind == "teacher" else None,
+    )
+    cost = Cost(
+        train_seconds=trainer.seconds,
+        steps=trainer.recipe.epochs * trainer.steps_per_epoch,
+        method_parameters=count_parameters(trainer.method),
+    )
+    record = build_record(cell, device, matching, [network], cost, trainer.curve, evidence).sealed()
+    finish_cell(folder, record, evidence)
+    return Entry(record, evidence, folder)
+
+
+def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer, list[Match]]:
+    """Networks, method and optimizer of a cell, before the first step.
+
+    Raises:
+        NotApplicable: the method cannot serve the pair.
+    """
+    suite, recipe = cell.suite, cell.recipe
+    cls = load_method(cell.method)
+    example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
+    student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"))
+    teacher = cell.teacher.load(suite) if cell.teacher else None
+    wanted = {
+        role: {output.split(".")[1] for output in cls.requires if output.startswith(f"{role}.")}
+        for role in ("student", "teacher")
+    }
+    maps: list = []
+    if "features" in wanted["teacher"] and teacher is not None:
+        maps = match_maps(feature_maps(student, example), feature_maps(teacher, example))
+    elif "features" in wanted["student"]:
+        maps = [(m, m) for m in feature_maps(student, example)]
+    read_student = OutputReader("student", student, wanted["student"], [s for s, _ in maps])
+    read_teacher = OutputReader("teacher", teacher, wanted["teacher"], [t for _, t in maps]) if teacher else None
+
+    generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
+    method = build_method(
+        cls,
+        cell,
+        Setup(
+            student=read_student.shapes(example),
+            teacher=read_teacher.shapes(example) if read_teacher else None,
+            train_labels=dataset.train_labels.to(device),
+            num_classes=suite.data.num_classes,
+            mean=suite.data.mean,
+            std=suite.data.std,
+            num_steps=recipe.epochs * -(-len(dataset.train_labels) // recipe.batch_size),
+            device=device,
+            generator=generator,
+        ),
+    )
+    for module in (student, teacher, method):
+        if isinstance(module, nn.Module):
+            module.to(device)
+    trainer = Trainer(
+        suite.data,
+        recipe,
+        dataset,
+        cell.stream,
+        cell.seed,
+        student,
+        method,
+        read_student,
+        read_teacher,
+        generator,
+        device,
+    )
+    matching = [Match(student=str(s), teacher=str(t)) for s, t in maps] if teacher else []
+    return trainer, matching
+
+
+def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:
+    """The method with its own modules, made under its own seed whatever was drawn before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(torch_seed(cell.stream, cell.seed, "method"))
+        method = cls(cls.Params.model_validate(cell.params, strict=False))
+        method.build(setup)
+    return method
+
+
+def build_record(
+    cell: Cell,
+    device: torch.device,
+    matching: list[Match] | None = None,
+    networks: list[Network] | None = None,
+    cost: Cost | None = None,
+    curve: dict[str, list[float]] | None = None,
+    evidence: Evidence | None = None,
+    status: str = "done",
+    reason: str | None = None,
+) -> Record:
+    """The record of a cell, not yet sealed."""
+    cls, plugin = load_method(cell.method), find_plugin(cell.method)
+    paper = cls.paper
+    info = MethodInfo(
+        name=cell.method,
+        version=cell.method_version,
+        title=paper.title if paper else None,
+        authors=paper.authors if paper else None,
+        year=paper.year if paper else None,
+        arxiv=paper.arxiv if paper else None,
+        scheme=cls.scheme,
+        knowledge=list(cls.knowledge),
+        families=list(cls.families),
+        requires=sorted(cls.requires),
+        docstring=inspect.getdoc(cls) or "",
+        distribution=plugin.distribution,
+        distribution_version=plugin.version,
+        source_sha256=cell.source_sha256,
+    )
+    teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in [cell.teacher] if t]
+    return Record(
+        kind=cell.kind,
+        status=status,
+        reason=reason,
+        key=cell.key,
+        suite=cell.suite.name,
+        fingerprint=digest(cell.protocol),
+        protocol=cell.protocol,
+        off_protocol=[] if cell.kind == "teacher" else list(cell.suite.off_protocol),
+        student=cell.student,
+        seed=cell.seed,
+        method=info,
+        params=cell.params,
+        variant=cell.variant,
+        params_source=cell.params_source,
+        trials=cell.trials,
+        teachers=teachers,
+        recipe=cell.recipe.model_dump(mode="json"),
+        deviations=list(cls.deviations),
+        matching=matching or [],
+        networks=networks or [],
+        curve=curve,
+        cost=cost,
+        environment=environment(device),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        evidence_sha256=evidence.sha256() if evidence else None,
+    )

@@ -1,0 +1,78 @@
+"""Tensors and JSON in one safetensors file, written atomically and checked by hash. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from kdbench.errors import KdbenchError
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -> str:
+    """Write tensors and a JSON value to `path`, all or nothing.
+
+    Returns:
+        SHA-256 of the file.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(state, sort_keys=True, allow_nan=False)
+    payload = save(plain, metadata={"state": text, "sha256": content_sha256(plain, text)})
+    write_atomically(path, payload)
+    return hashlib.sha256(payload).hexdigest()
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        KdbenchError: the file is unreadable or its content does not match its hash.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+        intact = metadata.get("sha256") == content_sha256(tensors, metadata.get("state", ""))
+        state = json.loads(metadata["state"]) if intact else None
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise KdbenchError(f"{path} is corrupt: {str(error).splitlines()[0]}.") from error
+    if not intact:
+        raise KdbenchError(f"{path} is corrupt: its content does not match its hash.")
+    return tensors, state
+
+
+def content_sha256(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Hash of names, dtypes, shapes and values, and of the JSON text."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, payload: bytes) -> None:
+    """Write a file so that a reader, or a crash at any moment, finds the old content or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,51 @@
+"""What a record says of the machine and the software; no host, user or path names."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("kdbench", "torch", "timm", "numpy", "safetensors")
+
+
+@functools.cache
+def environment(device: torch.device) -> dict[str, str]:
+    """Library versions, hardware and kdbench's commit."""
+    found = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    found |= {"system": platform.system(), "machine": platform.machine(), "device": device.type, "cpu": cpu_name()}
+    if device.type == "cuda":
+        found |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or ""}
+    if commit := git_commit():
+        found["commit"] = commit
+    return found
+
+
+def cpu_name() -> str:
+    """The processor's marketing name, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def git_commit() -> str | None:
+    """The commit of the source checkout, with '+changes' if it has any; None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.toml"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.strip() + ("+changes" if changes.strip() else "")

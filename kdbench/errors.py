@@ -1,0 +1,50 @@
+"""Errors that a user can mend.
+
+    Exception
+    ├── KdbenchError      what is wrong, where, and what to do, in one line; the command ends with exit code 2
+    └── NotApplicable     raised by a method that cannot serve a pair; recorded with its reason, not a failure
+
+Everything else that a training raises fails its cell alone: the others go on, and the command ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class KdbenchError(Exception):
+    """What the user can mend. The message is one line: what is wrong, where, what to do."""
+
+
+class NotApplicable(Exception):
+    """A method cannot serve this pair of networks. The message is the reason that the record shows."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' for a name close to a known one, else the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    return f" Known: {', '.join(known)}." if known else ""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write below `path` into one line that says what to do.
+
+    Raises:
+        KdbenchError: the disk is full, the folder is read-only, or another error of the operating system.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            todo = "the disk is full. Free some space and run the command again: finished cells are kept."
+        else:
+            todo = f"{error.strerror or error}. Choose another folder with --out, or mend its permissions."
+        raise KdbenchError(f"Cannot write to {path}: {todo}") from error

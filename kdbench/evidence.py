@@ -1,0 +1,125 @@
+"""The evidence of a cell: what its network said of every test image. All metrics follow from it and the test labels.
+
+Kept in half precision where it is a probability, *before* metrics are computed, so that they recompute exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from kdbench.errors import KdbenchError
+from kdbench.records import Metrics
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One network on the I test images, in canonical order.
+
+    Attributes:
+        predicted: (I,) int16, the predicted class.
+        rank: (I,) int16, the rank of the true class, 0 for the top.
+        log_probability: (I,) float16, of the true class, in nats.
+        top_probability: (I,) float16, of the predicted class.
+    """
+
+    predicted: np.ndarray
+    rank: np.ndarray
+    log_probability: np.ndarray
+    top_probability: np.ndarray
+
+    DTYPES = {"predicted": "<i2", "rank": "<i2", "log_probability": "<f2", "top_probability": "<f2"}
+
+    def __post_init__(self) -> None:
+        for name, dtype in self.DTYPES.items():
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=dtype))
+
+    def sha256(self) -> str:
+        """Hash of the four arrays."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            digest.update(getattr(self, field.name).tobytes())
+        return digest.hexdigest()
+
+
+def evidence_from_logits(logits: np.ndarray, labels: np.ndarray) -> Evidence:
+    """Evidence from (I, C) logits and (I,) labels. Ties go to the lower class, so that rank 0 means a correct top."""
+    logits = logits.astype(np.float64)
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    true = np.take_along_axis(logits, labels[:, None], axis=1)
+    before = np.arange(logits.shape[1])[None] < labels[:, None]
+    rank = ((logits > true) | ((logits == true) & before)).sum(axis=1)
+    return Evidence(
+        predicted=logits.argmax(axis=1),
+        rank=rank,
+        log_probability=np.maximum(np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0], np.finfo(np.float16).min),
+        top_probability=np.exp(log_p.max(axis=1)),
+    )
+
+
+def metrics(evidence: Evidence, labels: np.ndarray, num_classes: int) -> Metrics:
+    """All metrics of one network, from its evidence and the suite's canonical test labels.
+
+    Raises:
+        KdbenchError: the evidence contradicts itself or the labels.
+    """
+    correct = evidence.predicted == labels
+    if len(labels) != len(evidence.predicted) or np.any(correct != (evidence.rank == 0)):
+        raise KdbenchError("The evidence does not belong to the suite's test labels.")
+    top = evidence.top_probability.astype(np.float64)
+    bins = np.minimum((top * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gap = np.bincount(bins, weights=correct - top, minlength=CALIBRATION_BINS)
+    return Metrics(
+        top1=float(100 * correct.mean()),
+        top5=float(100 * (evidence.rank < 5).mean()) if num_classes > 10 else None,
+        nll=float(-evidence.log_probability.astype(np.float64).mean()),
+        ece=float(100 * np.abs(gap).sum() / len(labels)),
+    )
+
+
+def agreement(one: Evidence, other: Evidence) -> float:
+    """On how many test images two networks predict the same class, in percent."""
+    return float(100 * np.mean(one.predicted == other.predicted))
+
+
+def write_evidence(path: Path, cells: Mapping[str, Evidence]) -> None:
+    """Write the evidence of cells, by key, as Parquet: a row a cell, a list column an array."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    keys = sorted(cells)
+    columns: dict[str, pa.Array] = {"key": pa.array(keys, pa.string())}
+    for name in Evidence.DTYPES:
+        values = np.concatenate([getattr(cells[key], name) for key in keys])
+        offsets = np.cumsum([0, *(len(getattr(cells[key], name)) for key in keys)], dtype=np.int32)
+        columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def read_evidence(path: Path) -> dict[str, Evidence]:
+    """Read the evidence of cells, by key.
+
+    Raises:
+        KdbenchError: the file is missing, no Parquet or has other columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["key", *Evidence.DTYPES])
+        columns = {name: table[name].combine_chunks() for name in Evidence.DTYPES}
+        arrays = {
+            name: np.split(column.flatten().to_numpy(zero_copy_only=False), column.offsets.to_numpy()[1:-1])
+            for name, column in columns.items()
+        }
+        keys = table["key"].to_pylist()
+        return {key: Evidence(**{name: arrays[name][i] for name in arrays}) for i, key in enumerate(keys)}
+    except (OSError, pa.ArrowException, KeyError, AttributeError, ValueError) as error:
+        raise KdbenchError(f"Evidence file {path} cannot be read: {str(error).splitlines()[0]}.") from error

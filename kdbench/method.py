@@ -1,0 +1,206 @@
+"""The plugin contract: all that the author of a method needs to read.
+
+A method is one class in one file. It names its paper and its place in the survey's taxonomy, says which outputs of
+which network it reads, and returns the terms of its loss:
+
+    class KD(Method):
+        name, version = "kd", 1
+        paper = Paper("Distilling the Knowledge in a Neural Network", "Hinton, Vinyals, Dean", 2015, arxiv="1503.02531")
+        scheme, knowledge = "offline", ("response",)
+        requires = {"student.logits", "teacher.logits"}
+
+        class Params(Method.Params):
+            temperature: float = Field(4.0, gt=0, description="softens both distributions")
+
+        def loss(self, batch, student, teacher):
+            ...
+            return {"ce": ..., "kd": ...}
+
+and is registered in its package's pyproject.toml:
+
+    [project.entry-points."kdbench.methods"]
+    kd = "my_package.kd:KD"
+
+The trainer owns the data, both networks, the optimizer and the clock. It sums the terms, differentiates and logs them.
+A method is an `nn.Module`: whatever modules, parameters and buffers it holds are trained with the student, moved to
+its device, checkpointed and restored, by construction. A method never sees test data.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, device, nn
+
+from kdbench.errors import NotApplicable
+
+__all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes"]
+
+Scheme = Literal["baseline", "offline", "online", "self"]
+Knowledge = Literal["response", "feature", "relation"]
+OUTPUTS = frozenset(f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "embedding", "features"))
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from."""
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str | None = None
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Shapes of one network's outputs, without the batch axis.
+
+    Attributes:
+        embedding: D, the width of the vector before the classifier (0 if no one requires it).
+        features: (C, H, W) of each feature map, shallow to deep; maps at one position of both networks belong together.
+    """
+
+    embedding: int = 0
+    features: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method may know when it builds its own modules.
+
+    Attributes:
+        student, teacher: shapes of their outputs; `teacher` is None for a method that reads none.
+        train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts.
+        num_classes: C.
+        mean, std: the normalisation of the images, a value a channel.
+        num_steps: optimizer steps of the whole training.
+        device: where everything lives.
+        generator: the method's own random numbers, on the device; draw from it and nothing else, so that the draws
+            of one method never shift the batches or the initial weights of another.
+    """
+
+    student: Shapes
+    teacher: Shapes | None
+    train_labels: Tensor
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    num_steps: int
+    device: device
+    generator: Generator
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of training images.
+
+    Attributes:
+        images: (B, C, H, W) float, augmented and normalised.
+        labels: (B,) int64.
+        index: (B,) int64, the position of each image in the training set.
+        view: (B,) int64, which of the finitely many crops and flips it is; None if a method changed the images.
+        epoch, step: 0-dim int64 tensors on the device, counted from 0.
+        progress: 0-dim float tensor, the part of the training that is done, 0 to 1.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    view: Tensor | None
+    epoch: Tensor
+    step: Tensor
+    progress: Tensor
+
+
+class Outputs:
+    """What one network makes of a batch: only what the method's `requires` names is computed.
+
+    Attributes:
+        logits: (B, C).
+        embedding: (B, D), the vector before the classifier.
+        features: list of (B, C_l, H_l, W_l), shallow to deep; maps at one position of both networks belong together.
+    """
+
+    def __init__(self, role: str, **outputs: Any) -> None:
+        self._role = role
+        self._outputs = outputs
+
+    def _get(self, what: str) -> Any:
+        if self._outputs.get(what) is None:
+            raise AttributeError(f"{self._role}.{what} was not computed: add '{self._role}.{what}' to `requires`")
+        return self._outputs[what]
+
+    @property
+    def logits(self) -> Tensor:
+        return self._get("logits")
+
+    @property
+    def embedding(self) -> Tensor:
+        return self._get("embedding")
+
+    @property
+    def features(self) -> list[Tensor]:
+        return self._get("features")
+
+
+class Method(nn.Module):
+    """A distillation method.
+
+    Attributes:
+        name: lower case, the same as the name of its entry point.
+        version: raise it by one when a change alters results; records of older versions then count as stale.
+        paper: None only for a baseline or a control.
+        scheme: offline, online or self; "baseline" for what does not distil.
+        knowledge: any of response, feature, relation.
+        families: further families of the survey: data_free, multi_teacher, adversarial, ...
+        requires: which outputs it reads: "student.logits", "student.embedding", "student.features" and the same of
+            "teacher". A method that names no output of the teacher trains without one.
+        deviations: what it changes of the suite's protocol for itself (more epochs, extra views), in words.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    paper: ClassVar[Paper | None] = None
+    scheme: ClassVar[Scheme]
+    knowledge: ClassVar[tuple[Knowledge, ...]] = ()
+    families: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[frozenset[str] | set[str]]
+    deviations: ClassVar[tuple[str, ...]] = ()
+
+    class Params(BaseModel):
+        """Hyperparameters: typed, with the paper's defaults, their ranges and a description each.
+
+        Loss weights are named for what they weigh: `ce_weight`, `kd_weight`, `attention_weight`.
+        """
+
+        model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    params: Any  # an instance of this method's own Params
+
+    def __init__(self, params: BaseModel) -> None:
+        super().__init__()
+        self.params = params
+
+    @classmethod
+    def reads_teacher(cls) -> bool:
+        """Whether a cell of this method needs a teacher."""
+        return any(output.startswith("teacher.") for output in cls.requires)
+
+    def build(self, setup: Setup) -> None:
+        """Make the method's own modules and buffers. Called once, under the method's own seed.
+
+        Raises:
+            NotApplicable: the method cannot serve this pair of networks; the message is the reason.
+        """
+
+    @abstractmethod
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        """The named terms of the loss, 0-dim float tensors; their sum is minimised.
+
+        Called in training mode under gradients; the teacher's outputs carry none. `teacher` is empty for a method that
+        reads none. Keep numbers on the device: no `.item()`, no `float()`.
+        """
+        raise NotImplementedError

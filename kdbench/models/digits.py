@@ -1,0 +1,60 @@
+"""Networks for the `digits` suite: 8 x 8 grey images, a thousand to a hundred thousand parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.models._builder import build_model_with_cfg
+from timm.models._registry import generate_default_cfgs, register_model
+from timm.models.vision_transformer import VisionTransformer
+
+from kdbench.models.resnet import CifarResNet, create_cifar_resnet
+
+SMALL = dict(input_size=(1, 8, 8), num_classes=10)
+default_cfgs = generate_default_cfgs(
+    {
+        "digits_resnet8": dict(first_conv="conv1", classifier="fc", **SMALL),
+        "digits_resnet8_w4": dict(first_conv="conv1", classifier="fc", **SMALL),
+        "digits_resnet8_w2": dict(first_conv="conv1", classifier="fc", **SMALL),
+        "digits_vit": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
+        "digits_vit_w16": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
+    }
+)
+
+
+@register_model
+def digits_resnet8(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-8 at full width, 16/32/64."""
+    return create_cifar_resnet("digits_resnet8", pretrained, **{"blocks": 1, **kwargs})
+
+
+@register_model
+def digits_resnet8_w4(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-8 at a quarter of the width, 4/8/16."""
+    return create_cifar_resnet("digits_resnet8_w4", pretrained, **{"blocks": 1, "widths": (4, 4, 8, 16), **kwargs})
+
+
+@register_model
+def digits_resnet8_w2(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-8 at an eighth of the width, 2/4/8."""
+    return create_cifar_resnet("digits_resnet8_w2", pretrained, **{"blocks": 1, "widths": (2, 2, 4, 8), **kwargs})
+
+
+@register_model
+def digits_vit(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    """ViT with 4 x 4 patches: four tokens of width 64, four blocks, average pooling."""
+    return create_digits_vit("digits_vit", pretrained, **{"embed_dim": 64, "depth": 4, "num_heads": 4, **kwargs})
+
+
+@register_model
+def digits_vit_w16(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    """ViT with 4 x 4 patches: four tokens of width 16, four blocks, average pooling."""
+    return create_digits_vit("digits_vit_w16", pretrained, **{"embed_dim": 16, "depth": 4, "num_heads": 2, **kwargs})
+
+
+def create_digits_vit(variant: str, pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    # Xavier ("jax") weights: timm's default of 0.02 starts too small for a thousand images and plain SGD.
+    defaults = dict(
+        img_size=8, patch_size=4, mlp_ratio=2.0, class_token=False, global_pool="avg", weight_init="jax"
+    )
+    return build_model_with_cfg(VisionTransformer, variant, pretrained, **defaults | kwargs)

@@ -1,0 +1,55 @@
+"""Building a suite's networks with timm, and counting them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
+from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.suite import Model, Suite
+
+
+def build_network(suite: Suite, name: str, seed: int | None = None) -> nn.Module:
+    """A network of the suite with fresh weights; the same for the same seed, whatever was drawn before.
+
+    Raises:
+        KdbenchError: the suite has no such model, timm does not know its name or does not take its arguments.
+    """
+    if name not in suite.models:
+        raise KdbenchError(f"Suite '{suite.name}' has no model '{name}'.{did_you_mean(name, suite.models)}")
+    spec = suite.models[name]
+    with torch.random.fork_rng():
+        if seed is not None:
+            torch.manual_seed(seed)
+        return create(spec, f"Suite '{suite.name}', models.{name}", suite.data.num_classes, suite.data.channels)
+
+
+def create(spec: Model, where: str, num_classes: int, channels: int) -> nn.Module:
+    """timm's model with one line for what the suite's author got wrong."""
+    if not timm.is_model(spec.name):
+        raise KdbenchError(f"{where}: timm has no model '{spec.name}'.{did_you_mean(spec.name, timm.list_models())}")
+    arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels, **spec.arguments}
+    try:
+        return timm.create_model(spec.name, **arguments)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise KdbenchError(f"{where}: timm cannot build '{spec.name}' with {spec.arguments}: {message}") from error
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@torch.no_grad()
+def count_macs(model: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulate operations of one forward pass of a (1, C, H, W) input: convolutions and matrix products."""
+    training = model.training
+    with FlopCounterMode(display=False) as counter:
+        model.eval()(example)
+    model.train(training)
+    return counter.get_total_flops() // 2

@@ -1,0 +1,176 @@
+"""The plan: which cells a request needs, and which of them already have a valid record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.method import Method
+from kdbench.plugins import load_method, source_file
+from kdbench.records import Record
+from kdbench.store import TEACHERS, Entry, cell_folder, text_sha256
+from kdbench.suite import Pair, Recipe, Suite, digest, first_problem
+from kdbench.teachers import Teacher, teacher_key
+
+BASELINE = "vanilla"
+Source = Literal["paper", "paper per pair", "suite", "user", "tuned"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training, with all that its result depends on.
+
+    Attributes:
+        kind: "cell", or "teacher": then `student` is the teacher to train.
+        method_version, source_sha256: of the method.
+        params: resolved; `variant` are those that differ from the suite's own.
+        teacher: None for a method that reads none.
+    """
+
+    kind: Literal["cell", "teacher"]
+    suite: Suite
+    method: str
+    method_version: int
+    source_sha256: str
+    student: str
+    seed: int
+    params: dict[str, Any] = field(default_factory=dict)
+    variant: dict[str, Any] = field(default_factory=dict)
+    params_source: Source = "paper"
+    trials: int = 0
+    teacher: Teacher | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.suite.teacher_recipe() if self.kind == "teacher" else self.suite.recipe_of(self.student)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return self.suite.teacher_protocol() if self.kind == "teacher" else self.suite.protocol()
+
+    @property
+    def stream(self) -> str:
+        """Name of the random streams; students of all methods share theirs."""
+        return f"{self.suite.name}/teacher" if self.kind == "teacher" else self.suite.name
+
+    @cached_property
+    def key(self) -> str:
+        if self.kind == "teacher":
+            return teacher_key(self.suite, self.student)
+        return digest(
+            {
+                "kind": self.kind,
+                "protocol": self.protocol,
+                "recipe": self.recipe.model_dump(mode="json"),
+                "student": [self.student, self.suite.models[self.student].model_dump()],
+                "seed": self.seed,
+                "method": self.method,
+                "version": self.method_version,
+                "params": self.params,
+                "teachers": [self.teacher.sha256] if self.teacher else [],
+            }
+        )
+
+    def folder(self, root: Path) -> Path:
+        """Where its record lies: below `runs/`, or below the cache for a teacher."""
+        return cell_folder(root, self.suite.name, TEACHERS if self.kind == "teacher" else self.method, self.key)
+
+    def __str__(self) -> str:
+        if self.kind == "teacher":
+            return f"teacher {self.student}"
+        networks = f"{self.teacher.model}:{self.student}" if self.teacher else self.student
+        variant = f"[{', '.join(f'{k}={v}' for k, v in sorted(self.variant.items()))}]" if self.variant else ""
+        return f"{self.method}{variant} {networks} seed {self.seed}"
+
+    def is_served_by(self, record: Record) -> bool:
+        """Whether a record in `runs/` is this cell's result: an equal key, by an unchanged method."""
+        return record.key == self.key and record.method.source_sha256 == self.source_sha256
+
+
+def resolve_params(
+    method: type[Method], suite: Suite, pair: Pair | None, user: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A method's parameters on a pair: its defaults, the suite's overrides, the user's.
+
+    Returns:
+        the parameters, and those of them that differ from the suite's own.
+
+    Raises:
+        KdbenchError: an unknown parameter, a wrong type or a value out of range; says who set it.
+    """
+    override, _ = suite.override(method.name, pair)
+    own = validate_params(method, override, f"Suite '{suite.name}', methods.{method.name}")
+    params = validate_params(method, {**override, **user}, f"Method '{method.name}' (--set)")
+    return params, {name: value for name, value in params.items() if value != own[name]}
+
+
+def validate_params(method: type[Method], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Parameters as JSON values, with defaults filled in."""
+    for name in values:
+        if name not in method.Params.model_fields:
+            raise KdbenchError(f"{where}: no parameter '{name}'.{did_you_mean(name, method.Params.model_fields)}")
+    try:
+        return method.Params.model_validate_json(json.dumps(dict(values))).model_dump(mode="json")
+    except (ValidationError, ValueError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise KdbenchError(f"{where}: {problem}.") from error
+
+
+def plan_cells(
+    suite: Suite,
+    methods: Mapping[str, Mapping[str, Any]],
+    pairs: Sequence[Pair],
+    seeds: Sequence[int],
+    teachers: Mapping[str, Teacher],
+) -> list[Cell]:
+    """The cells of the methods on pairs and seeds; a method without a teacher is trained once per student.
+
+    Args:
+        methods: names with the parameters that the user set.
+        teachers: of all pairs, by model.
+    """
+    cells: dict[str, Cell] = {}
+    for name, user in methods.items():
+        method = load_method(name)
+        source = text_sha256(source_file(method))
+        for pair in pairs:
+            reads_teacher = method.reads_teacher()
+            params, variant = resolve_params(method, suite, pair if reads_teacher else None, user)
+            override = suite.override(name, pair)[1]
+            for seed in seeds:
+                cell = Cell(
+                    kind="cell",
+                    suite=suite,
+                    method=name,
+                    method_version=method.version,
+                    source_sha256=source,
+                    student=pair.student,
+                    seed=seed,
+                    params=params,
+                    variant=variant,
+                    params_source="user" if variant else override.source,
+                    trials=override.trials,
+                    teacher=teachers[pair.teacher] if reads_teacher else None,
+                )
+                cells.setdefault(cell.key, cell)
+    return list(cells.values())
+
+
+def plan_teacher(suite: Suite, model: str) -> Cell:
+    """The training of a teacher: the plain method under the teacher's recipe."""
+    method = load_method(BASELINE)
+    source = text_sha256(source_file(method))
+    return Cell("teacher", suite, BASELINE, method.version, source, student=model, seed=0)
+
+
+def find_recorded(cells: Sequence[Cell], entries: Sequence[Entry]) -> dict[str, Entry]:
+    """The records in `runs/` that serve the cells, by key."""
+    by_key = {entry.record.key: entry for entry in entries}
+    return {c.key: by_key[c.key] for c in cells if c.key in by_key and c.is_served_by(by_key[c.key].record)}

@@ -1,0 +1,118 @@
+"""Discovery of methods by entry points (group `kdbench.methods`): listing imports nothing, one broken plugin stops no other."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.errors import KdbenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from kdbench.method import Method
+
+GROUP = "kdbench.methods"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An entry of the group, not yet imported.
+
+    Attributes:
+        distribution, version: of the Python package that registers it.
+        target: "module:Class".
+    """
+
+    name: str
+    distribution: str
+    version: str
+    target: str
+    entry_point: EntryPoint
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version}, {self.target})"
+
+
+def list_plugins() -> dict[str, list[Plugin]]:
+    """All entries by name; more than one under a name is a conflict, which `load_method` reports."""
+    found: dict[str, list[Plugin]] = {}
+    for entry in entry_points(group=GROUP):
+        dist = entry.dist
+        plugin = Plugin(
+            entry.name, dist.name if dist else "unknown", dist.version if dist else "unknown", entry.value, entry
+        )
+        if all(plugin.target != other.target or plugin.distribution != other.distribution for other in found.get(entry.name, [])):
+            found.setdefault(entry.name, []).append(plugin)
+    return dict(sorted(found.items()))
+
+
+def find_plugin(name: str) -> Plugin:
+    """The one entry of this name.
+
+    Raises:
+        KdbenchError: no method of this name, or two distributions that both register it.
+    """
+    plugins = list_plugins()
+    if name not in plugins:
+        close = difflib.get_close_matches(name, plugins, n=1)
+        hint = did_you_mean(name, plugins) if close else " 'kdbench list methods' shows what is installed."
+        raise KdbenchError(f"Unknown method '{name}'.{hint}")
+    if len(plugins[name]) > 1:
+        both = " and ".join(map(str, plugins[name]))
+        raise KdbenchError(f"Method '{name}' is registered twice: {both}. Uninstall one of the packages.")
+    return plugins[name][0]
+
+
+def load_method(name: str) -> type[Method]:
+    """Import a method and check its class.
+
+    Raises:
+        KdbenchError: unknown name, two distributions with this name, an import that fails, or a class that is no method.
+    """
+    plugin = find_plugin(name)
+    try:
+        found = plugin.entry_point.load()
+    except KdbenchError:
+        raise
+    except Exception as error:  # a plugin may fail in any way; it must not take the others down
+        raise KdbenchError(f"Method {plugin} cannot be imported: {type(error).__name__}: {error}") from error
+    if problem := next(problems(found, name), None):
+        raise KdbenchError(f"Method {plugin} is not usable: {problem}")
+    return found
+
+
+def problems(found: Any, name: str) -> Iterator[str]:
+    """What keeps a loaded object from being a method, each as a sentence of advice."""
+    from kdbench import method as contract
+
+    if not (isinstance(found, type) and issubclass(found, contract.Method)):
+        yield f"{found!r:.80} is no subclass of kdbench.Method. Point the entry point at the class."
+        return
+    if getattr(found, "name", None) != name:
+        yield f"its attribute name is {getattr(found, 'name', None)!r}, its entry point '{name}'. Make them equal."
+    if not isinstance(found.version, int) or found.version < 1:
+        yield f"its attribute version is {found.version!r}. Make it an integer, 1 or more."
+    if getattr(found, "scheme", None) not in contract.Scheme.__args__:
+        yield f"its attribute scheme is {getattr(found, 'scheme', None)!r}. Make it one of {contract.Scheme.__args__}."
+    elif found.scheme != "baseline" and not isinstance(found.paper, contract.Paper):
+        yield "its attribute paper is missing. Set it to kdbench.Paper(title, authors, year, arxiv)."
+    if not isinstance(found.knowledge, tuple) or set(found.knowledge) - set(contract.Knowledge.__args__):
+        yield f"its attribute knowledge is {found.knowledge!r}. Make it a tuple of {contract.Knowledge.__args__}."
+    requires = getattr(found, "requires", None)
+    if not isinstance(requires, (set, frozenset)) or not requires:
+        yield "its attribute requires is missing. Make it a set such as {'student.logits', 'teacher.logits'}."
+    elif unknown := sorted(map(str, set(requires) - contract.OUTPUTS)):
+        yield f"its attribute requires names '{unknown[0]}'.{did_you_mean(unknown[0], contract.OUTPUTS)}"
+    if not (isinstance(found.Params, type) and issubclass(found.Params, contract.Method.Params)):
+        yield "its Params is no subclass of Method.Params. Write `class Params(Method.Params):`."
+    if found.loss is contract.Method.loss:
+        yield "it has no loss. Define `loss(self, batch, student, teacher)`."
+
+
+def source_file(cls: type[Method]) -> Path:
+    """The file that defines a method's class."""
+    return Path(inspect.getfile(cls))

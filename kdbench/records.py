@@ -1,0 +1,242 @@
+"""The record: one per cell, the only source of truth. Everything shown anywhere is derived from records.
+
+A record is a JSON object, validated on reading and on writing; its evidence lies beside it (`kdbench.evidence`).
+Importing this module needs numpy and pydantic only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdbench.errors import KdbenchError
+from kdbench.suite import NAME, digest, first_problem
+
+SCHEMA_VERSION = 1
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+
+
+class Part(BaseModel):
+    """A part of a record: unknown keys, wrong types and non-finite numbers are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class MethodInfo(Part):
+    """The method's own metadata; the site has no other source.
+
+    Attributes:
+        name, version: of the method; a record of an older version is stale.
+        title, authors, year, arxiv: of the paper; None for a baseline.
+        scheme, knowledge, families: its place in the survey's taxonomy.
+        requires: the outputs it reads.
+        docstring: what it is and its equation.
+        distribution, distribution_version: the Python package that it came with.
+        source_sha256: of the file that defines it.
+    """
+
+    name: Name
+    version: int = Field(ge=1)
+    title: str | None
+    authors: str | None
+    year: int | None
+    arxiv: str | None
+    scheme: Literal["baseline", "offline", "online", "self"]
+    knowledge: list[Literal["response", "feature", "relation"]]
+    families: list[str]
+    requires: list[str]
+    docstring: str
+    distribution: str
+    distribution_version: str
+    source_sha256: Hash
+
+
+class TeacherRef(Part):
+    """A teacher that the cell read.
+
+    Attributes:
+        model: its name in the suite.
+        sha256: of its weights file.
+        outputs: "live" (its forward pass ran in the step).
+    """
+
+    model: Name
+    sha256: Hash
+    outputs: Literal["live"]
+
+
+class Match(Part):
+    """Two feature maps that belong together, as 'module (channels x height x width)'."""
+
+    student: str
+    teacher: str
+
+
+class Metrics(Part):
+    """What the evidence says of one network on the test set.
+
+    Attributes:
+        top1, top5: accuracy in percent; `top5` is None where there are ten classes or fewer.
+        nll: mean negative log-probability of the true class, in nats.
+        ece: expected calibration error in percent, over 15 equally wide bins of the top probability.
+    """
+
+    top1: float = Field(ge=0, le=100)
+    top5: float | None = Field(ge=0, le=100)
+    nll: float = Field(ge=0)
+    ece: float = Field(ge=0, le=100)
+
+
+class Network(Part):
+    """One network that the cell trained.
+
+    Attributes:
+        role: exactly one "student" in a cell's record (the network that is ranked), one "teacher" in a teacher's.
+        model: its name in the suite.
+        timm_name, arguments: how timm builds it.
+        parameters: how many it has when deployed.
+        macs: multiply-accumulate operations of one image's forward pass.
+        sha256: of its weights file, for a teacher.
+    """
+
+    role: str
+    model: Name
+    timm_name: str
+    arguments: dict[str, Any]
+    metrics: Metrics
+    parameters: int = Field(ge=0)
+    macs: int = Field(ge=0)
+    sha256: Hash | None = None
+
+
+class Cost(Part):
+    """What the suite paid for this cell, with whatever shared the machine; not what a method costs.
+
+    Attributes:
+        train_seconds: wall time in the training loop, over all interruptions.
+        steps: optimizer steps.
+        method_parameters: trainable parameters that the method added to the student's.
+    """
+
+    train_seconds: float = Field(ge=0)
+    steps: int = Field(ge=0)
+    method_parameters: int = Field(ge=0)
+
+
+class Record(Part):
+    """The outcome of one cell (or of a teacher's training).
+
+    Attributes:
+        schema_version: of this schema.
+        kind: "cell", or "teacher" for the training of a teacher.
+        status: "done", or "not_applicable" with the `reason` why the method cannot serve the pair.
+        key: hash of all that the result depends on.
+        suite: its name.
+        protocol, fingerprint: the suite's protocol and its hash; rows rank only inside one fingerprint.
+        off_protocol: why the record cannot be on the board (fewer epochs, a validation run); empty for one that can.
+        student, seed, params, teachers: what was trained, how and under whom.
+        variant: the parameters that differ from the suite's own for this method; each variant is a row of its own.
+        params_source, trials: where the parameters come from, and after how many trials.
+        recipe: the recipe that the student was trained with.
+        deviations: what the method changes of the protocol for itself.
+        matching: which feature maps were compared, for a method that reads them.
+        networks: what was trained; empty for a cell that is not applicable.
+        curve: a list a quantity with a value an epoch: every loss term, `loss`, `test_top1` (a diagnostic, never
+            ranked). Left out of the files in `results/`.
+        environment: library versions, hardware and kdbench's commit; no host, user or path names.
+        finished: UTC time, ISO 8601.
+        evidence_sha256, curve_sha256: of the evidence arrays and of the curve.
+        sha256: of this record without `sha256` and `curve`.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Literal["cell", "teacher"]
+    status: Literal["done", "not_applicable"]
+    reason: str | None
+    key: Hash
+    suite: Name
+    fingerprint: Hash
+    protocol: dict[str, Any]
+    off_protocol: list[str]
+    student: Name
+    seed: int = Field(ge=0)
+    method: MethodInfo
+    params: dict[str, Any]
+    variant: dict[str, Any]
+    params_source: Literal["paper", "paper per pair", "suite", "user", "tuned"]
+    trials: int = Field(ge=0)
+    teachers: list[TeacherRef]
+    recipe: dict[str, Any]
+    deviations: list[str]
+    matching: list[Match]
+    networks: list[Network]
+    curve: dict[str, list[float]] | None = None
+    cost: Cost | None
+    environment: dict[str, str]
+    finished: str
+    evidence_sha256: Hash | None
+    curve_sha256: Hash | None = None
+    sha256: str = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Record:
+        if digest(self.protocol) != self.fingerprint:
+            raise ValueError("fingerprint does not follow from protocol")
+        if self.status == "not_applicable":
+            if not self.reason:
+                raise ValueError("reason is missing for a cell that is not applicable")
+        else:
+            role = "student" if self.kind == "cell" else "teacher"
+            if [network.role for network in self.networks].count(role) != 1:
+                raise ValueError(f"networks needs exactly one {role}")
+            if self.evidence_sha256 is None or self.cost is None:
+                raise ValueError("evidence_sha256 or cost is missing")
+        return self
+
+    @property
+    def main(self) -> Network:
+        """The ranked student, or the teacher."""
+        return next(n for n in self.networks if n.role == ("student" if self.kind == "cell" else "teacher"))
+
+    @property
+    def teacher(self) -> str | None:
+        """The teacher's name in the suite; None for a cell without one."""
+        return self.teachers[0].model if self.teachers else None
+
+    @property
+    def row(self) -> str:
+        """The board's row that the record belongs to: the method, with its parameters where they are a variant."""
+        if not self.variant:
+            return self.method.name
+        return f"{self.method.name}[{', '.join(f'{name}={value}' for name, value in sorted(self.variant.items()))}]"
+
+    def content_sha256(self) -> str:
+        return digest(self.model_dump(mode="json", exclude={"sha256", "curve"}))
+
+    def sealed(self) -> Record:
+        """The same record with its hashes filled in, validated as a reader would."""
+        record = self.model_copy(update={"curve_sha256": None if self.curve is None else digest(self.curve)})
+        record = record.model_copy(update={"sha256": record.content_sha256()})
+        return parse_record(record.to_json(), "The new record")
+
+    def to_json(self, curve: bool = True) -> str:
+        """One line of JSON."""
+        return self.model_dump_json(exclude=None if curve else {"curve"})
+
+
+def parse_record(text: str | bytes, where: str) -> Record:
+    """Read one record and check its schema and hash.
+
+    Raises:
+        KdbenchError: names `where` and the first problem.
+    """
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        raise KdbenchError(f"{where} is no valid record: {first_problem(error)}.") from error
+    intact = record.curve is None or digest(record.curve) == record.curve_sha256
+    if not intact or record.sha256 != record.content_sha256():
+        raise KdbenchError(f"{where} is corrupt: its content does not match its hash.")
+    return record

@@ -1,0 +1,177 @@
+"""Where records lie: `runs/` (a folder per cell, what you ran) and `results/` (folded files, what the board accepted).
+
+    runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors
+    results/<suite>/<method>/records.jsonl (no curves), evidence.parquet
+    results/<suite>/teachers/records.jsonl, evidence.parquet, <model>-<hash>.safetensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdbench.errors import KdbenchError, writing
+from kdbench.evidence import Evidence, read_evidence, write_evidence
+from kdbench.records import Record, parse_record
+
+TEACHERS = "teachers"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record with its evidence and where it was found.
+
+    Attributes:
+        folder: of a cell in `runs/`, or of a method in `results/`.
+        evidence: None for a cell that is not applicable.
+    """
+
+    record: Record
+    evidence: Evidence | None
+    folder: Path
+
+
+def cell_folder(runs: Path, suite: str, method: str, key: str) -> Path:
+    return runs / suite / method / key[:16]
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where a cell's checkpoint lies while it is trained, and its files until they are complete."""
+    return folder.with_name(folder.name + ".partial")
+
+
+def finish_cell(folder: Path, record: Record, evidence: Evidence | None) -> None:
+    """Write a record into its partial folder and rename that into place: complete, or not there.
+
+    Raises:
+        KdbenchError: the disk is full or the folder cannot be written.
+    """
+    partial = partial_folder(folder)
+    with writing(folder):
+        partial.mkdir(parents=True, exist_ok=True)
+        if evidence is not None:
+            write_evidence(partial / "evidence.parquet", {record.key: evidence})
+        (partial / "record.json").write_text(record.to_json() + "\n", encoding="utf-8")
+        for path in partial.iterdir():
+            sync(path)
+        if folder.exists():
+            set_aside(folder)
+        partial.rename(folder)
+        sync(folder.parent)
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Force a file or folder to the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no descriptors of folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_cell(folder: Path) -> Entry:
+    """Read one cell of `runs/` and check its hashes.
+
+    Raises:
+        KdbenchError: a file is missing, unreadable, of another schema or does not match its hash.
+    """
+    path = folder / "record.json"
+    try:
+        record = parse_record(path.read_bytes(), str(path))
+    except OSError as error:
+        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
+    if record.key[:16] != folder.name:
+        raise KdbenchError(f"{path} is corrupt: its key is not that of its folder.")
+    evidence = None
+    if record.evidence_sha256 is not None:
+        evidence = checked(record, read_evidence(folder / "evidence.parquet"), folder)
+    return Entry(record, evidence, folder)
+
+
+def checked(record: Record, evidence: dict[str, Evidence], folder: Path) -> Evidence:
+    """The evidence of a record, its hash verified."""
+    if record.key not in evidence or evidence[record.key].sha256() != record.evidence_sha256:
+        raise KdbenchError(f"{folder / 'evidence.parquet'} is corrupt: key {record.key[:16]} does not match its hash.")
+    return evidence[record.key]
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a corrupt or replaced file or folder, so that nothing is lost and its place is free."""
+    for n in range(1, 1000):
+        aside = path.with_name(f"{path.name}.aside-{n}")
+        if not aside.exists():
+            path.rename(aside)
+            return aside
+    raise KdbenchError(f"Too many files were set aside beside {path}. Remove some.")
+
+
+def read_runs(runs: Path, suite: str | None = None, method: str | None = None) -> Iterator[Entry | KdbenchError]:
+    """All complete cells below `runs/`; a corrupt one comes as the error that names it."""
+    for folder in sorted(runs.glob(f"{suite or '*'}/{method or '*'}/*")):
+        if (folder / "record.json").is_file() and "." not in folder.name:
+            try:
+                yield read_cell(folder)
+            except KdbenchError as error:
+                yield error
+
+
+def read_results(folder: Path) -> list[Entry]:
+    """The accepted records of one method (or of a suite's teachers); empty where there are none.
+
+    Raises:
+        KdbenchError: a line or the evidence is corrupt; names the file and line.
+    """
+    path = folder / "records.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = [parse_record(line, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
+    evidence = read_evidence(folder / "evidence.parquet") if any(r.evidence_sha256 for r in records) else {}
+    return [Entry(r, checked(r, evidence, folder) if r.evidence_sha256 else None, folder) for r in records]
+
+
+def write_results(folder: Path, entries: list[Entry]) -> None:
+    """Fold records into `records.jsonl`, a line each in a stable order, and their evidence into one file.
+
+    Raises:
+        KdbenchError: the disk is full or the folder cannot be written.
+    """
+    entries = sorted(entries, key=lambda e: (e.record.student, e.record.teacher or "", e.record.seed, e.record.key))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_evidence(folder / ".evidence.parquet", {e.record.key: e.evidence for e in entries if e.evidence})
+        text = "".join(e.record.to_json(curve=False) + "\n" for e in entries)
+        (folder / ".records.jsonl").write_text(text, encoding="utf-8")
+        (folder / ".evidence.parquet").replace(folder / "evidence.parquet")
+        (folder / ".records.jsonl").replace(folder / "records.jsonl")
+
+
+def find_results(given: Path | None) -> Path | None:
+    """Where accepted results lie: `--results`, `./results`, the source checkout; None where there are none.
+
+    Raises:
+        KdbenchError: `--results` names no folder.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise KdbenchError(f"No folder {given} (--results).")
+        return given
+    here, checkout = Path("results"), Path(__file__).resolve().parent.parent / "results"
+    if here.is_dir():
+        return here
+    return checkout if checkout.is_dir() and (checkout.parent / "pyproject.toml").is_file() else None
+
+
+def weights_name(model: str, sha256: str) -> str:
+    """Name of a weights file: by its content."""
+    return f"{model}-{sha256[:12]}.safetensors"
+
+
+def text_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,287 @@
+"""A suite: the data, split, recipe, networks, pairs and seeds that every method is measured on, read from one TOML file.
+
+    load_suite("digits")             a built-in suite
+    load_suite("path/to/mine.toml")  a user's own
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdbench.errors import KdbenchError, did_you_mean
+
+SUITES = Path(__file__).parent / "suites"
+NAME = r"^[a-z0-9][a-z0-9_.-]*$"  # names become folders: no separators, no leading dot
+
+
+class Table(BaseModel):
+    """A TOML table: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Model(BaseModel):
+    """One network: timm's name and any arguments that timm's constructor takes (`img_size = 32`, `patch_size = 4`)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Data(Table):
+    """Images, their split and their views.
+
+    Attributes:
+        source: "sklearn/digits".
+        image_size: height and width.
+        train, test: rows of each part; rows are in canonical order and classes are split in proportion.
+        validation: rows of train that `--validate` holds out.
+        crop_padding: p pixels of zeros around an image, from which (2p + 1) ** 2 crops are cut.
+        mean, std: of each channel, for pixels in 0..1.
+        sha256: of the decoded pixels and labels of both parts, in canonical order.
+        test_labels_sha256: of the test labels as bytes, in canonical order.
+        evaluate_on: "validation" trains on the rest of train and reports on its validation part.
+    """
+
+    source: str
+    num_classes: int = Field(gt=1)
+    image_size: tuple[int, int]
+    channels: int = Field(gt=0)
+    train: int = Field(gt=0)
+    test: int = Field(gt=0)
+    validation: int = Field(gt=0)
+    crop_padding: int = Field(0, ge=0)
+    horizontal_flip: bool = False
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str
+    test_labels_sha256: str
+    evaluate_on: Literal["test", "validation"] = "test"
+
+    @property
+    def num_views(self) -> int:
+        """How many crops and flips an image has."""
+        return (2 * self.crop_padding + 1) ** 2 * (2 if self.horizontal_flip else 1)
+
+
+class Recipe(Table):
+    """How a network is trained. The last epoch's weights are the result.
+
+    Attributes:
+        schedule: "one_cycle" (PyTorch's OneCycleLR with its defaults, the learning rate alone) or "multistep".
+        milestones: epochs after which the learning rate is multiplied by `decay` (multistep).
+        precision: of the networks' forward passes; losses are float32 always.
+    """
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    optimizer: Literal["sgd"]
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["one_cycle", "multistep"]
+    milestones: tuple[int, ...] = ()
+    decay: float = Field(0.1, gt=0)
+    precision: Literal["float32", "bf16"]
+
+    def shortened(self, epochs: int) -> Recipe:
+        """The same recipe over another number of epochs; milestones keep their place in it."""
+        milestones = tuple(round(m * epochs / self.epochs) for m in self.milestones)
+        return self.model_copy(update={"epochs": epochs, "milestones": milestones})
+
+
+class Recipes(Recipe):
+    """The recipe of the students and what differs for teachers and for single students."""
+
+    teacher: dict[str, Any] = {}
+    students: dict[str, dict[str, Any]] = {}
+
+
+class Override(Table):
+    """A method's parameters in this suite, where they differ from its own defaults.
+
+    Attributes:
+        source: where the values come from: "paper", "paper per pair", "suite" or "tuned"; shown on each record.
+        trials: after how many trials they were chosen.
+        pairs: further values for single pairs, "teacher:student".
+    """
+
+    params: dict[str, Any] = {}
+    pairs: dict[str, dict[str, Any]] = {}
+    source: Literal["paper", "paper per pair", "suite", "tuned"] = "suite"
+    trials: int = Field(0, ge=0)
+
+
+class Pair(Table):
+    """A teacher and a student, by their names in the suite."""
+
+    teacher: str
+    student: str
+
+    def __str__(self) -> str:
+        return f"{self.teacher}:{self.student}"
+
+
+class Suite(Table):
+    """One benchmark. `revision` is raised when a change of kdbench itself alters the suite's results."""
+
+    name: str = Field(pattern=NAME)
+    title: str
+    revision: int = Field(ge=1)
+    seeds: int = Field(ge=1)
+    pairs: tuple[Pair, ...]
+    models: dict[str, Model]
+    data: Data
+    recipe: Recipes
+    methods: dict[str, Override] = {}
+    off_protocol: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_pairs(cls, table: Any) -> Any:
+        pairs = table.get("pairs") if isinstance(table, dict) else None
+        if isinstance(pairs, list):
+            parts = [str(pair).split(":") for pair in pairs]
+            for pair, part in zip(pairs, parts, strict=True):
+                if len(part) != 2:
+                    raise ValueError(f"pair '{pair}' is not of the form 'teacher:student'")
+            table = {**table, "pairs": [{"teacher": t, "student": s} for t, s in parts]}
+        return table
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Suite:
+        for pair in self.pairs:
+            for name in (pair.teacher, pair.student):
+                if name not in self.models:
+                    raise ValueError(f"pair '{pair}' names the unknown model '{name}'.{did_you_mean(name, self.models)}")
+        for name in self.recipe.students:
+            if name not in self.models:
+                raise ValueError(f"recipe.students names the unknown model '{name}'")
+        for method, override in self.methods.items():
+            for pair_name in override.pairs:
+                if pair_name not in map(str, self.pairs):
+                    raise ValueError(f"methods.{method}.pairs names the unknown pair '{pair_name}'")
+        if len({len(self.data.mean), len(self.data.std), self.data.channels}) != 1:
+            raise ValueError("data.mean and data.std need one value a channel")
+        for student in (None, *self.models):  # overrides are checked when the file is read, not in the last cell
+            self.recipe_of(student)
+        self.teacher_recipe()
+        return self
+
+    def recipe_of(self, student: str | None = None) -> Recipe:
+        """The recipe of one student."""
+        return self._recipe(self.recipe.students.get(student or "", {}))
+
+    def teacher_recipe(self) -> Recipe:
+        return self._recipe(self.recipe.teacher)
+
+    def _recipe(self, override: dict[str, Any]) -> Recipe:
+        base = self.recipe.model_dump(exclude={"teacher", "students"})
+        try:
+            return Recipe.model_validate({**base, **override})
+        except ValidationError as error:
+            raise ValueError(f"recipe: {first_problem(error)}") from error
+
+    def override(self, method: str, pair: Pair | None) -> tuple[dict[str, Any], Override]:
+        """Parameters that the suite sets for a method on a pair, and where they come from."""
+        override = self.methods.get(method, Override(source="paper"))
+        return {**override.params, **override.pairs.get(str(pair), {})}, override
+
+    def protocol(self) -> dict[str, Any]:
+        """All that the results of every cell depend on, except its student, method, seed and teacher.
+
+        What a single student's recipe changes is in the key of that student's cells, so that adding a student does not
+        unrank the others.
+        """
+        return {
+            "suite": self.name,
+            "revision": self.revision,
+            "data": self.data.model_dump(mode="json"),
+            "recipe": self.recipe_of().model_dump(mode="json"),
+            "teacher_recipe": self.teacher_recipe().model_dump(mode="json"),
+            "selection": "last epoch",
+            "off_protocol": list(self.off_protocol),
+        }
+
+    def teacher_protocol(self) -> dict[str, Any]:
+        """All that a teacher depends on, except its model."""
+        data = self.data.model_copy(update={"evaluate_on": "test"})
+        return {
+            "suite": self.name,
+            "revision": self.revision,
+            "data": data.model_dump(mode="json"),
+            "recipe": self.teacher_recipe().model_dump(mode="json"),
+            "selection": "last epoch",
+        }
+
+    def with_epochs(self, epochs: int) -> Suite:
+        """The same suite over fewer (or more) epochs, marked as off its protocol."""
+        students = {
+            name: {k: v for k, v in override.items() if k not in ("epochs", "milestones")}
+            for name, override in self.recipe.students.items()
+        }
+        teacher = self.teacher_recipe().model_dump()
+        recipe = Recipes(**self.recipe_of().shortened(epochs).model_dump(), teacher=teacher, students=students)
+        note = f"{epochs} epochs instead of {self.recipe.epochs}"
+        return self.model_copy(update={"recipe": recipe, "off_protocol": (*self.off_protocol, note)})
+
+    def with_validation(self) -> Suite:
+        """The same suite trained without, and reported on, the validation part of train, marked as off its protocol."""
+        data = self.data.model_copy(update={"evaluate_on": "validation"})
+        return self.model_copy(update={"data": data, "off_protocol": (*self.off_protocol, "reported on validation")})
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def list_suites() -> list[str]:
+    """Names of the built-in suites."""
+    return sorted(path.stem for path in SUITES.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Read a built-in suite by name, or any suite file by its path.
+
+    Raises:
+        KdbenchError: no such suite, not TOML, an unknown key or a wrong value; names the file and the key.
+    """
+    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
+    if not name.endswith(".toml") and name not in list_suites():
+        raise KdbenchError(f"Unknown suite '{name}'.{did_you_mean(name, list_suites())} A path must end in .toml.")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        suite = Suite.model_validate(table)
+    except OSError as error:
+        raise KdbenchError(f"Cannot read suite file {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise KdbenchError(f"Suite file {path} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise KdbenchError(f"Suite file {path}: {first_problem(error)}.") from error
+    if path.parent != SUITES and suite.name in list_suites():
+        raise KdbenchError(f"Suite file {path}: name: '{suite.name}' is a built-in suite. Choose another name.")
+    return suite
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem that pydantic found, as 'key: what is wrong'."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{where}'. Remove it or correct its name"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r:.60}"
+    return f"{where}: {message}{given}" if where else message

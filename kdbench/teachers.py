@@ -1,0 +1,108 @@
+"""Finding a teacher: the cache of what was trained here, the accepted results, the teachers that ship with kdbench.
+
+A teacher is trained once per (suite, architecture). Its weights are rounded to half precision before they are
+evaluated and hashed, and a cell's key holds that hash.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import torch
+from torch import Tensor, nn
+
+from kdbench.checkpoint import file_sha256, load_tensors
+from kdbench.errors import KdbenchError
+from kdbench.evidence import Evidence
+from kdbench.networks import build_network
+from kdbench.records import Record
+from kdbench.store import TEACHERS, Entry, read_results, read_runs, set_aside, weights_name
+from kdbench.suite import SUITES, Suite, digest
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher's weights on disk, with its record and evidence."""
+
+    model: str
+    path: Path
+    sha256: str
+    record: Record
+    evidence: Evidence
+
+    def load(self, suite: Suite) -> nn.Module:
+        """The network in evaluation mode, without gradients to its weights.
+
+        Raises:
+            KdbenchError: the file changed since it was found.
+        """
+        if file_sha256(self.path) != self.sha256:
+            raise KdbenchError(f"Teacher file {self.path} is corrupt. Run the command again: it will be set aside.")
+        network = build_network(suite, self.model)
+        network.load_state_dict(load_tensors(self.path)[0])
+        return network.eval().requires_grad_(False)
+
+
+def teacher_key(suite: Suite, model: str) -> str:
+    """Hash of all that a teacher depends on."""
+    return digest({"kind": "teacher", "protocol": suite.teacher_protocol(), "model": suite.models[model].model_dump()})
+
+
+def cache_folder() -> Path:
+    """Where teachers that were trained here are kept: `KDBENCH_CACHE`, else the user's cache folder."""
+    return Path(os.environ.get("KDBENCH_CACHE") or platformdirs.user_cache_dir("kdbench"))
+
+
+def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice) -> Teacher | None:
+    """The teacher of this suite and architecture, its file verified; None if it has to be trained.
+
+    A corrupt file is named through `notice` and set aside.
+    """
+    key = teacher_key(suite, model)
+    for entry in candidates(suite, results, notice):
+        record = entry.record
+        if record.key != key or entry.evidence is None or record.main.sha256 is None:
+            continue
+        path = entry.folder / weights_name(model, record.main.sha256)
+        if path.is_file() and file_sha256(path) == record.main.sha256:
+            return Teacher(model, path, record.main.sha256, record, entry.evidence)
+        if path.is_file():
+            notice(put_aside(path, f"{path} is corrupt: its content does not match its hash."))
+    return None
+
+
+def candidates(suite: Suite, results: Path | None, notice: Notice) -> Iterator[Entry]:
+    """Teacher records, in the order of the look-up."""
+    for found in read_runs(cache_folder(), suite.name, TEACHERS):
+        if isinstance(found, KdbenchError):
+            notice(str(found))
+        else:
+            yield found
+    for folder in ([results / suite.name / TEACHERS] if results else []) + [SUITES / suite.name / TEACHERS]:
+        try:
+            yield from read_results(folder)
+        except KdbenchError as error:
+            notice(str(error))
+
+
+def put_aside(path: Path, problem: str) -> str:
+    """Set a corrupt file aside where that can be done, and say so."""
+    try:
+        return f"{problem} Set aside as {set_aside(path).name}."
+    except OSError:
+        return f"{problem} It cannot be set aside; it is not used."
+
+
+@torch.no_grad()
+def half_precision_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Round the weights of a network to half precision in place; returns them as such, buffers in float32."""
+    for parameter in network.parameters():
+        parameter.copy_(parameter.half())
+    weights = {name for name, _ in network.named_parameters()}
+    return {name: value.half() if name in weights else value for name, value in network.state_dict().items()}

@@ -1,0 +1,65 @@
+"""Hints from the teacher's middle layer (Romero et al. 2015)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
+from kdbench_methods.kd import WithKD
+
+
+class FitNets(WithKD):
+    """The student's middle feature map, through a learned regressor r, matches the teacher's (eq. 3).
+
+    L = CE(z_s, y) + hint_weight * mean((r(f_s) - f_t)^2)
+
+    One stage, as in the common CIFAR-100 comparisons; the paper pretrains up to the hint layer first. The hint is the
+    middle one of the matched maps: the end of the second stage of a three-stage network.
+    """
+
+    name, version = "fitnets", 1
+    paper = Paper(
+        "FitNets: Hints for Thin Deep Nets",
+        "Adriana Romero, Nicolas Ballas, Samira Ebrahimi Kahou, Antoine Chassang, Carlo Gatta, Yoshua Bengio",
+        2015,
+        "1412.6550",
+    )
+    scheme = "offline"
+    knowledge = ("feature",)
+    requires = frozenset({"student.logits", "student.features", "teacher.logits", "teacher.features"})
+
+    class Params(WithKD.Params):
+        hint_weight: float = Field(100.0, ge=0, description="weight of the hint's mean squared error")
+
+    def build(self, setup: Setup) -> None:
+        assert setup.teacher is not None
+        self.hint = len(setup.student.features) // 2
+        self.regressor = regressor(setup.student.features[self.hint], setup.teacher.features[self.hint])
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        hint = hint_loss(self.regressor(student.features[self.hint]), teacher.features[self.hint])
+        return {**self.ce_and_kd(batch, student, teacher), "hint": self.params.hint_weight * hint}
+
+
+def hint_loss(regressed: Tensor, teacher_map: Tensor) -> Tensor:
+    """Mean squared error over all elements of two (B, C, H, W) maps."""
+    return F.mse_loss(regressed, teacher_map)
+
+
+def regressor(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.Sequential:
+    """Convolution, batch norm and ReLU from the student's (C, H, W) to the teacher's.
+
+    Raises:
+        NotApplicable: the student's map is smaller than the teacher's, and not by a factor of two.
+    """
+    (in_channels, *size), (channels, *target) = student, teacher
+    if size == [2 * t for t in target]:
+        conv: nn.Module = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1)
+    elif [2 * s for s in size] == target:
+        conv = nn.ConvTranspose2d(in_channels, channels, 4, stride=2, padding=1)
+    elif all(s >= t for s, t in zip(size, target, strict=True)):
+        conv = nn.Conv2d(in_channels, channels, [1 + s - t for s, t in zip(size, target, strict=True)])
+    else:
+        raise NotApplicable(f"no regressor from a {size[0]}x{size[1]} map to a {target[0]}x{target[1]} one")
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
