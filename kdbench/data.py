@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.suite import Data
+from kdbench.suite import Data, labels_sha256
 
 Images = tuple[np.ndarray, np.ndarray]  # (N, C, H, W) uint8 pixels and (N,) int64 labels
 
@@ -68,11 +68,6 @@ def data_sha256(parts: list[Images]) -> str:
     return digest.hexdigest()
 
 
-def test_labels_sha256(labels: np.ndarray) -> str:
-    """Hash of the canonical test labels, from which anyone recomputes the metrics."""
-    return hashlib.sha256(labels.astype("<i2").tobytes()).hexdigest()
-
-
 @functools.cache
 def load_data(data: Data) -> Dataset:
     """The data set of a suite, its rows in canonical order.
@@ -91,7 +86,7 @@ def load_data(data: Data) -> Dataset:
     images, labels = images[order], labels[order]
     in_train = stratified_split(labels, data.train, data.num_classes)
     train, test = (images[in_train], labels[in_train]), (images[~in_train], labels[~in_train])
-    for key, value in (("sha256", data_sha256([train, test])), ("test_labels_sha256", test_labels_sha256(test[1]))):
+    for key, value in (("sha256", data_sha256([train, test])), ("test_labels_sha256", labels_sha256(test[1]))):
         if getattr(data, key) != value:
             raise KdbenchError(
                 f"Data source '{data.source}' has {key} {value}, not the suite's {getattr(data, key) or '(none)'}: "

@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdbench.errors import KdbenchError, did_you_mean
@@ -48,7 +49,7 @@ class Data(Table):
         crop_padding: p pixels of zeros around an image, from which (2p + 1) ** 2 crops are cut.
         mean, std: of each channel, for pixels in 0..1.
         sha256: of the decoded pixels and labels of both parts, in canonical order.
-        test_labels_sha256: of the test labels as bytes, in canonical order.
+        test_labels_sha256: of the test labels as 16-bit integers, in canonical order.
         evaluate_on: "validation" trains on the rest of train and reports on its validation part.
     """
 
@@ -273,6 +274,26 @@ def load_suite(name: str) -> Suite:
     if path.parent != SUITES and suite.name in list_suites():
         raise KdbenchError(f"Suite file {path}: name: '{suite.name}' is a built-in suite. Choose another name.")
     return suite
+
+
+def load_test_labels(suite: Suite) -> np.ndarray:
+    """(I,) test labels of a built-in suite, in canonical order, from which anyone recomputes its metrics.
+
+    Raises:
+        KdbenchError: the suite ships none, or the file does not match its hash.
+    """
+    path = SUITES / suite.name / "test_labels.txt"
+    if not path.is_file():
+        raise KdbenchError(f"Suite '{suite.name}' ships no test labels: only built-in suites are on the board.")
+    labels = np.array(path.read_text(encoding="utf-8").split(), dtype=np.int64)
+    if labels_sha256(labels) != suite.data.test_labels_sha256:
+        raise KdbenchError(f"{path} is corrupt: its content does not match data.test_labels_sha256. Install kdbench again.")
+    return labels
+
+
+def labels_sha256(labels: np.ndarray) -> str:
+    """Hash of labels as little-endian 16-bit integers."""
+    return hashlib.sha256(labels.astype("<i2").tobytes()).hexdigest()
 
 
 def first_problem(error: ValidationError) -> str:

@@ -21,7 +21,7 @@ from kdbench.outputs import OutputReader
 from kdbench.stream import epoch_stream, torch_seed
 from kdbench.suite import Data, Recipe
 
-OnEpoch = Callable[[int, float], None]  # (epochs done, mean loss)
+OnEpoch = Callable[[int, float | None], None]  # (epochs done, mean loss of the last one)
 CHECKPOINT_EVERY = 1.0  # seconds, at an epoch's end; and at most 5 % of the time goes into checkpoints
 
 
@@ -96,6 +96,7 @@ class Trainer:
         """
         if self.epochs_done == 0:
             torch.manual_seed(torch_seed(self.stream, self.seed, "dropout"))
+        on_epoch(self.epochs_done, None)
         saved, pause = time.monotonic(), CHECKPOINT_EVERY
         while self.epochs_done < self.recipe.epochs:
             started = time.monotonic()

@@ -1,0 +1,164 @@
+"""`kdbench list` and `kdbench show`: what is there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.errors import KdbenchError
+from kdbench.plugins import Plugin, find_plugin, list_plugins, load_method
+from kdbench.suite import Suite
+
+
+def show_methods(long: bool, console: Console, as_json: bool) -> None:
+    """Installed methods; `long` loads each, and a broken one is shown with the reason."""
+    rows = [describe(plugin, len(plugins) > 1, long) for plugins in list_plugins().values() for plugin in plugins]
+    columns = ["name", "distribution", "version"] + (["scheme", "knowledge", "year", "paper"] if long else [])
+    print_rows(rows, [*columns, "problem"] if any("problem" in row for row in rows) else columns, console, as_json)
+
+
+def describe(plugin: Plugin, conflict: bool, long: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
+    if conflict:
+        row["problem"] = "two packages register this name"
+    elif long:
+        try:
+            method = load_method(plugin.name)
+        except KdbenchError as error:
+            return row | {"problem": str(error)}
+        row |= {"scheme": method.scheme, "knowledge": ", ".join(method.knowledge)}
+        if method.paper:
+            row |= {"year": method.paper.year, "paper": method.paper.title}
+    return row
+
+
+def show_method(name: str, console: Console, as_json: bool) -> None:
+    """One method: paper, taxonomy, parameters with defaults, ranges and meaning."""
+    import inspect
+
+    method, plugin = load_method(name), find_plugin(name)
+    schema = method.Params.model_json_schema()["properties"] if method.Params.model_fields else {}
+    params = [
+        {
+            "parameter": parameter,
+            "default": field.default,
+            "range": ", ".join(str(bound) for bound in field.metadata),
+            "meaning": field.description or "",
+        }
+        for parameter, field in method.Params.model_fields.items()
+    ]
+    for row in params:
+        row["range"] = bounds(schema[row["parameter"]])
+    paper = method.paper
+    if as_json:
+        about = {
+            "name": name,
+            "version": method.version,
+            "distribution": f"{plugin.distribution} {plugin.version}",
+            "paper": vars(paper) if paper else None,
+            "scheme": method.scheme,
+            "knowledge": list(method.knowledge),
+            "families": list(method.families),
+            "requires": sorted(method.requires),
+            "deviations": list(method.deviations),
+            "docstring": inspect.getdoc(method),
+            "parameters": params,
+        }
+        console.print_json(json.dumps(about))
+        return
+    lines = [f"{name}, version {method.version}, from {plugin.distribution} {plugin.version}", "", inspect.getdoc(method) or "", ""]
+    if paper:
+        link = f", arXiv {paper.arxiv}" if paper.arxiv else ""
+        lines.append(f"Paper      {paper.title}. {paper.authors}, {paper.year}{link}")
+    lines += [
+        f"Scheme     {method.scheme}",
+        f"Knowledge  {', '.join(method.knowledge) or 'none'}",
+        f"Reads      {', '.join(sorted(method.requires))}",
+    ]
+    lines += [f"Deviates   {deviation}" for deviation in method.deviations]
+    console.print("\n".join(lines), markup=False, highlight=False)
+    if params:
+        console.print()
+        print_rows(params, ["parameter", "default", "range", "meaning"], console, False)
+
+
+def bounds(schema: dict[str, Any]) -> str:
+    """The range of a parameter in words."""
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    found = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    if "enum" in schema:
+        found.append(" | ".join(map(str, schema["enum"])))
+    return ", ".join(found)
+
+
+def show_suites(console: Console, as_json: bool) -> None:
+    """Built-in suites."""
+    from kdbench.suite import list_suites, load_suite
+
+    rows = [
+        {"name": s.name, "title": s.title, "pairs": len(s.pairs), "seeds": s.seeds, "epochs": s.recipe.epochs}
+        for s in map(load_suite, list_suites())
+    ]
+    print_rows(rows, ["name", "title", "pairs", "seeds", "epochs"], console, as_json)
+
+
+def show_pairs(name: str, console: Console, as_json: bool) -> None:
+    """The pairs of a suite, with the sizes of both networks."""
+    suite = suite_of(name)
+    sizes = {model: measure(suite, model) for pair in suite.pairs for model in (pair.teacher, pair.student)}
+    rows = [
+        {
+            "pair": str(pair),
+            "teacher parameters": sizes[pair.teacher][0],
+            "student parameters": sizes[pair.student][0],
+            "compression": f"{sizes[pair.teacher][0] / sizes[pair.student][0]:.1f}x",
+        }
+        for pair in suite.pairs
+    ]
+    print_rows(rows, ["pair", "teacher parameters", "student parameters", "compression"], console, as_json)
+
+
+def show_models(name: str, console: Console, as_json: bool) -> None:
+    """The networks of a suite."""
+    suite = suite_of(name)
+    rows = []
+    for model, spec in suite.models.items():
+        parameters, macs = measure(suite, model)
+        arguments = ", ".join(f"{k}={v}" for k, v in spec.arguments.items())
+        rows.append({"name": model, "timm": spec.name, "arguments": arguments, "parameters": parameters, "MACs": macs})
+    print_rows(rows, ["name", "timm", "arguments", "parameters", "MACs"], console, as_json)
+
+
+def suite_of(name: str) -> Suite:
+    from kdbench.suite import load_suite
+
+    return load_suite(name)
+
+
+def measure(suite: Suite, model: str) -> tuple[int, int]:
+    """Parameters and MACs of a network of the suite."""
+    import torch
+
+    from kdbench.networks import build_network, count_macs, count_parameters
+
+    network = build_network(suite, model)
+    return count_parameters(network), count_macs(network, torch.zeros(1, suite.data.channels, *suite.data.image_size))
+
+
+def print_rows(rows: list[dict[str, Any]], columns: list[str], console: Console, as_json: bool) -> None:
+    """Rows as a table, or as JSON for a program."""
+    if as_json:
+        console.print_json(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        numeric = any(isinstance(row.get(column), int) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        values = [row.get(column, "") for column in columns]
+        table.add_row(*(Text(f"{v:,}" if isinstance(v, int) and v > 9999 else str(v)) for v in values))
+    console.print(table)

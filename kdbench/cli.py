@@ -1,0 +1,228 @@
+"""The command line. Commands import what they need when they run, so that help and lists answer at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="kdbench",
+    help="The benchmark for knowledge distillation. Start with: kdbench run --method crd",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
+app.add_typer(lists, name="list")
+
+SuiteOption = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or the path of a suite file (.toml).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WorkersOption = Annotated[str, typer.Option("--workers", help="Processes, a cell each at a time; auto: cores or GPUs.")]
+ResultsOption = Annotated[
+    Path | None, typer.Option("--results", help="Accepted results. Default: ./results, else the source checkout's.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
+
+
+@app.command()
+def run(
+    method: Annotated[list[str], typer.Option("--method", "-m", help="Method; repeat it or separate by commas.")],
+    suite: SuiteOption = "digits",
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="How many (5), or which (0,1,2).")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="A quick look: marked as off the protocol.")] = None,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Train on part of train, report on the rest of it; never for the board.")
+    ] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a method's parameter.")] = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = "auto",
+    out: OutOption = Path("runs"),
+    results: ResultsOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
+    ] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train methods and the plain student on a suite's pairs and seeds, and compare them.
+
+    Cells with a record are not trained again; an interrupted run carries on.
+
+    Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
+    """
+    from kdbench.run import Request
+    from kdbench.run import run as run_request
+
+    request = Request(
+        suite=suite,
+        methods=split_names(method),
+        pairs=tuple(pair or ()),
+        seeds=seeds,
+        epochs=epochs,
+        validate=validate,
+        settings=tuple(settings or ()),
+        device=device,
+        workers=workers,
+        out=out,
+        results=results,
+        dry_run=dry_run,
+        force=force,
+        tracking_uri=tracking_uri,
+        mlflow=mlflow,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_request(request, console(as_json)))
+
+
+@app.command()
+def teach(
+    suite: SuiteOption = "digits",
+    model: Annotated[list[str] | None, typer.Option("--model", help="Teacher; repeatable. Default: all.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write them, with records, into this folder.")] = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = "auto",
+    results: ResultsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Train again even where a teacher is found.")] = False,
+) -> None:
+    """Find a suite's teachers, and train those that are not there.
+
+    Example: kdbench teach --suite digits --model resnet8
+    """
+    from kdbench.teach import teach as teach_suite
+
+    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, results, force, console()))
+
+
+@app.command()
+def show(method: Annotated[str, typer.Argument(help="Name of a method.")], as_json: JsonOption = False) -> None:
+    """Show a method: its paper, its place in the taxonomy and its parameters.
+
+    Example: kdbench show crd
+    """
+    from kdbench.catalogue import show_method
+
+    show_method(method, console(), as_json)
+
+
+@app.command()
+def track(
+    runs: Annotated[Path, typer.Argument(help="A folder of records.")] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
+    ] = None,
+    results: ResultsOption = None,
+) -> None:
+    """Mirror records to MLflow that are not there yet.
+
+    Example: kdbench track runs/ --tracking-uri http://127.0.0.1:5000
+    """
+    from kdbench.track import track_runs
+
+    raise typer.Exit(track_runs(runs, tracking_uri, results, console()))
+
+
+@app.command()
+def submit(
+    method: Annotated[list[str], typer.Argument(help="Methods whose records to submit.")],
+    suite: SuiteOption = "digits",
+    runs: Annotated[Path, typer.Option("--runs", help="Where the records are.")] = Path("runs"),
+    results: ResultsOption = None,
+) -> None:
+    """Check the complete records of methods and fold them into the accepted results.
+
+    Example: kdbench submit crd --suite digits
+    """
+    from kdbench.submit import submit_methods
+
+    submit_methods(split_names(method), suite, runs, results, console())
+
+
+@lists.command("methods")
+def list_methods(
+    long: Annotated[bool, typer.Option("--long", help="Load each method and show its scheme and paper.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the installed methods, with the package each comes from.
+
+    Example: kdbench list methods --long
+    """
+    from kdbench.catalogue import show_methods
+
+    show_methods(long, console(), as_json)
+
+
+@lists.command("suites")
+def list_suites(as_json: JsonOption = False) -> None:
+    """List the built-in suites.
+
+    Example: kdbench list suites
+    """
+    from kdbench.catalogue import show_suites
+
+    show_suites(console(), as_json)
+
+
+@lists.command("pairs")
+def list_pairs(suite: SuiteOption = "digits", as_json: JsonOption = False) -> None:
+    """List the teacher:student pairs of a suite.
+
+    Example: kdbench list pairs --suite digits
+    """
+    from kdbench.catalogue import show_pairs
+
+    show_pairs(suite, console(), as_json)
+
+
+@lists.command("models")
+def list_models(suite: SuiteOption = "digits", as_json: JsonOption = False) -> None:
+    """List the networks of a suite.
+
+    Example: kdbench list models --suite digits
+    """
+    from kdbench.catalogue import show_models
+
+    show_models(suite, console(), as_json)
+
+
+def split_names(values: list[str]) -> tuple[str, ...]:
+    """Names from repeated and comma-separated options, each once."""
+    names = tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
+    if not names:
+        raise KdbenchError("Name at least one method. 'kdbench list methods' shows them.")
+    return names
+
+
+def console(to_stderr: bool = False) -> Console:
+    """Where people read; standard error when standard output is for a program."""
+    from rich.console import Console
+
+    return Console(stderr=to_stderr, soft_wrap=True)
+
+
+def main() -> None:
+    """The `kdbench` command. What the user can mend is one line and exit code 2."""
+    try:
+        app()
+    except KdbenchError as error:
+        sys.stderr.write(f"kdbench: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("kdbench: stopped.\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""What a run says at its end: per pair the plain student, the method, their paired difference, and the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.evidence import Evidence, agreement
+from kdbench.plan import BASELINE, Cell
+from kdbench.stats import Difference, mean_interval, paired_difference
+from kdbench.store import Entry
+from kdbench.suite import Pair
+from kdbench.teachers import Teacher
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """One row on one pair (or on all pairs, then `pair` is None); accuracies in percent.
+
+    Attributes:
+        student, method: mean over seeds and half the width of its 95 % interval (None with one seed).
+        difference: method minus plain student, paired by seed and test image.
+        agreement: test images on which the method's student and the teacher say the same, in percent.
+        not_applicable: why the method has no cells here.
+    """
+
+    pair: Pair | None
+    teacher: float
+    student: tuple[float, float | None]
+    method: tuple[float, float | None] | None = None
+    difference: Difference | None = None
+    agreement: float | None = None
+    seeds: tuple[int, ...] = ()
+    not_applicable: str | None = None
+
+
+class Report:
+    """Results of the cells of one request, by row, pair and seed."""
+
+    def __init__(self, cells: Sequence[Cell], entries: dict[str, Entry], pairs: Sequence[Pair], teachers: dict[str, Teacher]):
+        self.pairs, self.teachers = list(pairs), teachers
+        self.found: dict[tuple[str, str | None, str], dict[int, Entry]] = {}
+        for cell in cells:
+            if entry := entries.get(cell.key):
+                place = (entry.record.row, entry.record.teacher, entry.record.student)
+                self.found.setdefault(place, {})[cell.seed] = entry
+
+    @property
+    def rows(self) -> list[str]:
+        """The methods' rows, without the plain student's unless it stands alone."""
+        rows = list(dict.fromkeys(row for row, _, _ in self.found))
+        return [row for row in rows if row != BASELINE] or rows
+
+    def entries(self, row: str, pair: Pair) -> dict[int, Entry]:
+        """Cells of a row on a pair, by seed; those of a method without a teacher stand under every pair of the student."""
+        return self.found.get((row, pair.teacher, pair.student)) or self.found.get((row, None, pair.student)) or {}
+
+    def results(self, row: str) -> list[PairResult]:
+        """One result a pair, and one over all pairs where all are there."""
+        results = [self.result(row, pair) for pair in self.pairs]
+        complete = [r for r in results if r.method is not None]
+        if len(complete) > 1 and len({r.seeds for r in complete}) == 1:
+            results.append(self.overall(row, complete))
+        return results
+
+    def result(self, row: str, pair: Pair) -> PairResult:
+        plain, cells, teacher = self.entries(BASELINE, pair), self.entries(row, pair), self.teachers[pair.teacher]
+        seeds = tuple(seed for seed in cells if seed in plain and cells[seed].evidence)
+        student = mean_interval(np.array([top1(plain[s]) for s in (seeds or plain)])) if plain else (float("nan"), None)
+        reasons = [entry.record.reason for entry in cells.values() if entry.record.reason]
+        if not seeds:
+            reason = reasons[0] if reasons else "no record"
+            return PairResult(pair, teacher.record.main.metrics.top1, student, not_applicable=reason)
+        same = [agreement(e, teacher.evidence) for s in seeds if comparable(e := evidence_of(cells[s]), teacher.evidence)]
+        return PairResult(
+            pair,
+            teacher.record.main.metrics.top1,
+            student,
+            method=mean_interval(np.array([top1(cells[s]) for s in seeds])),
+            difference=paired_difference(correct(cells, seeds)[None], correct(plain, seeds)[None]),
+            agreement=float(np.mean(same)) if same else None,
+            seeds=seeds,
+        )
+
+    def overall(self, row: str, results: list[PairResult]) -> PairResult:
+        """The mean over pairs, with the interval of the architecture's estimator."""
+        seeds, pairs = results[0].seeds, [r.pair for r in results if r.pair is not None]
+        method = np.stack([correct(self.entries(row, pair), seeds) for pair in pairs])
+        plain = np.stack([correct(self.entries(BASELINE, pair), seeds) for pair in pairs])
+        agreements = [r.agreement for r in results if r.agreement is not None]
+        return PairResult(
+            None,
+            float(np.mean([r.teacher for r in results])),
+            mean_interval(100 * plain.mean(axis=(0, 2))),
+            method=mean_interval(100 * method.mean(axis=(0, 2))),
+            difference=paired_difference(method, plain),
+            agreement=float(np.mean(agreements)) if agreements else None,
+            seeds=seeds,
+        )
+
+
+def top1(entry: Entry) -> float:
+    return entry.record.main.metrics.top1
+
+
+def evidence_of(entry: Entry) -> Evidence:
+    assert entry.evidence is not None
+    return entry.evidence
+
+
+def comparable(one: Evidence, other: Evidence) -> bool:
+    return len(one.predicted) == len(other.predicted)
+
+
+def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
+    """(S, I) booleans: is the student of seed s right on image i?"""
+    return np.stack([evidence_of(entries[seed]).rank == 0 for seed in seeds])
+
+
+def result_table(row: str, results: list[PairResult]) -> Table:
+    """The table of one row for the terminal."""
+    title = Text(f"{row}: top-1 test accuracy in %, mean over seeds ± 95 % interval")
+    table = Table("pair (teacher:student)", title=title, title_justify="left")
+    for name in ("teacher", "plain student", row, "difference [95 %]", "agrees with teacher"):
+        table.add_column(Text(name), justify="right")
+    for result in results:
+        if result.pair is None:
+            table.add_section()
+        name = str(result.pair or "all pairs")
+        if result.method is None or result.difference is None:
+            reason = Text(result.not_applicable or "")
+            table.add_row(name, f"{result.teacher:.2f}", plus_minus(result.student), "n/a", reason, "")
+        else:
+            same = f"{result.agreement:.2f}" if result.agreement is not None else ""
+            values = (f"{result.teacher:.2f}", plus_minus(result.student), plus_minus(result.method))
+            clear = result.difference.low is not None and not result.difference.holds_zero
+            table.add_row(name, *values, Text(interval(result.difference), style="bold" if clear else ""), same)
+    return table
+
+
+def plus_minus(value: tuple[float, float | None]) -> str:
+    mean, half = value
+    return f"{mean:.2f}" if half is None else f"{mean:.2f} ± {half:.2f}"
+
+
+def interval(difference: Difference) -> str:
+    if difference.low is None:
+        return f"{difference.mean:+.2f} [needs two seeds]"
+    return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
+
+
+def as_json(row: str, results: list[PairResult]) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "method": row,
+        "results": [
+            {
+                "pair": str(r.pair) if r.pair else None,
+                "teacher_top1": r.teacher,
+                "student_top1": r.student[0],
+                "method_top1": r.method[0] if r.method else None,
+                "difference": r.difference.mean if r.difference else None,
+                "interval": [r.difference.low, r.difference.high] if r.difference else None,
+                "agreement": r.agreement,
+                "seeds": list(r.seeds),
+                "not_applicable": r.not_applicable,
+            }
+            for r in results
+        ],
+    }
+
+
+def reproduction(mine: Iterable[Entry], accepted: Iterable[Entry]) -> str | None:
+    """Whether a run reproduced the accepted records of its cells; None where none of them has one.
+
+    Reproduced means identical predictions, or a paired difference whose 95 % interval holds 0; the sentence says which.
+    """
+    theirs = {entry.record.key: entry for entry in accepted if entry.evidence}
+    both = [(entry, theirs[entry.record.key]) for entry in mine if entry.evidence and entry.record.key in theirs]
+    if not both:
+        return None
+    same = sum(bool(np.array_equal(evidence_of(a).predicted, evidence_of(b).predicted)) for a, b in both)
+    if same == len(both):
+        return f"reproduced: predictions identical to the accepted records in all {same} cells"
+    by_place: dict[tuple[str | None, str], dict[int, tuple[Entry, Entry]]] = {}
+    for a, b in both:
+        by_place.setdefault((a.record.teacher, a.record.student), {})[a.record.seed] = (a, b)
+    seeds = set.intersection(*(set(cells) for cells in by_place.values()))
+    counts = f"{same} of {len(both)} cells identical"
+    if len(seeds) < 2:
+        return f"not decided: {counts}, and an interval needs two seeds of every pair"
+    stacks = [
+        np.stack([correct({s: cells[s][which] for s in sorted(seeds)}, sorted(seeds)) for cells in by_place.values()])
+        for which in (0, 1)
+    ]
+    difference = paired_difference(*stacks)
+    verdict = "reproduced" if difference.holds_zero else "not reproduced"
+    return f"{verdict}: {counts}; difference to the accepted records {interval(difference)}"

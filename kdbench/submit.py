@@ -1,0 +1,64 @@
+"""`kdbench submit`: check the complete records of a method and fold them into the accepted results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from kdbench.errors import KdbenchError
+from kdbench.evidence import metrics
+from kdbench.plan import find_recorded, plan_cells
+from kdbench.run import recorded_entries
+from kdbench.store import Entry, find_results, write_results
+from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.teachers import find_teacher
+
+
+def submit_methods(methods: Sequence[str], suite_name: str, runs: Path, results: Path | None, console: Console) -> None:
+    """Fold the records of methods on all pairs and seeds of a suite into `results`.
+
+    Raises:
+        KdbenchError: a missing or off-protocol cell, or metrics that do not follow from the evidence and the labels.
+    """
+    suite = load_suite(suite_name)
+    folder = find_results(results)
+    if folder is None:
+        raise KdbenchError("No results folder. Run this in a checkout of kdbench, or name one with --results.")
+
+    def notice(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    entries = list(recorded_entries(runs, suite, notice))
+    for method in methods:
+        checked = check_method(suite, method, entries, folder, console)
+        write_results(folder / suite.name / method, checked)
+        notice(f"{method}: {len(checked)} records checked and written to {folder / suite.name / method}")
+    notice("Commit these files and open a pull request.")
+
+
+def check_method(suite: Suite, method: str, entries: Sequence[Entry], results: Path, console: Console) -> list[Entry]:
+    """The records of a method for the board: every pair and seed of the suite, each consistent with its evidence."""
+    teachers = {}
+    for name in dict.fromkeys(pair.teacher for pair in suite.pairs):
+        teacher = find_teacher(suite, name, results, lambda text: console.print(text, markup=False))
+        if teacher is None:
+            raise KdbenchError(f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}")
+        teachers[name] = teacher
+    cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds), teachers)
+    found = find_recorded(cells, entries)
+    if missing := [cell for cell in cells if cell.key not in found]:
+        raise KdbenchError(
+            f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
+            f"Run: kdbench run --method {method} --suite {suite.name}"
+        )
+    labels = load_test_labels(suite)
+    for cell in cells:
+        entry = found[cell.key]
+        if entry.evidence is None:
+            continue
+        said, follows = entry.record.main.metrics, metrics(entry.evidence, labels, suite.data.num_classes)
+        if said != follows:
+            raise KdbenchError(f"{entry.folder}: metrics {said} do not follow from the evidence: {follows}.")
+    return [found[cell.key] for cell in cells]

@@ -1,0 +1,65 @@
+"""`kdbench teach`: find or train the teachers of a suite, and export them with their records."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from kdbench.errors import KdbenchError, did_you_mean, writing
+from kdbench.plan import plan_teacher
+from kdbench.run import clear_place, parse_device, parse_workers, train_teachers
+from kdbench.store import Entry, find_results, weights_name, write_results
+from kdbench.suite import load_suite
+from kdbench.teachers import cache_folder, find_teacher
+
+
+def teach(
+    suite_name: str,
+    models: tuple[str, ...],
+    out: Path | None,
+    device: str,
+    workers: str,
+    results: Path | None,
+    force: bool,
+    console: Console,
+) -> int:
+    """Make sure that the teachers are there; returns the exit code.
+
+    Raises:
+        KdbenchError: an unknown suite, model or device, or a folder that cannot be written.
+    """
+    suite = load_suite(suite_name)
+    known = list(dict.fromkeys(pair.teacher for pair in suite.pairs))
+    for model in models:
+        if model not in known:
+            raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")
+    names, devices = list(models) or known, parse_device(device)
+    found_results = find_results(results)
+
+    def notice(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    found = {} if force else {n: t for n in names if (t := find_teacher(suite, n, found_results, notice))}
+    missing = [name for name in names if name not in found]
+    if force:
+        for name in missing:
+            clear_place(plan_teacher(suite, name), cache_folder())
+    try:
+        trained = train_teachers(suite, missing, devices, parse_workers(workers, devices), console) if missing else {}
+    except KeyboardInterrupt:
+        notice("Stopped. What was in training resumes from its last checkpoint: run the command again.")
+        return 130
+    for name in names:
+        teacher = (found | trained)[name]
+        where = "trained" if name in trained else "found"
+        notice(f"{name}: {teacher.record.main.metrics.top1:.2f} % top-1, {where} at {teacher.path}")
+    if out is not None:
+        teachers = [(found | trained)[name] for name in names]
+        write_results(out, [Entry(t.record, t.evidence, out) for t in teachers])
+        with writing(out):
+            for teacher in teachers:
+                shutil.copyfile(teacher.path, out / weights_name(teacher.model, teacher.sha256))
+        notice(f"Written with their records to {out}")
+    return 0
