@@ -70,7 +70,12 @@ def show_method(name: str, console: Console, as_json: bool) -> None:
         }
         console.print_json(json.dumps(about))
         return
-    lines = [f"{name}, version {method.version}, from {plugin.distribution} {plugin.version}", "", inspect.getdoc(method) or "", ""]
+    lines = [
+        f"{name}, version {method.version}, from {plugin.distribution} {plugin.version}",
+        "",
+        inspect.getdoc(method) or "",
+        "",
+    ]
     if paper:
         link = f", arXiv {paper.arxiv}" if paper.arxiv else ""
         lines.append(f"Paper      {paper.title}. {paper.authors}, {paper.year}{link}")

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -19,7 +20,7 @@ from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.evidence import Evidence, evidence_from_logits, metrics
 from kdbench.method import Method, Setup
 from kdbench.networks import build_network, count_macs, count_parameters
-from kdbench.outputs import OutputReader, feature_maps, match_maps
+from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
 from kdbench.plan import Cell
 from kdbench.plugins import find_plugin, load_method
 from kdbench.records import Cost, Match, MethodInfo, Network, Record, TeacherRef
@@ -161,7 +162,7 @@ def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer
         role: {output.split(".")[1] for output in cls.requires if output.startswith(f"{role}.")}
         for role in ("student", "teacher")
     }
-    maps: list = []
+    maps: list[tuple[FeatureMap, FeatureMap]] = []
     if "features" in wanted["teacher"] and teacher is not None:
         maps = match_maps(feature_maps(student, example), feature_maps(teacher, example))
     elif "features" in wanted["student"]:
@@ -222,7 +223,7 @@ def build_record(
     cost: Cost | None = None,
     curve: dict[str, list[float]] | None = None,
     evidence: Evidence | None = None,
-    status: str = "done",
+    status: Literal["done", "not_applicable"] = "done",
     reason: str | None = None,
 ) -> Record:
     """The record of a cell, not yet sealed."""

@@ -24,7 +24,9 @@ app = typer.Typer(
 lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
 app.add_typer(lists, name="list")
 
-SuiteOption = Annotated[str, typer.Option("--suite", help="A built-in suite's name, or the path of a suite file (.toml).")]
+SuiteOption = Annotated[
+    str, typer.Option("--suite", help="A built-in suite's name, or the path of a suite file (.toml).")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 WorkersOption = Annotated[str, typer.Option("--workers", help="Processes, a cell each at a time; auto: cores or GPUs.")]
@@ -40,7 +42,9 @@ def run(
     suite: SuiteOption = "digits",
     pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="How many (5), or which (0,1,2).")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="A quick look: marked as off the protocol.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="A quick look: marked as off the protocol.")
+    ] = None,
     validate: Annotated[
         bool, typer.Option("--validate", help="Train on part of train, report on the rest of it; never for the board.")
     ] = False,
@@ -52,7 +56,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
     tracking_uri: Annotated[
-        str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
     ] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
     as_json: JsonOption = False,
@@ -63,7 +68,7 @@ def run(
 
     Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
     """
-    from kdbench.run import Request
+    from kdbench.request import Request
     from kdbench.run import run as run_request
 
     request = Request(
@@ -121,7 +126,8 @@ def show(method: Annotated[str, typer.Argument(help="Name of a method.")], as_js
 def track(
     runs: Annotated[Path, typer.Argument(help="A folder of records.")] = Path("runs"),
     tracking_uri: Annotated[
-        str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
     ] = None,
     results: ResultsOption = None,
 ) -> None:

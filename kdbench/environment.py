@@ -44,7 +44,10 @@ def git_commit() -> str | None:
     try:
         commit, changes = (
             subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, timeout=10, check=True).stdout
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.toml"])
+            for command in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.toml"],
+            )
         )
     except (OSError, subprocess.SubprocessError):
         return None

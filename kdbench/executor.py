@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -78,7 +78,7 @@ class Worker:
     cell: Cell | None = None
 
 
-def execute(cells: Sequence[Cell], root: Path, devices: Sequence[str], workers: int) -> Iterator[Event]:
+def execute(cells: Sequence[Cell], root: Path, devices: Sequence[str], workers: int) -> Generator[Event, None, None]:
     """Run cells in `workers` processes, worker k on device k modulo their number, and yield what happens.
 
     Closing the iterator ends the workers at once; what they were training resumes from its last checkpoint.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdbench.errors import NotApplicable
 from kdbench.method import Outputs, Shapes
+
+Network = Any  # a timm model: its interfaces beyond nn.Module's are not typed
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class FeatureMap:
 
 
 @torch.no_grad()
-def feature_maps(model: nn.Module, example: Tensor) -> list[FeatureMap]:
+def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
     """The maps of a model: the last of each distinct stride; for isotropic networks those at 1/4 ... 4/4 of the depth.
 
     Args:
@@ -53,9 +56,14 @@ def feature_maps(model: nn.Module, example: Tensor) -> list[FeatureMap]:
     info = list(model.feature_info)
     names = [entry["module"] for entry in info] if len(info) == len(maps) else [f"map {i}" for i in range(len(maps))]
     return [
-        FeatureMap(i, names[i], tuple(maps[i].shape[1:]), strides[i], (position + 1) / len(chosen))
+        FeatureMap(i, names[i], chw(maps[i]), strides[i], (position + 1) / len(chosen))
         for position, i in enumerate(chosen)
     ]
+
+
+def chw(feature: Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = feature.shape
+    return channels, height, width
 
 
 def match_maps(student: list[FeatureMap], teacher: list[FeatureMap]) -> list[tuple[FeatureMap, FeatureMap]]:
@@ -94,7 +102,7 @@ class OutputReader:
         maps: which feature maps, shallow to deep.
     """
 
-    def __init__(self, role: str, model: nn.Module, wanted: Iterable[str], maps: Iterable[FeatureMap] = ()) -> None:
+    def __init__(self, role: str, model: Network, wanted: Iterable[str], maps: Iterable[FeatureMap] = ()) -> None:
         self.role, self.model, self.wanted = role, model, frozenset(wanted)
         self.indices = [m.index for m in maps]
 
@@ -122,5 +130,5 @@ class OutputReader:
         self.model.train(training)
         return Shapes(
             embedding=outputs.embedding.shape[1] if "embedding" in self.wanted else 0,
-            features=tuple(tuple(f.shape[1:]) for f in outputs.features) if "features" in self.wanted else (),
+            features=tuple(chw(f) for f in outputs.features) if "features" in self.wanted else (),
         )

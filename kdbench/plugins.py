@@ -1,4 +1,7 @@
-"""Discovery of methods by entry points (group `kdbench.methods`): listing imports nothing, one broken plugin stops no other."""
+"""Discovery of methods by entry points (group `kdbench.methods`).
+
+Listing imports nothing, and one broken plugin stops no other.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def list_plugins() -> dict[str, list[Plugin]]:
         plugin = Plugin(
             entry.name, dist.name if dist else "unknown", dist.version if dist else "unknown", entry.value, entry
         )
-        if all(plugin.target != other.target or plugin.distribution != other.distribution for other in found.get(entry.name, [])):
+        if all(
+            plugin.target != other.target or plugin.distribution != other.distribution
+            for other in found.get(entry.name, [])
+        ):
             found.setdefault(entry.name, []).append(plugin)
     return dict(sorted(found.items()))
 
@@ -71,7 +77,7 @@ def load_method(name: str) -> type[Method]:
     """Import a method and check its class.
 
     Raises:
-        KdbenchError: unknown name, two distributions with this name, an import that fails, or a class that is no method.
+        KdbenchError: unknown name, two distributions with it, an import that fails, or a class that is no method.
     """
     plugin = find_plugin(name)
     try:
@@ -87,8 +93,11 @@ def load_method(name: str) -> type[Method]:
 
 def problems(found: Any, name: str) -> Iterator[str]:
     """What keeps a loaded object from being a method, each as a sentence of advice."""
+    from typing import get_args
+
     from kdbench import method as contract
 
+    schemes, kinds = get_args(contract.Scheme), get_args(contract.Knowledge)
     if not (isinstance(found, type) and issubclass(found, contract.Method)):
         yield f"{found!r:.80} is no subclass of kdbench.Method. Point the entry point at the class."
         return
@@ -96,12 +105,12 @@ def problems(found: Any, name: str) -> Iterator[str]:
         yield f"its attribute name is {getattr(found, 'name', None)!r}, its entry point '{name}'. Make them equal."
     if not isinstance(found.version, int) or found.version < 1:
         yield f"its attribute version is {found.version!r}. Make it an integer, 1 or more."
-    if getattr(found, "scheme", None) not in contract.Scheme.__args__:
-        yield f"its attribute scheme is {getattr(found, 'scheme', None)!r}. Make it one of {contract.Scheme.__args__}."
+    if getattr(found, "scheme", None) not in schemes:
+        yield f"its attribute scheme is {getattr(found, 'scheme', None)!r}. Make it one of {schemes}."
     elif found.scheme != "baseline" and not isinstance(found.paper, contract.Paper):
         yield "its attribute paper is missing. Set it to kdbench.Paper(title, authors, year, arxiv)."
-    if not isinstance(found.knowledge, tuple) or set(found.knowledge) - set(contract.Knowledge.__args__):
-        yield f"its attribute knowledge is {found.knowledge!r}. Make it a tuple of {contract.Knowledge.__args__}."
+    if not isinstance(found.knowledge, tuple) or set(found.knowledge) - set(kinds):
+        yield f"its attribute knowledge is {found.knowledge!r}. Make it a tuple of {kinds}."
     requires = getattr(found, "requires", None)
     if not isinstance(requires, (set, frozenset)) or not requires:
         yield "its attribute requires is missing. Make it a set such as {'student.logits', 'teacher.logits'}."

@@ -35,14 +35,18 @@ class Display:
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def show(self, event: Event) -> None:
         """Update the display for one event of the executor."""
         match event:
             case Progressed(cell, epochs_done, None):
-                row = self.progress.add_task(escape(str(cell)), total=cell.recipe.epochs, completed=epochs_done, loss="")
+                row = self.progress.add_task(
+                    escape(str(cell)), total=cell.recipe.epochs, completed=epochs_done, loss=""
+                )
                 self.rows[cell.key] = row
             case Progressed(cell, epochs_done, loss):
                 self.progress.update(self.rows[cell.key], completed=epochs_done, loss=f"loss {loss:.3f}")

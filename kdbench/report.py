@@ -42,7 +42,9 @@ class PairResult:
 class Report:
     """Results of the cells of one request, by row, pair and seed."""
 
-    def __init__(self, cells: Sequence[Cell], entries: dict[str, Entry], pairs: Sequence[Pair], teachers: dict[str, Teacher]):
+    def __init__(
+        self, cells: Sequence[Cell], entries: dict[str, Entry], pairs: Sequence[Pair], teachers: dict[str, Teacher]
+    ):
         self.pairs, self.teachers = list(pairs), teachers
         self.found: dict[tuple[str, str | None, str], dict[int, Entry]] = {}
         for cell in cells:
@@ -57,7 +59,7 @@ class Report:
         return [row for row in rows if row != BASELINE] or rows
 
     def entries(self, row: str, pair: Pair) -> dict[int, Entry]:
-        """Cells of a row on a pair, by seed; those of a method without a teacher stand under every pair of the student."""
+        """Cells of a row on a pair, by seed; a method without a teacher stands under every pair of its student."""
         return self.found.get((row, pair.teacher, pair.student)) or self.found.get((row, None, pair.student)) or {}
 
     def results(self, row: str) -> list[PairResult]:
@@ -76,7 +78,9 @@ class Report:
         if not seeds:
             reason = reasons[0] if reasons else "no record"
             return PairResult(pair, teacher.record.main.metrics.top1, student, not_applicable=reason)
-        same = [agreement(e, teacher.evidence) for s in seeds if comparable(e := evidence_of(cells[s]), teacher.evidence)]
+        same = [
+            agreement(e, teacher.evidence) for s in seeds if comparable(e := evidence_of(cells[s]), teacher.evidence)
+        ]
         return PairResult(
             pair,
             teacher.record.main.metrics.top1,
@@ -124,13 +128,12 @@ def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
 
 def result_table(row: str, results: list[PairResult]) -> Table:
     """The table of one row for the terminal."""
-    title = Text(f"{row}: top-1 test accuracy in %, mean over seeds ± 95 % interval")
-    table = Table("pair (teacher:student)", title=title, title_justify="left")
-    for name in ("teacher", "plain student", row, "difference [95 %]", "agrees with teacher"):
-        table.add_column(Text(name), justify="right")
+    title = Text(f"{row}: top-1 test accuracy in %, mean over seeds ± 95 % interval", style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("teacher:student", overflow="fold")
+    for name in ("teacher", "plain", row, "difference [95 %]", "agrees"):
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for result in results:
-        if result.pair is None:
-            table.add_section()
         name = str(result.pair or "all pairs")
         if result.method is None or result.difference is None:
             reason = Text(result.not_applicable or "")
@@ -145,7 +148,7 @@ def result_table(row: str, results: list[PairResult]) -> Table:
 
 def plus_minus(value: tuple[float, float | None]) -> str:
     mean, half = value
-    return f"{mean:.2f}" if half is None else f"{mean:.2f} ± {half:.2f}"
+    return f"{mean:.2f}" if half is None else f"{mean:.2f} ±{half:.2f}"
 
 
 def interval(difference: Difference) -> str:
@@ -194,10 +197,10 @@ def reproduction(mine: Iterable[Entry], accepted: Iterable[Entry]) -> str | None
     counts = f"{same} of {len(both)} cells identical"
     if len(seeds) < 2:
         return f"not decided: {counts}, and an interval needs two seeds of every pair"
-    stacks = [
-        np.stack([correct({s: cells[s][which] for s in sorted(seeds)}, sorted(seeds)) for cells in by_place.values()])
+    my_correct, their_correct = (
+        np.stack([correct({s: cells[s][which] for s in seeds}, sorted(seeds)) for cells in by_place.values()])
         for which in (0, 1)
-    ]
-    difference = paired_difference(*stacks)
+    )
+    difference = paired_difference(my_correct, their_correct)
     verdict = "reproduced" if difference.holds_zero else "not reproduced"
     return f"{verdict}: {counts}; difference to the accepted records {interval(difference)}"

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,43 +14,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 
-from kdbench.errors import KdbenchError, did_you_mean, writing
+from kdbench.errors import KdbenchError, writing
 from kdbench.executor import Event, Failed, Finished, execute
 from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells, plan_teacher
-from kdbench.plugins import load_method
 from kdbench.progress import Display
 from kdbench.report import Report, as_json, reproduction, result_table
+from kdbench.request import Request, parse_device, parse_pairs, parse_seeds, parse_settings, parse_workers
 from kdbench.store import Entry, find_results, partial_folder, read_cell, read_results, read_runs, set_aside
-from kdbench.suite import Pair, Suite, digest, load_suite
+from kdbench.suite import Suite, digest, load_suite
 from kdbench.teachers import Teacher, cache_folder, find_teacher
 
 if TYPE_CHECKING:
     from kdbench.tracking import Mirror
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for; None and empty stand for the suite's own."""
-
-    suite: str
-    methods: tuple[str, ...]
-    pairs: tuple[str, ...] = ()
-    seeds: str | None = None
-    epochs: int | None = None
-    validate: bool = False
-    settings: tuple[str, ...] = ()
-    device: str = "auto"
-    workers: str = "auto"
-    out: Path = Path("runs")
-    results: Path | None = None
-    dry_run: bool = False
-    force: bool = False
-    tracking_uri: str | None = None
-    mlflow: bool = True
-    as_json: bool = False
 
 
 @dataclass
@@ -98,7 +75,7 @@ def run(request: Request, console: Console) -> int:
     entries = list(recorded_entries(request.out, suite, notice))
     outcome = Outcome({} if request.force else find_recorded(cells, entries))
     todo = [cell for cell in cells if cell.key not in outcome.entries]
-    show_plan(console, request, suite, cells, todo, pairs, seeds, devices, workers)
+    notice(plan_text(request, suite, pairs, cells, todo, f" on {', '.join(devices)}, {workers} at a time"))
     if request.dry_run:
         return 0
     if request.force:
@@ -208,34 +185,21 @@ def clear_place(cell: Cell, root: Path) -> None:
                 set_aside(path)
 
 
-def show_plan(
-    console: Console,
-    request: Request,
-    suite: Suite,
-    cells: Sequence[Cell],
-    todo: Sequence[Cell],
-    pairs: Sequence[Pair],
-    seeds: Sequence[int],
-    devices: Sequence[str],
-    workers: int,
-) -> None:
+def plan_text(
+    request: Request, suite: Suite, pairs: Sequence[Pair], cells: Sequence[Cell], todo: Sequence[Cell], where: str
+) -> str:
     """The plan in a few lines."""
-    counts = {name: sum(cell.method == name for cell in cells) for name in dict.fromkeys(c.method for c in cells)}
+    counts = Counter(cell.method for cell in cells)
     parts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    seeds = dict.fromkeys(str(cell.seed) for cell in cells)
+    recorded = f"{len(cells) - len(todo)} recorded in {request.out / suite.name}"
     lines = [
-        f"Suite {suite.name}: {suite.title}; {suite.recipe.epochs} epochs, protocol {suite_id(suite)}",
-        f"Pairs {', '.join(map(str, pairs))}; seeds {', '.join(map(str, seeds))}",
-        f"Cells {len(cells)} ({parts}): {len(cells) - len(todo)} recorded in {request.out / suite.name}, {len(todo)} to train",
+        f"Suite {suite.name}: {suite.title}; {suite.recipe.epochs} epochs, protocol {digest(suite.protocol())[:12]}",
+        *(f"Off protocol, not for the board: {reason}" for reason in suite.off_protocol),
+        f"Pairs {', '.join(map(str, pairs))}; seeds {', '.join(seeds)}",
+        f"Cells {len(cells)} ({parts}): {recorded}, {len(todo)} to train{where if todo else ''}",
     ]
-    if suite.off_protocol:
-        lines.insert(1, f"Off protocol, not for the board: {'; '.join(suite.off_protocol)}")
-    if todo:
-        lines.append(f"On {', '.join(devices)} with {workers} worker{'s' if workers > 1 else ''}")
-    console.print("\n".join(lines), markup=False, highlight=False)
-
-
-def suite_id(suite: Suite) -> str:
-    return digest(suite.protocol())[:12]
+    return "\n".join(lines)
 
 
 def show_report(
@@ -257,8 +221,7 @@ def show_report(
             console.print(f"{row}: the accepted records are of other cells.", markup=False, highlight=False)
         found.append({**as_json(row, values), "reproduction": said})
     lines = [f"\nRecords: {request.out / suite.name}"]
-    for failed in outcome.failures:
-        lines.append(f"Failed: {failed.cell}: {failed.message}")
+    lines += [f"Failed: {failed.cell}: {failed.message}" for failed in outcome.failures]
     if outcome.failures:
         lines.append(f"Tracebacks: {request.out / suite.name / 'failures'}. Run the same command again to retry.")
     elif request.mlflow and not request.tracking_uri and "MLFLOW_TRACKING_URI" not in os.environ:
@@ -267,94 +230,11 @@ def show_report(
     console.print("\n".join(lines), markup=False, highlight=False)
     if request.as_json:
         failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
-        json.dump({"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures}, sys.stdout)
+        json.dump(
+            {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures},
+            sys.stdout,
+        )
         sys.stdout.write("\n")
-
-
-def parse_pairs(suite: Suite, wanted: Sequence[str]) -> list[Pair]:
-    """The suite's pairs, or those of them that are wanted."""
-    known = {str(pair): pair for pair in suite.pairs}
-    for name in wanted:
-        if name not in known:
-            raise KdbenchError(f"Suite '{suite.name}' has no pair '{name}' (--pair).{did_you_mean(name, known)}")
-    return [known[name] for name in dict.fromkeys(wanted)] or list(suite.pairs)
-
-
-def parse_seeds(suite: Suite, text: str | None) -> list[int]:
-    """'5' means 0 to 4; '0,2' or '3,' are the seeds themselves."""
-    if text is None:
-        return list(range(suite.seeds))
-    try:
-        seeds = [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        seeds = []
-    if "," not in text and seeds:
-        seeds = list(range(seeds[0]))
-    if not seeds or min(seeds) < 0:
-        raise KdbenchError(f"--seeds {text}: give how many (5), or which ones (0,1,2).")
-    return list(dict.fromkeys(seeds))
-
-
-def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`--set name=value` for every method that has the parameter.
-
-    Raises:
-        KdbenchError: not of that form, or a parameter that none of the methods has.
-    """
-    parsed: dict[str, dict[str, Any]] = {method: {} for method in methods}
-    fields = {method: load_method(method).Params.model_fields for method in methods}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise KdbenchError(f"--set {setting}: write name=value, such as --set temperature=2.")
-        owners = [method for method in methods if name in fields[method]]
-        if not owners:
-            known = {field for method in methods for field in fields[method]}
-            raise KdbenchError(f"--set {setting}: {' and '.join(methods)} has no parameter '{name}'.{did_you_mean(name, known)}")
-        for method in owners:
-            parsed[method][name] = parse_value(text)
-    return parsed
-
-
-def parse_value(text: str) -> Any:
-    """A TOML value; anything else is a string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()
-
-
-def parse_device(text: str) -> list[str]:
-    """Devices to spread cells over.
-
-    Raises:
-        KdbenchError: an unknown device, or one that is not there.
-    """
-    if text == "auto":
-        text = "cuda" if torch.cuda.is_available() else "cpu"
-    if text == "cpu":
-        return ["cpu"]
-    kind, _, number = text.partition(":")
-    if kind != "cuda" or (":" in text and not number.isdigit()):
-        raise KdbenchError(f"Unknown device '{text}' (--device). Known: auto, cpu, cuda, cuda:0, cuda:1, ...")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not count or (number and int(number) >= count):
-        raise KdbenchError(f"No device '{text}' (--device): PyTorch finds {count} NVIDIA GPUs. Use --device cpu.")
-    return [text] if number else [f"cuda:{i}" for i in range(count)]
-
-
-def parse_workers(text: str, devices: Sequence[str]) -> int:
-    """A number, or as many as there are cores (CPU) or GPUs."""
-    if text == "auto":
-        return available_cores() if devices == ["cpu"] else len(devices)
-    if not text.isdigit() or int(text) < 1:
-        raise KdbenchError(f"--workers {text}: give a number of processes, 1 or more, or auto.")
-    return int(text)
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def invocation_name(request: Request) -> str:

@@ -1,8 +1,8 @@
 """Where records lie: `runs/` (a folder per cell, what you ran) and `results/` (folded files, what the board accepted).
 
-    runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors
-    results/<suite>/<method>/records.jsonl (no curves), evidence.parquet
-    results/<suite>/teachers/records.jsonl, evidence.parquet, <model>-<hash>.safetensors
+runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors
+results/<suite>/<method>/records.jsonl (no curves), evidence.parquet
+results/<suite>/teachers/records.jsonl, evidence.parquet, <model>-<hash>.safetensors
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def check_method(suite: Suite, method: str, entries: Sequence[Entry], results: P
     for name in dict.fromkeys(pair.teacher for pair in suite.pairs):
         teacher = find_teacher(suite, name, results, lambda text: console.print(text, markup=False))
         if teacher is None:
-            raise KdbenchError(f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}")
+            raise KdbenchError(
+                f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}"
+            )
         teachers[name] = teacher
     cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds), teachers)
     found = find_recorded(cells, entries)

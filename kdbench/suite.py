@@ -1,7 +1,7 @@
-"""A suite: the data, split, recipe, networks, pairs and seeds that every method is measured on, read from one TOML file.
+"""A suite: the data, split, recipe, networks, pairs and seeds that every method is measured on, in one TOML file.
 
-    load_suite("digits")             a built-in suite
-    load_suite("path/to/mine.toml")  a user's own
+load_suite("digits")             a built-in suite
+load_suite("path/to/mine.toml")  a user's own
 """
 
 from __future__ import annotations
@@ -164,7 +164,9 @@ class Suite(Table):
         for pair in self.pairs:
             for name in (pair.teacher, pair.student):
                 if name not in self.models:
-                    raise ValueError(f"pair '{pair}' names the unknown model '{name}'.{did_you_mean(name, self.models)}")
+                    raise ValueError(
+                        f"pair '{pair}' names the unknown model '{name}'.{did_you_mean(name, self.models)}"
+                    )
         for name in self.recipe.students:
             if name not in self.models:
                 raise ValueError(f"recipe.students names the unknown model '{name}'")
@@ -195,7 +197,7 @@ class Suite(Table):
 
     def override(self, method: str, pair: Pair | None) -> tuple[dict[str, Any], Override]:
         """Parameters that the suite sets for a method on a pair, and where they come from."""
-        override = self.methods.get(method, Override(source="paper"))
+        override = self.methods.get(method, Override(source="paper", trials=0))
         return {**override.params, **override.pairs.get(str(pair), {})}, override
 
     def protocol(self) -> dict[str, Any]:
@@ -287,7 +289,9 @@ def load_test_labels(suite: Suite) -> np.ndarray:
         raise KdbenchError(f"Suite '{suite.name}' ships no test labels: only built-in suites are on the board.")
     labels = np.array(path.read_text(encoding="utf-8").split(), dtype=np.int64)
     if labels_sha256(labels) != suite.data.test_labels_sha256:
-        raise KdbenchError(f"{path} is corrupt: its content does not match data.test_labels_sha256. Install kdbench again.")
+        raise KdbenchError(
+            f"{path} is corrupt: its content does not match data.test_labels_sha256. Install kdbench again."
+        )
     return labels
 
 

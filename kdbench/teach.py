@@ -9,7 +9,8 @@ from rich.console import Console
 
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.plan import plan_teacher
-from kdbench.run import clear_place, parse_device, parse_workers, train_teachers
+from kdbench.request import parse_device, parse_workers
+from kdbench.run import clear_place, train_teachers
 from kdbench.store import Entry, find_results, weights_name, write_results
 from kdbench.suite import load_suite
 from kdbench.teachers import cache_folder, find_teacher

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import textwrap
 import warnings
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kdbench.evidence import Evidence, agreement
@@ -158,7 +161,7 @@ def reason(error: BaseException) -> str:
     while deeper := cause.__cause__ or cause.__context__:
         cause = deeper
     told = cause if isinstance(cause, OSError | sqlite3.Error) else error
-    return textwrap.shorten(str(told) or type(told).__name__, 240).rstrip(".")
+    return textwrap.shorten(str(told) or type(told).__name__, 200, placeholder="").rstrip(" .,")
 
 
 def connect(uri: str) -> MlflowClient:
@@ -171,7 +174,23 @@ def connect(uri: str) -> MlflowClient:
         from mlflow.store.db import utils
 
         utils.MAX_RETRY_COUNT = 3  # ten attempts to open a database take 100 seconds, and there is no setting for it
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not re.search(r":memory:|\?", uri) and not path.exists():
+        create_database(path)
     return MlflowClient(tracking_uri=uri)
+
+
+def create_database(path: Path) -> None:
+    """Put a new SQLite database in place once it is complete: MLflow takes seconds, and one left midway is broken."""
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".mlflow-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        new, copy = Path(folder, "new.db"), Path(folder, "copy.db")
+        MlflowClient(tracking_uri=f"sqlite:///{new.as_posix()}").search_experiments(max_results=1)
+        shutil.copyfile(new, copy)  # the client keeps the other open, and Windows renames no open file
+        if not path.exists():
+            copy.rename(path)
 
 
 def open_experiment(client: MlflowClient, name: str) -> Experiment:

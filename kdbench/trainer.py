@@ -212,7 +212,9 @@ def check_terms(name: str, terms: Any) -> None:
         raise TypeError(f"{name}.loss must return a dict of named terms, not {type(terms).__name__}")
     for term, value in terms.items():
         if not isinstance(value, Tensor) or value.ndim != 0:
-            raise TypeError(f"{name}.loss: term '{term}' must be a 0-dim tensor; reduce it over the batch, keep it a tensor")
+            raise TypeError(
+                f"{name}.loss: term '{term}' must be a 0-dim tensor; reduce it over the batch, keep it a tensor"
+            )
         if term in ("loss", "test_top1"):
             raise TypeError(f"{name}.loss: term '{term}' has a reserved name; call it something else")
 

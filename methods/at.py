@@ -42,9 +42,9 @@ def attention_loss(student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Te
     """Sum over matched (B, C, H, W) maps of the mean squared difference of their attention."""
     losses = []
     for s, t in zip(student_maps, teacher_maps, strict=True):
-        size = [min(a, b) for a, b in zip(s.shape[2:], t.shape[2:], strict=True)]
-        s, t = (F.adaptive_avg_pool2d(f, size) if f.shape[2:] != tuple(size) else f for f in (s, t))
-        losses.append((attention(s) - attention(t)).square().mean())
+        size = min(s.shape[2], t.shape[2]), min(s.shape[3], t.shape[3])
+        q_s, q_t = (attention(F.adaptive_avg_pool2d(f, size)) for f in (s, t))
+        losses.append((q_s - q_t).square().mean())
     return sum(losses[1:], start=losses[0])
 
 

@@ -54,12 +54,13 @@ def regressor(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> n
         NotApplicable: the student's map is smaller than the teacher's, and not by a factor of two.
     """
     (in_channels, *size), (channels, *target) = student, teacher
+    conv: nn.Module
     if size == [2 * t for t in target]:
-        conv: nn.Module = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1)
+        conv = nn.Conv2d(in_channels, channels, 3, stride=2, padding=1)
     elif [2 * s for s in size] == target:
         conv = nn.ConvTranspose2d(in_channels, channels, 4, stride=2, padding=1)
     elif all(s >= t for s, t in zip(size, target, strict=True)):
-        conv = nn.Conv2d(in_channels, channels, [1 + s - t for s, t in zip(size, target, strict=True)])
+        conv = nn.Conv2d(in_channels, channels, (1 + size[0] - target[0], 1 + size[1] - target[1]))
     else:
         raise NotApplicable(f"no regressor from a {size[0]}x{size[1]} map to a {target[0]}x{target[1]} one")
     return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())

@@ -54,7 +54,5 @@ def digits_vit_w16(pretrained: bool = False, **kwargs: Any) -> VisionTransformer
 
 def create_digits_vit(variant: str, pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
     # Xavier ("jax") weights: timm's default of 0.02 starts too small for a thousand images and plain SGD.
-    defaults = dict(
-        img_size=8, patch_size=4, mlp_ratio=2.0, class_token=False, global_pool="avg", weight_init="jax"
-    )
+    defaults = dict(img_size=8, patch_size=4, mlp_ratio=2.0, class_token=False, global_pool="avg", weight_init="jax")
     return build_model_with_cfg(VisionTransformer, variant, pretrained, **defaults | kwargs)

@@ -252,6 +252,22 @@ def test_the_default_is_a_sqlite_file_in_the_working_folder(suite, tmp_path, mon
     assert default_uri() == "http://tracking.example"
 
 
+def test_a_kill_while_the_database_is_made_does_not_break_it(suite, notices, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    program = "import sys; from kdbench import tracking; tracking.connect(sys.argv[1])"
+    uri = f"sqlite:///{work}/tracking.db"
+    with subprocess.Popen([sys.executable, "-c", program, uri], stderr=subprocess.DEVNULL) as process:
+        while not list(work.rglob("*.db")):  # MLflow has begun, and has a second of migrations before it
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not (work / "tracking.db").exists()
+    with Mirror(uri, notices.append, "run") as mirror:
+        assert mirror.add(cell(tmp_path / "runs", suite))
+    assert notices == []
+
+
 def test_a_server_that_is_down_costs_one_line_and_a_few_seconds(suite, notices, tmp_path, capfd):
     entry = cell(tmp_path, suite)
     start = time.monotonic()

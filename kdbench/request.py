@@ -1,0 +1,126 @@
+"""What a `kdbench run` asks for, and the parsing of its options."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.plugins import load_method
+from kdbench.suite import Pair, Suite
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; None and empty stand for the suite's own."""
+
+    suite: str
+    methods: tuple[str, ...]
+    pairs: tuple[str, ...] = ()
+    seeds: str | None = None
+    epochs: int | None = None
+    validate: bool = False
+    settings: tuple[str, ...] = ()
+    device: str = "auto"
+    workers: str = "auto"
+    out: Path = Path("runs")
+    results: Path | None = None
+    dry_run: bool = False
+    force: bool = False
+    tracking_uri: str | None = None
+    mlflow: bool = True
+    as_json: bool = False
+
+
+def parse_pairs(suite: Suite, wanted: Sequence[str]) -> list[Pair]:
+    """The suite's pairs, or those of them that are wanted."""
+    known = {str(pair): pair for pair in suite.pairs}
+    for name in wanted:
+        if name not in known:
+            raise KdbenchError(f"Suite '{suite.name}' has no pair '{name}' (--pair).{did_you_mean(name, known)}")
+    return [known[name] for name in dict.fromkeys(wanted)] or list(suite.pairs)
+
+
+def parse_seeds(suite: Suite, text: str | None) -> list[int]:
+    """'5' means 0 to 4; '0,2' or '3,' are the seeds themselves."""
+    if text is None:
+        return list(range(suite.seeds))
+    try:
+        seeds = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        seeds = []
+    if "," not in text and seeds:
+        seeds = list(range(seeds[0]))
+    if not seeds or min(seeds) < 0:
+        raise KdbenchError(f"--seeds {text}: give how many (5), or which ones (0,1,2).")
+    return list(dict.fromkeys(seeds))
+
+
+def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`--set name=value` for every method that has the parameter.
+
+    Raises:
+        KdbenchError: not of that form, or a parameter that none of the methods has.
+    """
+    parsed: dict[str, dict[str, Any]] = {method: {} for method in methods}
+    fields = {method: load_method(method).Params.model_fields for method in methods}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise KdbenchError(f"--set {setting}: write name=value, such as --set temperature=2.")
+        owners = [method for method in methods if name in fields[method]]
+        if not owners:
+            known = {field for method in methods for field in fields[method]}
+            raise KdbenchError(
+                f"--set {setting}: {' and '.join(methods)} has no parameter '{name}'.{did_you_mean(name, known)}"
+            )
+        for method in owners:
+            parsed[method][name] = parse_value(text)
+    return parsed
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value; anything else is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def parse_device(text: str) -> list[str]:
+    """Devices to spread cells over.
+
+    Raises:
+        KdbenchError: an unknown device, or one that is not there.
+    """
+    if text == "auto":
+        text = "cuda" if torch.cuda.is_available() else "cpu"
+    if text == "cpu":
+        return ["cpu"]
+    kind, _, number = text.partition(":")
+    if kind != "cuda" or (":" in text and not number.isdigit()):
+        raise KdbenchError(f"Unknown device '{text}' (--device). Known: auto, cpu, cuda, cuda:0, cuda:1, ...")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count or (number and int(number) >= count):
+        raise KdbenchError(f"No device '{text}' (--device): PyTorch finds {count} NVIDIA GPUs. Use --device cpu.")
+    return [text] if number else [f"cuda:{i}" for i in range(count)]
+
+
+def parse_workers(text: str, devices: Sequence[str]) -> int:
+    """A number, or as many as there are cores (CPU) or GPUs."""
+    if text == "auto":
+        return available_cores() if devices == ["cpu"] else len(devices)
+    if not text.isdigit() or int(text) < 1:
+        raise KdbenchError(f"--workers {text}: give a number of processes, 1 or more, or auto.")
+    return int(text)
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
