@@ -23,7 +23,7 @@ from kdbench.progress import Display
 from kdbench.report import Report, as_json, reproduction, result_table
 from kdbench.request import Request, parse_device, parse_pairs, parse_seeds, parse_settings, parse_workers
 from kdbench.store import Entry, find_results, partial_folder, read_cell, read_results, read_runs, set_aside
-from kdbench.suite import Suite, digest, load_suite
+from kdbench.suite import Pair, Suite, digest, load_suite
 from kdbench.teachers import Teacher, cache_folder, find_teacher
 
 if TYPE_CHECKING:

@@ -301,8 +301,9 @@ def labels_sha256(labels: np.ndarray) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first problem that pydantic found, as 'key: what is wrong'."""
-    problem = error.errors(include_url=False, include_context=False)[0]
+    """The most telling problem that pydantic found, as 'key: what is wrong': an unknown key before a missing one."""
+    problems = error.errors(include_url=False, include_context=False)
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{where}'. Remove it or correct its name"

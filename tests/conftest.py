@@ -1,0 +1,109 @@
+"""Fixtures that several tests share: the golden inputs, a small suite, the command line, a plugin on the path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kdbench.suite import SUITES, Suite, load_suite
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teachers that tests train stay in a folder of the test session."""
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def digits() -> Suite:
+    return load_suite("digits")
+
+
+@pytest.fixture
+def small_suite(tmp_path: Path) -> Path:
+    """A suite file on the real digits, with one pair, two seeds and few epochs."""
+    text = (SUITES / "digits.toml").read_text()
+    text = text.replace('name = "digits"', 'name = "small"').replace("seeds = 5", "seeds = 2")
+    text = text.replace("epochs = 30", "epochs = 4").replace("epochs = 60", "epochs = 2")
+    start, end = text.index("pairs = ["), text.index("]", text.index("pairs = ["))
+    text = text[:start] + 'pairs = ["resnet8:resnet8_w2"' + text[end:]
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return path
+
+
+def golden(shape: list[int], a: float, b: float) -> Tensor:
+    """The closed-form tensors that the reference losses were computed on."""
+    i = np.arange(int(np.prod(shape)), dtype=np.float64)
+    return torch.from_numpy((2 * np.sin(a * i + b) + 0.5 * np.cos(0.37 * a * i * i + b)).reshape(shape))
+
+
+@pytest.fixture
+def tensors() -> dict[str, Tensor]:
+    """Golden inputs: logits zs, zt; embeddings es, et; labels."""
+    return {
+        "zs": golden([4, 10], 0.7, 0.1),
+        "zt": golden([4, 10], 0.9, 0.5),
+        "es": golden([4, 16], 0.3, 0.2),
+        "et": golden([4, 16], 0.5, 0.9),
+        "labels": torch.tensor([0, 3, 7, 9]),
+    }
+
+
+@pytest.fixture
+def maps() -> tuple[list[Tensor], list[Tensor]]:
+    """Golden feature maps of student and teacher, at 8x8, 4x4 and 2x2."""
+    shapes = [[4, 8, 8, 8], [4, 16, 4, 4], [4, 32, 2, 2]]
+    student = [golden(s, a, b) for s, a, b in zip(shapes, (0.11, 0.13, 0.17), (0.3, 0.4, 0.5), strict=True)]
+    teacher = [golden(s, a, b) for s, a, b in zip(shapes, (0.19, 0.23, 0.29), (0.6, 0.7, 0.8), strict=True)]
+    return student, teacher
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def kdbench(tmp_path: Path) -> Command:
+    """Runs the command line in an empty folder and returns its exit code and output."""
+
+    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kdbench", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "100", **environment},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Puts a distribution with entry points on the path of this process and of the commands it starts."""
+
+    def install(distribution: str, entry_points: dict[str, str], **modules: str) -> Path:
+        site = tmp_path / f"site-{distribution}"
+        info = site / f"{distribution}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        lines = "".join(f"{name} = {target}\n" for name, target in entry_points.items())
+        (info / "entry_points.txt").write_text(f"[kdbench.methods]\n{lines}")
+        for name, source in modules.items():
+            (site / f"{name}.py").write_text(source)
+        monkeypatch.syspath_prepend(str(site))
+        path = os.environ.get("PYTHONPATH", "")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *([path] if path else [])]))
+        return site
+
+    return install

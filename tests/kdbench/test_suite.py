@@ -1,0 +1,86 @@
+"""A suite file is checked when it is read; the fingerprint holds the protocol and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.suite import SUITES, Suite, list_suites, load_suite
+
+TEXT = (SUITES / "digits.toml").read_text().replace('name = "digits"', 'name = "mine"')
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", list_suites())
+def test_built_in_suites_are_valid(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    assert suite.pairs
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs = 30", 'epochs = "many"', "recipe.epochs"),
+        ("epochs = 30", "epochs = 0", "recipe.epochs"),
+        ("batch_size = 64", "batchsize = 64", "unknown key 'recipe.batchsize'"),
+        ("revision = 1", "revision = 1\nflavour = 2", "unknown key 'flavour'"),
+        ("resnet8:vit_w16", "resnet8:vit_w61", "Did you mean 'vit_w16'?"),
+        ("resnet8:vit_w16", "resnet8", "teacher:student"),
+        ("epochs = 60", "epoch = 60", "unknown key 'epoch'"),
+        ("mean = [0.3048]", "mean = [0.3, 0.3]", "one value a channel"),
+        ("mean = [0.3048]", "mean = [nan]", "data.mean"),
+        ('name = "mine"', 'name = "../mine"', "name"),
+        ('name = "mine"', 'name = "digits"', "built-in"),
+        ("[recipe]", "[recipe", "not valid TOML"),
+        ("learning_rate = 0.03", 'learning_rate = "fast"', "learning_rate"),
+        ("[recipe.students.vit_w16]", "[recipe.students.vit]\n[recipe.students.nobody]", "nobody"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_and_key(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert old in TEXT
+    with pytest.raises(KdbenchError, match=re.escape(said)) as caught:
+        load_suite(write(tmp_path, TEXT.replace(old, new, 1)))
+    assert "mine.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_suite_gets_a_suggestion() -> None:
+    with pytest.raises(KdbenchError, match="Did you mean 'digits'"):
+        load_suite("digit")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KdbenchError, match=r"gone\.toml: No such file"):
+        load_suite(str(tmp_path / "gone.toml"))
+
+
+def test_pairs_and_models_do_not_move_the_fingerprint_but_the_recipe_does(digits: Suite) -> None:
+    fewer = digits.model_copy(update={"pairs": digits.pairs[:1], "seeds": 3})
+    assert fewer.protocol() == digits.protocol()
+    faster = digits.with_epochs(3)
+    assert faster.protocol() != digits.protocol()
+    assert faster.off_protocol == ("3 epochs instead of 30",)
+
+
+def test_a_quick_look_keeps_the_teachers(digits: Suite) -> None:
+    assert digits.with_epochs(3).teacher_protocol() == digits.teacher_protocol()
+    assert digits.with_validation().teacher_protocol() == digits.teacher_protocol()
+
+
+def test_a_students_override_moves_its_own_recipe_alone(digits: Suite) -> None:
+    assert digits.recipe_of("vit_w16").learning_rate == 0.03
+    assert digits.recipe_of("resnet8_w4").learning_rate == 0.1
+
+
+def test_milestones_keep_their_place_in_a_shortened_recipe(digits: Suite) -> None:
+    recipe = digits.recipe_of().model_copy(update={"epochs": 240, "milestones": (150, 180, 210)})
+    assert recipe.shortened(24).milestones == (15, 18, 21)
