@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +11,9 @@ from rich.text import Text
 
 from kdbench.errors import KdbenchError
 from kdbench.plugins import Plugin, find_plugin, list_plugins, load_method
-from kdbench.suite import Suite
+
+if TYPE_CHECKING:
+    from kdbench.suite import Suite
 
 
 def show_methods(long: bool, console: Console, as_json: bool) -> None:

@@ -23,9 +23,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -
     Returns:
         SHA-256 of the file.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     text = json.dumps(state, sort_keys=True, allow_nan=False)
-    payload = save(plain, metadata={"state": text, "sha256": content_sha256(plain, text)})
+    # One key of metadata: safetensors writes several in no fixed order, and equal content must give equal files.
+    about = json.dumps({"sha256": content_sha256(plain, text), "state": text})
+    payload = save(plain, metadata={"kdbench": about})
     write_atomically(path, payload)
     return hashlib.sha256(payload).hexdigest()
 
@@ -38,11 +40,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            about = json.loads((file.metadata() or {})["kdbench"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-        intact = metadata.get("sha256") == content_sha256(tensors, metadata.get("state", ""))
-        state = json.loads(metadata["state"]) if intact else None
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        intact = about["sha256"] == content_sha256(tensors, about["state"])
+        state = json.loads(about["state"]) if intact else None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise KdbenchError(f"{path} is corrupt: {str(error).splitlines()[0]}.") from error
     if not intact:
         raise KdbenchError(f"{path} is corrupt: its content does not match its hash.")

@@ -22,7 +22,8 @@ from kdbench.stream import epoch_stream, torch_seed
 from kdbench.suite import Data, Recipe
 
 OnEpoch = Callable[[int, float | None], None]  # (epochs done, mean loss of the last one)
-CHECKPOINT_EVERY = 1.0  # seconds, at an epoch's end; and at most 5 % of the time goes into checkpoints
+CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
+CHECKPOINT_SHARE = 0.05  # of the time at most
 
 
 class Diverged(Exception):
@@ -110,7 +111,7 @@ class Trainer:
             if now - saved > pause and self.epochs_done < self.recipe.epochs:
                 self.save(checkpoint)
                 saved = time.monotonic()
-                pause = max(CHECKPOINT_EVERY, 20 * (saved - now))
+                pause = max(CHECKPOINT_EVERY, (saved - now) / CHECKPOINT_SHARE)
             on_epoch(self.epochs_done, terms["loss"])
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
@@ -143,9 +144,8 @@ class Trainer:
             for name, value in self.step(batch).items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value * len(rows)
         means = {name: value / n for name, value in zip(sums, torch.stack(list(sums.values())).tolist(), strict=True)}
-        for name, mean in means.items():
-            if not math.isfinite(mean):
-                raise Diverged(f"the loss term '{name}' became {mean} in epoch {epoch + 1}")
+        if bad := [f"{name} {mean}" for name, mean in means.items() if not math.isfinite(mean)]:
+            raise Diverged(f"the loss is not finite in epoch {epoch + 1}: {', '.join(bad)}")
         return means
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -162,7 +162,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
+        return {**{name: term.detach() for name, term in terms.items()}, "loss": loss.detach()}
 
     def predict(self) -> Tensor:
         """Logits (I, C) of the test images, on the CPU."""

@@ -1,0 +1,124 @@
+"""Methods are found by entry points; a bad one is named and stops no other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.method import Method
+from kdbench.plugins import list_plugins, load_method, problems
+
+Install = Callable[..., Path]
+GOOD = """
+from kdbench import Method, Paper
+class Good(Method):
+    '''One line.'''
+    name, version = "good", 3
+    paper = Paper("A title", "An Author", 2026)
+    scheme, knowledge = "offline", ("response",)
+    requires = {"student.logits", "teacher.logits"}
+    def loss(self, batch, student, teacher):
+        return {"gap": (student.logits - teacher.logits).square().mean()}
+"""
+
+
+@pytest.mark.parametrize("name", ["vanilla", "kd", "fitnets", "at", "crd"])
+def test_built_in_methods_come_through_the_same_group(name: str) -> None:
+    method = load_method(name)
+    assert method.name == name
+    assert list_plugins()[name][0].distribution == "kdbench"
+
+
+def test_a_strangers_method_is_found_with_its_distribution(install_plugin: Install) -> None:
+    install_plugin("their-package", {"good": "good_module:Good"}, good_module=GOOD)
+    assert load_method("good").version == 3
+    [plugin] = list_plugins()["good"]
+    assert (plugin.distribution, plugin.version) == ("their-package", "1.2")
+
+
+def test_listing_imports_no_plugin(install_plugin: Install) -> None:
+    install_plugin("trap", {"trap": "trap_module:Trap"}, trap_module="raise SystemExit('imported')")
+    assert "trap" in list_plugins()
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    with pytest.raises(KdbenchError, match=r"Unknown method 'fitnet'\. Did you mean 'fitnets'"):
+        load_method("fitnet")
+    with pytest.raises(KdbenchError, match="kdbench list methods"):
+        load_method("zzz")
+
+
+def test_two_distributions_with_one_name_are_both_named(install_plugin: Install) -> None:
+    install_plugin("first", {"good": "good_module:Good"}, good_module=GOOD)
+    install_plugin("second", {"good": "good_module:Good"}, good_module=GOOD)
+    with pytest.raises(KdbenchError, match="registered twice") as caught:
+        load_method("good")
+    assert "first 1.2" in str(caught.value)
+    assert "second 1.2" in str(caught.value)
+
+
+def test_a_plugin_cannot_replace_a_built_in_method(install_plugin: Install) -> None:
+    install_plugin("impostor", {"kd": "good_module:Good"}, good_module=GOOD)
+    with pytest.raises(KdbenchError, match="registered twice"):
+        load_method("kd")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import nothing_of_this_name", "ModuleNotFoundError"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("", "AttributeError"),
+        ("Good = 3", "no subclass of kdbench.Method"),
+        (GOOD.replace('"good"', '"better"'), "Make them equal"),
+        (GOOD.replace('"good", 3', '"good", "3"'), "Make it an integer"),
+        (GOOD.replace('"good", 3', '"good", 0'), "1 or more"),
+        (GOOD.replace('"offline"', '"off"'), "scheme"),
+        (GOOD.replace('("response",)', '"response"'), "knowledge"),
+        (GOOD.replace("student.logits", "student.logit", 1), "Did you mean 'student.logits'"),
+        (GOOD.replace("requires =", "needs ="), "requires is missing"),
+        (GOOD.replace("    paper =", "    article ="), "paper is missing"),
+        (GOOD.replace("def loss", "def losses"), "it has no loss"),
+    ],
+)
+def test_a_broken_plugin_is_one_line_and_the_others_work(source: str, said: str, install_plugin: Install) -> None:
+    module = f"broken_{abs(hash(source))}"
+    install_plugin("theirs", {"good": f"{module}:Good"}, **{module: source})
+    with pytest.raises(KdbenchError, match=re.escape(said)) as caught:
+        load_method("good")
+    assert "theirs 1.2" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert load_method("kd").name == "kd"
+
+
+def test_built_in_methods_have_no_problems() -> None:
+    for name, [plugin] in list_plugins().items():
+        assert not list(problems(plugin.entry_point.load(), name))
+    assert list(problems(Method, "method"))
+
+
+def test_help_and_lists_import_no_torch() -> None:
+    code = """
+import sys
+from kdbench.cli import app
+for arguments in (["--help"], ["list", "methods"], ["run", "--help"]):
+    try:
+        app(arguments)
+    except SystemExit as stop:
+        assert not stop.code, stop.code
+assert "torch" not in sys.modules and "pydantic" not in sys.modules, "imported"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["records", "evidence", "stats", "suite", "store"])
+def test_reading_records_imports_no_torch(module: str) -> None:
+    code = f"import sys, kdbench, kdbench.{module}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
