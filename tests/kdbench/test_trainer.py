@@ -170,7 +170,7 @@ def test_a_loss_that_is_not_finite_names_its_terms(short: Suite, monkeypatch: py
         "loss",
         lambda batch, student, teacher: {**original(batch, student, teacher), "bad": student.logits.sum() * math.nan},
     )
-    with pytest.raises(Diverged, match="not finite in epoch 1: .*bad nan"):
+    with pytest.raises(Diverged, match=r"not finite in epoch 1: .*bad nan"):
         trainer.train_epoch(0)
 
 
