@@ -61,7 +61,8 @@ def finish_cell(folder: Path, record: Record, evidence: Evidence | None) -> None
             set_aside(folder)
         partial.rename(folder)
         sync(folder.parent)
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        for checkpoint in folder.glob("checkpoint-*"):
+            checkpoint.unlink()
 
 
 def sync(path: Path) -> None:
