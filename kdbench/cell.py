@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -56,25 +57,32 @@ def run_cell(cell: Cell, root: Path, device: torch.device, on_epoch: OnEpoch, no
         CellFailed: the method or the training failed.
     """
     folder = cell.folder(root)
-    lock_path = root / cell.suite.name / ".locks" / f"{cell.key[:16]}.lock"
-    with writing(root):
-        lock_path.parent.mkdir(parents=True, exist_ok=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(lock_path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+    with cell_lock(cell, root) as free:
+        if not free:
             return None
+        try:
+            if folder.exists():
+                if entry := usable_entry(cell, folder, notice):
+                    return entry
+                set_aside(folder)
+            return train_cell(cell, folder, device, on_epoch, notice)
+        except (KdbenchError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # whatever a plugin or a device does wrong costs its own cell alone
+            raise CellFailed(f"{type(error).__name__}: {error}", traceback.format_exc()) from error
+
+
+@contextmanager
+def cell_lock(cell: Cell, root: Path) -> Iterator[bool]:
+    """Hold a cell's lock, which ends with this process however it dies; False if another process holds it."""
+    path = root / cell.suite.name / ".locks" / f"{cell.key[:16]}.lock"
+    with writing(root):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
     try:
-        if folder.exists():
-            if entry := usable_entry(cell, folder, notice):
-                return entry
-            set_aside(folder)
-        return train_cell(cell, folder, device, on_epoch, notice)
-    except (KdbenchError, KeyboardInterrupt):
-        raise
-    except Exception as error:  # whatever a plugin or a device does wrong costs its own cell alone
-        raise CellFailed(f"{type(error).__name__}: {error}", traceback.format_exc()) from error
+        yield lock.is_locked
     finally:
         lock.release()
 
@@ -208,7 +216,7 @@ def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer
 
 def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:
     """The method with its own modules, made under its own seed whatever was drawn before."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(cell.stream, cell.seed, "method"))
         method = cls(cls.Params.model_validate(cell.params, strict=False))
         method.build(setup)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -215,7 +216,10 @@ def console(to_stderr: bool = False) -> Console:
     """Where people read; standard error when standard output is for a program."""
     from rich.console import Console
 
-    return Console(stderr=to_stderr, soft_wrap=True)
+    found = Console(stderr=to_stderr)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = 120  # a file or a pipe has no width of its own
+    return found
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ def build_network(suite: Suite, name: str, seed: int | None = None) -> nn.Module
     if name not in suite.models:
         raise KdbenchError(f"Suite '{suite.name}' has no model '{name}'.{did_you_mean(name, suite.models)}")
     spec = suite.models[name]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
         return create(spec, f"Suite '{suite.name}', models.{name}", suite.data.num_classes, suite.data.channels)

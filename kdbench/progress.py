@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -10,6 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from kdbench.executor import Event, Failed, Finished, Noticed, Progressed, Waiting
 from kdbench.plan import Cell
+
+
+def line_printer(console: Console) -> Callable[[str], None]:
+    """Prints a line as it is: not marked up, not wrapped."""
+    return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Display:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kdbench.cell import cell_lock
 from kdbench.errors import KdbenchError, writing
 from kdbench.executor import Event, Failed, Finished, execute
 from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells, plan_teacher
-from kdbench.progress import Display
+from kdbench.progress import Display, line_printer
 from kdbench.report import Report, as_json, reproduction, result_table
 from kdbench.request import Request, parse_device, parse_pairs, parse_seeds, parse_settings, parse_workers
 from kdbench.store import Entry, find_results, partial_folder, read_cell, read_results, read_runs, set_aside
@@ -47,6 +48,19 @@ def run(request: Request, console: Console) -> int:
     Raises:
         KdbenchError: anything that the user can mend.
     """
+    outcome = Outcome()
+    try:
+        return answer(request, console, outcome)
+    except KeyboardInterrupt:
+        line_printer(console)(
+            f"Stopped. {len(outcome.entries)} cells are recorded in {request.out}; "
+            f"those in training resume from their last checkpoint.\nResume: {command_line()}"
+        )
+        return 130
+
+
+def answer(request: Request, console: Console, outcome: Outcome) -> int:
+    """`run` without its interruption; `outcome` is filled as cells end."""
     suite = load_suite(request.suite)
     if request.epochs is not None:
         suite = suite.with_epochs(request.epochs)
@@ -58,8 +72,7 @@ def run(request: Request, console: Console) -> int:
     workers = parse_workers(request.workers, devices)
     results = find_results(request.results)
 
-    def notice(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+    notice = line_printer(console)
 
     names = list(dict.fromkeys(pair.teacher for pair in pairs))
     teachers = {name: t for name in names if (t := find_teacher(suite, name, results, notice))}
@@ -73,7 +86,8 @@ def run(request: Request, console: Console) -> int:
     )
     cells = plan_cells(suite, methods, pairs, seeds, teachers)
     entries = list(recorded_entries(request.out, suite, notice))
-    outcome = Outcome({} if request.force else find_recorded(cells, entries))
+    if not request.force:
+        outcome.entries |= find_recorded(cells, entries)
     todo = [cell for cell in cells if cell.key not in outcome.entries]
     notice(plan_text(request, suite, pairs, cells, todo, f" on {', '.join(devices)}, {workers} at a time"))
     if request.dry_run:
@@ -81,17 +95,9 @@ def run(request: Request, console: Console) -> int:
     if request.force:
         for cell in todo:
             clear_place(cell, request.out)
-    try:
-        if todo:
-            with open_mirror(request, notice) as mirror:
-                train(todo, request.out, devices, workers, console, outcome, mirror)
-    except KeyboardInterrupt:
-        kept = sum(cell.key in outcome.entries for cell in cells)
-        notice(
-            f"Stopped. {kept} of {len(cells)} cells are recorded in {request.out / suite.name}; "
-            f"those in training resume from their last checkpoint.\nResume: {command_line()}"
-        )
-        return 130
+    if todo:
+        with open_mirror(request, notice) as mirror:
+            train(todo, request.out, devices, workers, console, outcome, mirror)
     show_report(console, request, suite, Report(cells, outcome.entries, pairs, teachers), outcome, results)
     return 1 if outcome.failures else 0
 
@@ -177,11 +183,11 @@ def recorded_entries(runs: Path, suite: Suite, notice: Callable[[str], None]) ->
 
 
 def clear_place(cell: Cell, root: Path) -> None:
-    """Set aside what an earlier run left of a cell."""
+    """Set aside what an earlier run left of a cell, unless another run is training it now."""
     folder = cell.folder(root)
-    for path in (folder, partial_folder(folder)):
-        if path.exists():
-            with writing(root):
+    with writing(root), cell_lock(cell, root) as free:
+        for path in (folder, partial_folder(folder)) if free else ():
+            if path.exists():
                 set_aside(path)
 
 
@@ -206,6 +212,7 @@ def show_report(
     console: Console, request: Request, suite: Suite, report: Report, outcome: Outcome, results: Path | None
 ) -> None:
     """Tables, whether accepted records were reproduced, where the records are, and what to do next."""
+    notice = line_printer(console)
     found: list[dict[str, Any]] = []
     for row in report.rows:
         values = report.results(row)
@@ -216,9 +223,9 @@ def show_report(
         mine = [entry for entry in outcome.entries.values() if entry.record.row == row]
         said = reproduction(mine, accepted)
         if said:
-            console.print(f"{row}: {said}", markup=False, highlight=False)
+            notice(f"{row}: {said}")
         elif accepted and not suite.off_protocol:
-            console.print(f"{row}: the accepted records are of other cells.", markup=False, highlight=False)
+            notice(f"{row}: the accepted records are of other cells.")
         found.append({**as_json(row, values), "reproduction": said})
     lines = [f"\nRecords: {request.out / suite.name}"]
     lines += [f"Failed: {failed.cell}: {failed.message}" for failed in outcome.failures]
@@ -227,7 +234,7 @@ def show_report(
     elif request.mlflow and not request.tracking_uri and "MLFLOW_TRACKING_URI" not in os.environ:
         lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
     lines.append("Next: kdbench list methods, or kdbench show METHOD")
-    console.print("\n".join(lines), markup=False, highlight=False)
+    notice("\n".join(lines))
     if request.as_json:
         failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
         json.dump(
@@ -242,5 +249,5 @@ def invocation_name(request: Request) -> str:
 
 
 def command_line() -> str:
-    """The command that was typed."""
-    return shlex.join(["kdbench", *sys.argv[1:]])
+    """The command that carries on: what was typed, without --force."""
+    return shlex.join(["kdbench", *(word for word in sys.argv[1:] if word != "--force")])

@@ -10,6 +10,7 @@ from rich.console import Console
 from kdbench.errors import KdbenchError
 from kdbench.evidence import metrics
 from kdbench.plan import find_recorded, plan_cells
+from kdbench.progress import line_printer
 from kdbench.run import recorded_entries
 from kdbench.store import Entry, find_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
@@ -27,8 +28,7 @@ def submit_methods(methods: Sequence[str], suite_name: str, runs: Path, results:
     if folder is None:
         raise KdbenchError("No results folder. Run this in a checkout of kdbench, or name one with --results.")
 
-    def notice(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+    notice = line_printer(console)
 
     entries = list(recorded_entries(runs, suite, notice))
     for method in methods:
@@ -42,7 +42,7 @@ def check_method(suite: Suite, method: str, entries: Sequence[Entry], results: P
     """The records of a method for the board: every pair and seed of the suite, each consistent with its evidence."""
     teachers = {}
     for name in dict.fromkeys(pair.teacher for pair in suite.pairs):
-        teacher = find_teacher(suite, name, results, lambda text: console.print(text, markup=False))
+        teacher = find_teacher(suite, name, results, line_printer(console))
         if teacher is None:
             raise KdbenchError(
                 f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}"

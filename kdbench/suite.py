@@ -235,7 +235,7 @@ class Suite(Table):
         }
         teacher = self.teacher_recipe().model_dump()
         recipe = Recipes(**self.recipe_of().shortened(epochs).model_dump(), teacher=teacher, students=students)
-        note = f"{epochs} epochs instead of {self.recipe.epochs}"
+        note = f"epochs: {epochs} instead of {self.recipe.epochs}"
         return self.model_copy(update={"recipe": recipe, "off_protocol": (*self.off_protocol, note)})
 
     def with_validation(self) -> Suite:

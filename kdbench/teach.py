@@ -9,6 +9,7 @@ from rich.console import Console
 
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.plan import plan_teacher
+from kdbench.progress import line_printer
 from kdbench.request import parse_device, parse_workers
 from kdbench.run import clear_place, train_teachers
 from kdbench.store import Entry, find_results, weights_name, write_results
@@ -39,8 +40,7 @@ def teach(
     names, devices = list(models) or known, parse_device(device)
     found_results = find_results(results)
 
-    def notice(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+    notice = line_printer(console)
 
     found = {} if force else {n: t for n in names if (t := find_teacher(suite, n, found_results, notice))}
     missing = [name for name in names if name not in found]

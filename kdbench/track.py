@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.errors import KdbenchError
+from kdbench.progress import line_printer
 from kdbench.store import find_results, read_runs
 from kdbench.suite import list_suites, load_suite
 from kdbench.teachers import find_teacher
@@ -22,8 +23,7 @@ def track_runs(runs: Path, uri: str | None, results: Path | None, console: Conso
     if not runs.is_dir():
         raise KdbenchError(f"No folder {runs}. Name the folder that 'kdbench run' wrote its records to.")
 
-    def notice(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+    notice = line_printer(console)
 
     found, mirrored, found_results = 0, 0, find_results(results)
     evidence = {}

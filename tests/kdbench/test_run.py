@@ -124,7 +124,7 @@ def test_ctrl_c_says_what_was_kept_and_how_to_resume(small_suite: Path, tmp_path
     output, _ = process.communicate(timeout=30)
     assert time.monotonic() - started < 10
     assert process.returncode == 130
-    assert "Stopped. 0 of 4 cells are recorded" in output
+    assert "Stopped. 0 cells are recorded in runs" in output
     assert f"Resume: kdbench run -m kd --suite {small_suite}" in output
     assert "Traceback" not in output
 
@@ -226,9 +226,9 @@ def test_quick_looks_are_marked_as_off_protocol(kdbench: Command, small_suite: P
         "run", "-m", "kd", "--suite", small_suite, "--epochs", "1", "--validate", "--no-mlflow", "--seeds", "1"
     )
     assert done.returncode == 0, done.stderr
-    assert "Off protocol, not for the board: 1 epochs instead of 4" in done.stdout
+    assert "Off protocol, not for the board: epochs: 1 instead of 4" in done.stdout
     for entry in entries(tmp_path / "runs").values():
-        assert entry.record.off_protocol == ["1 epochs instead of 4", "reported on validation"]
+        assert entry.record.off_protocol == ["epochs: 1 instead of 4", "reported on validation"]
         assert entry.evidence is not None
         assert len(entry.evidence.predicted) == 200
 

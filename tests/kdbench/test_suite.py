@@ -68,7 +68,7 @@ def test_pairs_and_models_do_not_move_the_fingerprint_but_the_recipe_does(digits
     assert fewer.protocol() == digits.protocol()
     faster = digits.with_epochs(3)
     assert faster.protocol() != digits.protocol()
-    assert faster.off_protocol == ("3 epochs instead of 30",)
+    assert faster.off_protocol == ("epochs: 3 instead of 30",)
 
 
 def test_a_quick_look_keeps_the_teachers(digits: Suite) -> None:
