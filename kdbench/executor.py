@@ -13,11 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kdbench.errors import KdbenchError
 from kdbench.plan import Cell
@@ -94,15 +95,16 @@ def execute(cells: Sequence[Cell], root: Path, devices: Sequence[str], workers: 
             for worker in crew:
                 if worker.cell is None and todo:
                     worker.cell = todo.popleft()
-                    worker.pipe.send(worker.cell)
-            if not any(worker.cell for worker in crew):
+                    with suppress(ConnectionError):  # a worker that died meanwhile is found by its closed pipe
+                        worker.pipe.send(worker.cell)
+            training = {worker.pipe: worker for worker in crew if worker.cell}
+            if not training:
                 yield Waiting(len(busy_elsewhere))
                 time.sleep(BUSY_PAUSE)
                 todo, busy_elsewhere = busy_elsewhere, deque()
                 continue
-            for worker in list(crew):
-                if worker.pipe not in wait([w.pipe for w in crew], timeout=1):
-                    continue
+            for pipe in wait(list(training)):
+                worker = training[cast(Connection, pipe)]
                 assert worker.cell is not None
                 try:
                     kind, value = worker.pipe.recv()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.method import Method
 from kdbench.plugins import load_method, source_file
 from kdbench.records import Record
-from kdbench.store import TEACHERS, Entry, cell_folder, text_sha256
+from kdbench.store import TEACHERS, Entry, cell_folder, read_cell, text_sha256
 from kdbench.suite import Pair, Recipe, Suite, digest, first_problem
 from kdbench.teachers import Teacher, teacher_key
 
@@ -170,7 +170,18 @@ def plan_teacher(suite: Suite, model: str) -> Cell:
     return Cell("teacher", suite, BASELINE, method.version, source, student=model, seed=0)
 
 
-def find_recorded(cells: Sequence[Cell], entries: Sequence[Entry]) -> dict[str, Entry]:
-    """The records in `runs/` that serve the cells, by key."""
-    by_key = {entry.record.key: entry for entry in entries}
-    return {c.key: by_key[c.key] for c in cells if c.key in by_key and c.is_served_by(by_key[c.key].record)}
+def find_recorded(cells: Sequence[Cell], root: Path, notice: Callable[[str], None]) -> dict[str, Entry]:
+    """The valid records of cells below `root`, by key; a corrupt one is named, and counts as missing."""
+    found: dict[str, Entry] = {}
+    for cell in cells:
+        folder = cell.folder(root)
+        if not folder.is_dir():
+            continue
+        try:
+            entry = read_cell(folder)
+        except KdbenchError as error:
+            notice(str(error))
+            continue
+        if cell.is_served_by(entry.record):
+            found[cell.key] = entry
+    return found

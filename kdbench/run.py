@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells, plan_teacher
 from kdbench.progress import Display, line_printer
 from kdbench.report import Report, as_json, reproduction, result_table
 from kdbench.request import Request, parse_device, parse_pairs, parse_seeds, parse_settings, parse_workers
-from kdbench.store import Entry, find_results, partial_folder, read_cell, read_results, read_runs, set_aside
+from kdbench.store import Entry, find_results, partial_folder, read_cell, read_results, set_aside
 from kdbench.suite import Pair, Suite, digest, load_suite
 from kdbench.teachers import Teacher, cache_folder, find_teacher
 
@@ -85,9 +85,8 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
         {} if BASELINE in request.methods else {BASELINE: {}}
     )
     cells = plan_cells(suite, methods, pairs, seeds, teachers)
-    entries = list(recorded_entries(request.out, suite, notice))
     if not request.force:
-        outcome.entries |= find_recorded(cells, entries)
+        outcome.entries |= find_recorded(cells, request.out, notice)
     todo = [cell for cell in cells if cell.key not in outcome.entries]
     notice(plan_text(request, suite, pairs, cells, todo, f" on {', '.join(devices)}, {workers} at a time"))
     if request.dry_run:
@@ -171,15 +170,6 @@ def train_teachers(
         raise KdbenchError(f"Teacher '{failed.cell.student}' cannot be trained: {failed.message}")
     found = {name: find_teacher(suite, name, None, lambda text: None) for name in models}
     return {name: teacher for name, teacher in found.items() if teacher is not None}
-
-
-def recorded_entries(runs: Path, suite: Suite, notice: Callable[[str], None]) -> Iterator[Entry]:
-    """What `runs/` holds for a suite; corrupt records are named, and trained again where a cell needs them."""
-    for found in read_runs(runs, suite.name):
-        if isinstance(found, KdbenchError):
-            notice(str(found))
-        else:
-            yield found
 
 
 def clear_place(cell: Cell, root: Path) -> None:

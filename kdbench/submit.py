@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +11,6 @@ from kdbench.errors import KdbenchError
 from kdbench.evidence import metrics
 from kdbench.plan import find_recorded, plan_cells
 from kdbench.progress import line_printer
-from kdbench.run import recorded_entries
 from kdbench.store import Entry, find_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
 from kdbench.teachers import find_teacher
@@ -30,26 +29,25 @@ def submit_methods(methods: Sequence[str], suite_name: str, runs: Path, results:
 
     notice = line_printer(console)
 
-    entries = list(recorded_entries(runs, suite, notice))
     for method in methods:
-        checked = check_method(suite, method, entries, folder, console)
+        checked = check_method(suite, method, runs, folder, notice)
         write_results(folder / suite.name / method, checked)
         notice(f"{method}: {len(checked)} records checked and written to {folder / suite.name / method}")
     notice("Commit these files and open a pull request.")
 
 
-def check_method(suite: Suite, method: str, entries: Sequence[Entry], results: Path, console: Console) -> list[Entry]:
+def check_method(suite: Suite, method: str, runs: Path, results: Path, notice: Callable[[str], None]) -> list[Entry]:
     """The records of a method for the board: every pair and seed of the suite, each consistent with its evidence."""
     teachers = {}
     for name in dict.fromkeys(pair.teacher for pair in suite.pairs):
-        teacher = find_teacher(suite, name, results, line_printer(console))
+        teacher = find_teacher(suite, name, results, notice)
         if teacher is None:
             raise KdbenchError(
                 f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}"
             )
         teachers[name] = teacher
     cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds), teachers)
-    found = find_recorded(cells, entries)
+    found = find_recorded(cells, runs, notice)
     if missing := [cell for cell in cells if cell.key not in found]:
         raise KdbenchError(
             f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
