@@ -48,13 +48,11 @@ def show_method(name: str, console: Console, as_json: bool) -> None:
         {
             "parameter": parameter,
             "default": field.default,
-            "range": ", ".join(str(bound) for bound in field.metadata),
+            "range": bounds(schema[parameter]),
             "meaning": field.description or "",
         }
         for parameter, field in method.Params.model_fields.items()
     ]
-    for row in params:
-        row["range"] = bounds(schema[row["parameter"]])
     paper = method.paper
     if as_json:
         about = {

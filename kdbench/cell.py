@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,23 +14,22 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from kdbench.checkpoint import save_tensors
+from kdbench.contract import check_state
 from kdbench.data import Dataset, load_data
 from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.evidence import Evidence, evidence_from_logits, metrics
+from kdbench.hashing import digest
 from kdbench.method import Method, Setup
 from kdbench.networks import build_network, count_macs, count_parameters
 from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
 from kdbench.plan import Cell
-from kdbench.plugins import find_plugin, load_method
-from kdbench.records import Cost, Match, MethodInfo, Network, Record, TeacherRef
+from kdbench.plugins import find_plugin, load_method, method_info
+from kdbench.records import Cost, Match, Network, Record, TeacherRef
 from kdbench.store import Entry, finish_cell, partial_folder, read_cell, set_aside, weights_name
 from kdbench.stream import torch_seed
-from kdbench.suite import digest
-from kdbench.teachers import half_precision_weights
+from kdbench.teachers import Notice, half_precision_weights, weights_are_whole
 from kdbench.trainer import OnEpoch, Trainer
-
-Notice = Callable[[str], None]
 
 
 class CellFailed(Exception):
@@ -46,11 +44,14 @@ class CellFailed(Exception):
         self.details = details
 
 
-def run_cell(cell: Cell, root: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice) -> Entry | None:
+def run_cell(
+    cell: Cell, root: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice
+) -> tuple[Entry, bool] | None:
     """Train a cell, or carry on where it was interrupted, and write its record below `root`.
 
     Returns:
-        the record, also where another process finished it meanwhile; None if another process is training it now.
+        the record, and whether it was made here (not by another process meanwhile); None if another process is
+        training the cell now.
 
     Raises:
         KdbenchError: a folder that cannot be written, a full disk, a model or data set that cannot be had.
@@ -63,9 +64,9 @@ def run_cell(cell: Cell, root: Path, device: torch.device, on_epoch: OnEpoch, no
         try:
             if folder.exists():
                 if entry := usable_entry(cell, folder, notice):
-                    return entry
+                    return entry, False
                 set_aside(folder)
-            return train_cell(cell, folder, device, on_epoch, notice)
+            return train_cell(cell, folder, device, on_epoch, notice), True
         except (KdbenchError, KeyboardInterrupt):
             raise
         except Exception as error:  # whatever a plugin or a device does wrong costs its own cell alone
@@ -94,6 +95,8 @@ def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
     except KdbenchError as error:
         notice(f"{error} It is set aside and its cell trained again.")
         return None
+    if cell.kind == "teacher" and not weights_are_whole(entry):
+        return None
     return entry if cell.is_served_by(entry.record) else None
 
 
@@ -104,7 +107,7 @@ def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch
     else:
         exact = cell.recipe.precision == "float32"
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not exact
-    dataset = load_data(cell.suite.data)
+    dataset = load_data(cell.data)
     try:
         trainer, matching = prepare(cell, dataset, device)
     except NotApplicable as reason:
@@ -113,7 +116,7 @@ def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch
         return Entry(record, None, folder)
 
     partial = partial_folder(folder)
-    checkpoint = partial / f"checkpoint-{cell.source_sha256[:12]}.safetensors"
+    checkpoint = partial / f"checkpoint-{device.type}-{cell.source_sha256[:12]}.safetensors"
     with writing(folder):
         partial.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
@@ -121,11 +124,10 @@ def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch
             trainer.restore(checkpoint)
         except KdbenchError as error:
             notice(f"{error} Set aside as {set_aside(checkpoint).name}; '{cell}' starts again.")
-    with writing(folder):
-        trainer.train(checkpoint, on_epoch)
+    trainer.train(checkpoint, on_epoch)
 
     weights = half_precision_weights(trainer.student) if cell.kind == "teacher" else trainer.student.state_dict()
-    logits = trainer.predict()
+    logits = trainer.predict().cpu()
     labels = dataset.test_labels.numpy()
     evidence = evidence_from_logits(logits.numpy(), labels)
     example = trainer.test_images[:1].float().cpu()
@@ -148,7 +150,7 @@ def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch
     cost = Cost(
         train_seconds=trainer.seconds,
         steps=trainer.recipe.epochs * trainer.steps_per_epoch,
-        method_parameters=count_parameters(trainer.method),
+        method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
     )
     record = build_record(cell, device, matching, [network], cost, trainer.curve, evidence).sealed()
     finish_cell(folder, record, evidence)
@@ -198,7 +200,7 @@ def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer
         if isinstance(module, nn.Module):
             module.to(device)
     trainer = Trainer(
-        suite.data,
+        cell.data,
         recipe,
         dataset,
         cell.stream,
@@ -220,6 +222,7 @@ def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:
         torch.manual_seed(torch_seed(cell.stream, cell.seed, "method"))
         method = cls(cls.Params.model_validate(cell.params, strict=False))
         method.build(setup)
+    check_state(method, setup.generator)
     return method
 
 
@@ -235,24 +238,7 @@ def build_record(
     reason: str | None = None,
 ) -> Record:
     """The record of a cell, not yet sealed."""
-    cls, plugin = load_method(cell.method), find_plugin(cell.method)
-    paper = cls.paper
-    info = MethodInfo(
-        name=cell.method,
-        version=cell.method_version,
-        title=paper.title if paper else None,
-        authors=paper.authors if paper else None,
-        year=paper.year if paper else None,
-        arxiv=paper.arxiv if paper else None,
-        scheme=cls.scheme,
-        knowledge=list(cls.knowledge),
-        families=list(cls.families),
-        requires=sorted(cls.requires),
-        docstring=inspect.getdoc(cls) or "",
-        distribution=plugin.distribution,
-        distribution_version=plugin.version,
-        source_sha256=cell.source_sha256,
-    )
+    info = method_info(load_method(cell.method), find_plugin(cell.method))
     teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in [cell.teacher] if t]
     return Record(
         kind=cell.kind,
@@ -272,7 +258,6 @@ def build_record(
         trials=cell.trials,
         teachers=teachers,
         recipe=cell.recipe.model_dump(mode="json"),
-        deviations=list(cls.deviations),
         matching=matching or [],
         networks=networks or [],
         curve=curve,

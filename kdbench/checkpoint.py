@@ -23,7 +23,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) -
     Returns:
         SHA-256 of the file.
     """
-    plain = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    # Cloned, because safetensors refuses tensors that share memory.
+    plain = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
     text = json.dumps(state, sort_keys=True, allow_nan=False)
     # One key of metadata: safetensors writes several in no fixed order, and equal content must give equal files.
     about = json.dumps({"sha256": content_sha256(plain, text), "state": text})
@@ -59,11 +60,6 @@ def content_sha256(tensors: Mapping[str, Tensor], text: str) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, payload: bytes) -> None:

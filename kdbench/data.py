@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.suite import Data, labels_sha256
+from kdbench.hashing import labels_sha256
+from kdbench.suite import Data
 
 Images = tuple[np.ndarray, np.ndarray]  # (N, C, H, W) uint8 pixels and (N,) int64 labels
 

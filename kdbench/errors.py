@@ -14,6 +14,10 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class KdbenchError(Exception):
@@ -48,3 +52,16 @@ def writing(path: Path) -> Iterator[None]:
         else:
             todo = f"{error.strerror or error}. Choose another folder with --out, or mend its permissions."
         raise KdbenchError(f"Cannot write to {path}: {todo}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The most telling problem that pydantic found, as 'key: what is wrong': an unknown key before a missing one."""
+    problems = error.errors(include_url=False, include_context=False)
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{where}'. Remove it or correct its name"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r:.60}"
+    return f"{where}: {message}{given}" if where else message

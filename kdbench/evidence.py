@@ -39,6 +39,8 @@ class Evidence:
     def __post_init__(self) -> None:
         for name, dtype in self.DTYPES.items():
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=dtype))
+        if {getattr(self, name).shape for name in self.DTYPES} != {(len(self.predicted),)}:
+            raise ValueError("the four arrays differ in length")
 
     def sha256(self) -> str:
         """Hash of the four arrays."""
@@ -70,8 +72,8 @@ def metrics(evidence: Evidence, labels: np.ndarray, num_classes: int) -> Metrics
     Raises:
         KdbenchError: the evidence contradicts itself or the labels.
     """
-    correct = evidence.predicted == labels
-    if len(labels) != len(evidence.predicted) or np.any(correct != (evidence.rank == 0)):
+    correct = evidence.predicted == labels if len(evidence.predicted) == len(labels) else None
+    if correct is None or np.any(correct != (evidence.rank == 0)):
         raise KdbenchError("The evidence does not belong to the suite's test labels.")
     top = evidence.top_probability.astype(np.float64)
     bins = np.minimum((top * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -97,7 +99,7 @@ def write_evidence(path: Path, cells: Mapping[str, Evidence]) -> None:
     keys = sorted(cells)
     columns: dict[str, pa.Array] = {"key": pa.array(keys, pa.string())}
     for name in Evidence.DTYPES:
-        values = np.concatenate([getattr(cells[key], name) for key in keys])
+        values = np.concatenate([np.empty(0, Evidence.DTYPES[name]), *(getattr(cells[key], name) for key in keys)])
         offsets = np.cumsum([0, *(len(getattr(cells[key], name)) for key in keys)], dtype=np.int32)
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
     pq.write_table(pa.table(columns), path, compression="zstd")
@@ -115,11 +117,14 @@ def read_evidence(path: Path) -> dict[str, Evidence]:
     try:
         table = pq.read_table(path, columns=["key", *Evidence.DTYPES])
         columns = {name: table[name].combine_chunks() for name in Evidence.DTYPES}
+        for name, dtype in Evidence.DTYPES.items():
+            if columns[name].type != pa.list_(pa.from_numpy_dtype(np.dtype(dtype))) or columns[name].null_count:
+                raise ValueError(f"column {name} is of another type")
         arrays = {
             name: np.split(column.flatten().to_numpy(zero_copy_only=False), column.offsets.to_numpy()[1:-1])
             for name, column in columns.items()
         }
         keys = table["key"].to_pylist()
         return {key: Evidence(**{name: arrays[name][i] for name in arrays}) for i, key in enumerate(keys)}
-    except (OSError, pa.ArrowException, KeyError, AttributeError, ValueError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise KdbenchError(f"Evidence file {path} cannot be read: {str(error).splitlines()[0]}.") from error

@@ -37,10 +37,11 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell's record is on disk."""
+    """A cell's record is on disk; `here` unless another run made it meanwhile."""
 
     cell: Cell
     folder: Path
+    here: bool
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def event(kind: str, cell: Cell, value: Any) -> Event:
     if kind == "progressed":
         return Progressed(cell, *value)
     if kind == "finished":
-        return Finished(cell, value)
+        return Finished(cell, *value)
     if kind == "failed":
         return Failed(cell, *value)
     return Noticed(value)
@@ -170,14 +171,14 @@ def work(pipe: Connection, root: Path, device_name: str) -> None:
     while True:
         cell = pipe.recv()
         try:
-            entry = run_cell(
+            done = run_cell(
                 cell,
                 root,
                 device,
                 on_epoch=lambda epochs_done, loss: pipe.send(("progressed", (epochs_done, loss))),
                 notice=lambda text: pipe.send(("noticed", text)),
             )
-            pipe.send(("busy", None) if entry is None else ("finished", entry.folder))
+            pipe.send(("busy", None) if done is None else ("finished", (done[0].folder, done[1])))
         except CellFailed as error:
             pipe.send(("failed", (str(error), error.details)))
         except KdbenchError as error:

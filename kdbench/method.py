@@ -18,12 +18,35 @@ which network it reads, and returns the terms of its loss:
 
 and is registered in its package's pyproject.toml:
 
+    [project]
+    name = "my-package"
+    version = "0.1"
+    dependencies = ["kdbench"]
+
     [project.entry-points."kdbench.methods"]
     kd = "my_package.kd:KD"
 
-The trainer owns the data, both networks, the optimizer and the clock. It sums the terms, differentiates and logs them.
-A method is an `nn.Module`: whatever modules, parameters and buffers it holds are trained with the student, moved to
-its device, checkpointed and restored, by construction. A method never sees test data.
+`pip install -e .` there, and `kdbench run --method kd` finds it.
+
+The trainer owns the data, both networks, the optimizer and the clock. It sums the terms (the cross-entropy with the
+labels is one that the method adds itself), differentiates and logs them. A method never sees test data.
+
+A method is an `nn.Module`. Whatever modules, parameters and buffers it registers in `build` are trained with the
+student, moved to its device, checkpointed and restored, by construction:
+
+        def build(self, setup):
+            self.embed = nn.Linear(setup.student.embedding, 128)
+            self.register_buffer("bank", torch.zeros(len(setup.train_labels), 128))
+            self.generator = setup.generator
+
+        def loss(self, batch, student, teacher):
+            noise = torch.randn(len(batch.labels), 128, generator=self.generator, device=batch.labels.device)
+            ...
+            with torch.no_grad():
+                self.bank[batch.index] = ...
+
+Anything else that changes (a counter, a tensor or a list of parameters as a plain attribute) would be lost when a run
+is interrupted: use a buffer, `nn.ModuleList`, `nn.ParameterList`.
 """
 
 from __future__ import annotations
@@ -35,7 +58,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, device, nn
 
-from kdbench.errors import NotApplicable
+from kdbench.errors import NotApplicable, did_you_mean
 
 __all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes"]
 
@@ -54,17 +77,43 @@ class Paper:
     arxiv: str | None = None
 
 
-@dataclass(frozen=True)
-class Shapes:
+class Required:
+    """Holds what `requires` names of one network; anything else says what to add to it."""
+
+    def __init__(self, role: str, **values: Any) -> None:
+        self._role = role
+        self._values = {name: value for name, value in values.items() if value is not None}
+
+    def _get(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        known = {output.split(".")[1] for output in OUTPUTS}
+        if name in known:
+            raise AttributeError(f"{self._role}.{name} was not computed: add '{self._role}.{name}' to `requires`")
+        raise AttributeError(f"{self._role} has no output '{name}'.{did_you_mean(name, known)}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # not an output, and perhaps asked for before __init__
+            raise AttributeError(name)
+        return self._get(name)
+
+
+class Shapes(Required):
     """Shapes of one network's outputs, without the batch axis.
 
     Attributes:
-        embedding: D, the width of the vector before the classifier (0 if no one requires it).
-        features: (C, H, W) of each feature map, shallow to deep; maps at one position of both networks belong together.
+        embedding: D, the width of the vector before the classifier.
+        features: (C, H, W) of each feature map, shallow to deep. Both networks have equally many, and maps at one
+            position belong together; they may differ in channels and in size.
     """
 
-    embedding: int = 0
-    features: tuple[tuple[int, int, int], ...] = ()
+    @property
+    def embedding(self) -> int:
+        return self._get("embedding")
+
+    @property
+    def features(self) -> tuple[tuple[int, int, int], ...]:
+        return self._get("features")
 
 
 @dataclass(frozen=True)
@@ -77,9 +126,10 @@ class Setup:
         num_classes: C.
         mean, std: the normalisation of the images, a value a channel.
         num_steps: optimizer steps of the whole training.
-        device: where everything lives.
-        generator: the method's own random numbers, on the device; draw from it and nothing else, so that the draws
-            of one method never shift the batches or the initial weights of another.
+        device: where everything lives. Modules and buffers may be made on the CPU: they are moved after `build`.
+        generator: the method's own random numbers, on the device, for every draw in `loss`, so that the draws of one
+            method never shift the batches or the initial weights of another. It may be kept; its state is checkpointed.
+            (In `build`, PyTorch's global generator is seeded for the method, so that modules initialise as usual.)
     """
 
     student: Shapes
@@ -99,8 +149,8 @@ class Batch:
 
     Attributes:
         images: (B, C, H, W) float, augmented and normalised.
-        labels: (B,) int64.
-        index: (B,) int64, the position of each image in the training set.
+        labels: (B,) int64. The last batch of an epoch may be shorter than the others.
+        index: (B,) int64, the position of each image in the training set; each once an epoch.
         view: (B,) int64, which of the finitely many crops and flips it is; None if a method changed the images.
         epoch, step: 0-dim int64 tensors on the device, counted from 0.
         progress: 0-dim float tensor, the part of the training that is done, 0 to 1.
@@ -115,23 +165,14 @@ class Batch:
     progress: Tensor
 
 
-class Outputs:
-    """What one network makes of a batch: only what the method's `requires` names is computed.
+class Outputs(Required):
+    """What one network makes of a batch, in float32: only what the method's `requires` names is computed.
 
     Attributes:
         logits: (B, C).
         embedding: (B, D), the vector before the classifier.
-        features: list of (B, C_l, H_l, W_l), shallow to deep; maps at one position of both networks belong together.
+        features: list of (B, C_l, H_l, W_l), shallow to deep, as in `Shapes`.
     """
-
-    def __init__(self, role: str, **outputs: Any) -> None:
-        self._role = role
-        self._outputs = outputs
-
-    def _get(self, what: str) -> Any:
-        if self._outputs.get(what) is None:
-            raise AttributeError(f"{self._role}.{what} was not computed: add '{self._role}.{what}' to `requires`")
-        return self._outputs[what]
 
     @property
     def logits(self) -> Tensor:
@@ -181,6 +222,7 @@ class Method(nn.Module):
     params: Any  # an instance of this method's own Params
 
     def __init__(self, params: BaseModel) -> None:
+        """Not for methods to change: what a method needs is made in `build`."""
         super().__init__()
         self.params = params
 
@@ -200,7 +242,8 @@ class Method(nn.Module):
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         """The named terms of the loss, 0-dim float tensors; their sum is minimised.
 
-        Called in training mode under gradients; the teacher's outputs carry none. `teacher` is empty for a method that
-        reads none. Keep numbers on the device: no `.item()`, no `float()`.
+        Called in training mode under gradients; the teacher's outputs carry none, and neither network's may be changed
+        in place. `teacher` is empty for a method that reads none. Return the same terms in every step, and keep
+        numbers on the device: no `.item()`, no `float()`, no branch on a tensor's value.
         """
         raise NotImplementedError

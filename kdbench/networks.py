@@ -47,9 +47,18 @@ def count_parameters(model: nn.Module) -> int:
 
 @torch.no_grad()
 def count_macs(model: nn.Module, example: Tensor) -> int:
-    """Multiply-accumulate operations of one forward pass of a (1, C, H, W) input: convolutions and matrix products."""
+    """Multiply-accumulate operations of one forward pass of a (1, C, H, W) input: convolutions and matrix products.
+
+    Raises:
+        KdbenchError: the model does not take images of this size.
+    """
     training = model.training
-    with FlopCounterMode(display=False) as counter:
-        model.eval()(example)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            model.eval()(example)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        size = "x".join(map(str, example.shape[1:]))
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise KdbenchError(f"A {type(model).__name__} of the suite does not take {size} images: {said}") from error
     model.train(training)
     return counter.get_total_flops() // 2

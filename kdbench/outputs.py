@@ -129,6 +129,7 @@ class OutputReader:
         outputs = self(example)
         self.model.train(training)
         return Shapes(
-            embedding=outputs.embedding.shape[1] if "embedding" in self.wanted else 0,
-            features=tuple(chw(f) for f in outputs.features) if "features" in self.wanted else (),
+            self.role,
+            embedding=outputs.embedding.shape[1] if "embedding" in self.wanted else None,
+            features=tuple(chw(f) for f in outputs.features) if "features" in self.wanted else None,
         )

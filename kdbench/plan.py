@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.errors import KdbenchError, did_you_mean, first_problem
+from kdbench.hashing import digest
 from kdbench.method import Method
-from kdbench.plugins import load_method, source_file
-from kdbench.records import Record
-from kdbench.store import TEACHERS, Entry, cell_folder, read_cell, text_sha256
-from kdbench.suite import Pair, Recipe, Suite, digest, first_problem
+from kdbench.plugins import load_method, source_sha256
+from kdbench.records import Record, row_name
+from kdbench.store import TEACHERS, Entry, cell_folder, read_cell
+from kdbench.suite import Data, Pair, Recipe, Suite
 from kdbench.teachers import Teacher, teacher_key
 
 BASELINE = "vanilla"
@@ -30,7 +31,7 @@ class Cell:
     Attributes:
         kind: "cell", or "teacher": then `student` is the teacher to train.
         method_version, source_sha256: of the method.
-        params: resolved; `variant` are those that differ from the suite's own.
+        params: resolved; `variant` are those that the user set to other values than the suite's own on some pair.
         teacher: None for a method that reads none.
     """
 
@@ -50,6 +51,11 @@ class Cell:
     @property
     def recipe(self) -> Recipe:
         return self.suite.teacher_recipe() if self.kind == "teacher" else self.suite.recipe_of(self.student)
+
+    @property
+    def data(self) -> Data:
+        """A teacher is trained on the whole training set and evaluated on the test set, whatever its students are."""
+        return self.suite.data.model_copy(update={"evaluate_on": "test"}) if self.kind == "teacher" else self.suite.data
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -86,8 +92,12 @@ class Cell:
         if self.kind == "teacher":
             return f"teacher {self.student}"
         networks = f"{self.teacher.model}:{self.student}" if self.teacher else self.student
-        variant = f"[{', '.join(f'{k}={v}' for k, v in sorted(self.variant.items()))}]" if self.variant else ""
-        return f"{self.method}{variant} {networks} seed {self.seed}"
+        return f"{self.row} {networks} seed {self.seed}"
+
+    @property
+    def row(self) -> str:
+        """The row of the board that the cell belongs to."""
+        return row_name(self.method, self.variant)
 
     def is_served_by(self, record: Record) -> bool:
         """Whether a record in `runs/` is this cell's result: an equal key, by an unchanged method."""
@@ -100,15 +110,14 @@ def resolve_params(
     """A method's parameters on a pair: its defaults, the suite's overrides, the user's.
 
     Returns:
-        the parameters, and those of them that differ from the suite's own.
+        the parameters with the user's values, and without them.
 
     Raises:
         KdbenchError: an unknown parameter, a wrong type or a value out of range; says who set it.
     """
     override, _ = suite.override(method.name, pair)
     own = validate_params(method, override, f"Suite '{suite.name}', methods.{method.name}")
-    params = validate_params(method, {**override, **user}, f"Method '{method.name}' (--set)")
-    return params, {name: value for name, value in params.items() if value != own[name]}
+    return validate_params(method, {**override, **user}, f"Method '{method.name}' (--set)"), own
 
 
 def validate_params(method: type[Method], values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -118,7 +127,7 @@ def validate_params(method: type[Method], values: Mapping[str, Any], where: str)
             raise KdbenchError(f"{where}: no parameter '{name}'.{did_you_mean(name, method.Params.model_fields)}")
     try:
         return method.Params.model_validate_json(json.dumps(dict(values))).model_dump(mode="json")
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, TypeError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise KdbenchError(f"{where}: {problem}.") from error
 
@@ -139,11 +148,15 @@ def plan_cells(
     cells: dict[str, Cell] = {}
     for name, user in methods.items():
         method = load_method(name)
-        source = text_sha256(source_file(method))
+        source = source_sha256(method)
+        resolved = {
+            pair: resolve_params(method, suite, pair if method.reads_teacher() else None, user) for pair in pairs
+        }
+        changed = {name for params, own in resolved.values() for name in user if params[name] != own[name]}
         for pair in pairs:
-            reads_teacher = method.reads_teacher()
-            params, variant = resolve_params(method, suite, pair if reads_teacher else None, user)
             override = suite.override(name, pair)[1]
+            params = resolved[pair][0]
+            variant = {name: params[name] for name in sorted(changed)}
             for seed in seeds:
                 cell = Cell(
                     kind="cell",
@@ -157,7 +170,7 @@ def plan_cells(
                     variant=variant,
                     params_source="user" if variant else override.source,
                     trials=override.trials,
-                    teacher=teachers[pair.teacher] if reads_teacher else None,
+                    teacher=teachers[pair.teacher] if method.reads_teacher() else None,
                 )
                 cells.setdefault(cell.key, cell)
     return list(cells.values())
@@ -166,7 +179,7 @@ def plan_cells(
 def plan_teacher(suite: Suite, model: str) -> Cell:
     """The training of a teacher: the plain method under the teacher's recipe."""
     method = load_method(BASELINE)
-    source = text_sha256(source_file(method))
+    source = source_sha256(method)
     return Cell("teacher", suite, BASELINE, method.version, source, student=model, seed=0)
 
 
@@ -175,10 +188,12 @@ def find_recorded(cells: Sequence[Cell], root: Path, notice: Callable[[str], Non
     found: dict[str, Entry] = {}
     for cell in cells:
         folder = cell.folder(root)
-        if not folder.is_dir():
-            continue
         try:
+            if not folder.is_dir():
+                continue
             entry = read_cell(folder)
+        except PermissionError as error:
+            raise KdbenchError(f"Cannot read {folder}: {error.strerror}. Mend its permissions.") from error
         except KdbenchError as error:
             notice(str(error))
             continue

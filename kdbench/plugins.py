@@ -13,10 +13,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.errors import KdbenchError, did_you_mean, first_problem
+from kdbench.hashing import file_sha256
 
 if TYPE_CHECKING:
     from kdbench.method import Method
+    from kdbench.records import MethodInfo
 
 GROUP = "kdbench.methods"
 
@@ -79,15 +81,22 @@ def load_method(name: str) -> type[Method]:
     Raises:
         KdbenchError: unknown name, two distributions with it, an import that fails, or a class that is no method.
     """
+    from pydantic import ValidationError
+
     plugin = find_plugin(name)
     try:
         found = plugin.entry_point.load()
     except KdbenchError:
         raise
-    except Exception as error:  # a plugin may fail in any way; it must not take the others down
-        raise KdbenchError(f"Method {plugin} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way; it must not take the others down
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise KdbenchError(f"Method {plugin} cannot be imported: {said}") from error
     if problem := next(problems(found, name), None):
         raise KdbenchError(f"Method {plugin} is not usable: {problem}")
+    try:
+        method_info(found, plugin)
+    except ValidationError as error:
+        raise KdbenchError(f"Method {plugin} is not usable: its {first_problem(error)}.") from error
     return found
 
 
@@ -99,7 +108,7 @@ def problems(found: Any, name: str) -> Iterator[str]:
 
     schemes, kinds = get_args(contract.Scheme), get_args(contract.Knowledge)
     if not (isinstance(found, type) and issubclass(found, contract.Method)):
-        yield f"{found!r:.80} is no subclass of kdbench.Method. Point the entry point at the class."
+        yield f"a {type(found).__name__} is no subclass of kdbench.Method. Point the entry point at the class."
         return
     if getattr(found, "name", None) != name:
         yield f"its attribute name is {getattr(found, 'name', None)!r}, its entry point '{name}'. Make them equal."
@@ -118,10 +127,45 @@ def problems(found: Any, name: str) -> Iterator[str]:
         yield f"its attribute requires names '{unknown[0]}'.{did_you_mean(unknown[0], contract.OUTPUTS)}"
     if not (isinstance(found.Params, type) and issubclass(found.Params, contract.Method.Params)):
         yield "its Params is no subclass of Method.Params. Write `class Params(Method.Params):`."
+    elif missing := [parameter for parameter, field in found.Params.model_fields.items() if field.is_required()]:
+        yield f"its parameter {missing[0]} has no default. Give it the paper's value."
+    if found.__init__ is not contract.Method.__init__:
+        yield "it changes __init__. Make what it needs in build(self, setup)."
     if found.loss is contract.Method.loss:
         yield "it has no loss. Define `loss(self, batch, student, teacher)`."
 
 
-def source_file(cls: type[Method]) -> Path:
-    """The file that defines a method's class."""
-    return Path(inspect.getfile(cls))
+def source_sha256(cls: type[Method]) -> str:
+    """Hash of the files that define a method's class and its bases, up to kdbench's own."""
+    from kdbench.method import Method
+
+    bases = [base for base in cls.__mro__ if issubclass(base, Method) and base is not Method]
+    return file_sha256(*sorted({Path(inspect.getfile(base)) for base in bases}))
+
+
+def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
+    """What a record says of a method.
+
+    Raises:
+        pydantic.ValidationError: an attribute of another type or form.
+    """
+    from kdbench.records import MethodInfo
+
+    paper = cls.paper
+    return MethodInfo(
+        name=cls.name,
+        version=cls.version,
+        title=paper.title if paper else None,
+        authors=paper.authors if paper else None,
+        year=paper.year if paper else None,
+        arxiv=paper.arxiv if paper else None,
+        scheme=cls.scheme,
+        knowledge=list(cls.knowledge),
+        families=list(cls.families),
+        requires=sorted(cls.requires),
+        deviations=list(cls.deviations),
+        docstring=inspect.getdoc(cls) or "",
+        distribution=plugin.distribution,
+        distribution_version=plugin.version,
+        source_sha256=source_sha256(cls),
+    )

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdbench.errors import KdbenchError
-from kdbench.suite import NAME, digest, first_problem
+from kdbench.errors import KdbenchError, first_problem
+from kdbench.hashing import digest
+from kdbench.suite import NAME
 
 SCHEMA_VERSION = 1
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -32,6 +33,7 @@ class MethodInfo(Part):
         title, authors, year, arxiv: of the paper; None for a baseline.
         scheme, knowledge, families: its place in the survey's taxonomy.
         requires: the outputs it reads.
+        deviations: what it changes of the protocol for itself.
         docstring: what it is and its equation.
         distribution, distribution_version: the Python package that it came with.
         source_sha256: of the file that defines it.
@@ -47,6 +49,7 @@ class MethodInfo(Part):
     knowledge: list[Literal["response", "feature", "relation"]]
     families: list[str]
     requires: list[str]
+    deviations: list[str]
     docstring: str
     distribution: str
     distribution_version: str
@@ -137,10 +140,9 @@ class Record(Part):
         protocol, fingerprint: the suite's protocol and its hash; rows rank only inside one fingerprint.
         off_protocol: why the record cannot be on the board (fewer epochs, a validation run); empty for one that can.
         student, seed, params, teachers: what was trained, how and under whom.
-        variant: the parameters that differ from the suite's own for this method; each variant is a row of its own.
+        variant: the parameters that the user set to other values than the suite's own; a variant is a row of its own.
         params_source, trials: where the parameters come from, and after how many trials.
         recipe: the recipe that the student was trained with.
-        deviations: what the method changes of the protocol for itself.
         matching: which feature maps were compared, for a method that reads them.
         networks: what was trained; empty for a cell that is not applicable.
         curve: a list a quantity with a value an epoch: every loss term, `loss`, `test_top1` (a diagnostic, never
@@ -169,7 +171,6 @@ class Record(Part):
     trials: int = Field(ge=0)
     teachers: list[TeacherRef]
     recipe: dict[str, Any]
-    deviations: list[str]
     matching: list[Match]
     networks: list[Network]
     curve: dict[str, list[float]] | None = None
@@ -208,9 +209,7 @@ class Record(Part):
     @property
     def row(self) -> str:
         """The board's row that the record belongs to: the method, with its parameters where they are a variant."""
-        if not self.variant:
-            return self.method.name
-        return f"{self.method.name}[{', '.join(f'{name}={value}' for name, value in sorted(self.variant.items()))}]"
+        return row_name(self.method.name, self.variant)
 
     def content_sha256(self) -> str:
         return digest(self.model_dump(mode="json", exclude={"sha256", "curve"}))
@@ -224,6 +223,12 @@ class Record(Part):
     def to_json(self, curve: bool = True) -> str:
         """One line of JSON."""
         return self.model_dump_json(exclude=None if curve else {"curve"})
+
+
+def row_name(method: str, variant: dict[str, Any]) -> str:
+    """A method's row: its name, with its parameters where they are a variant."""
+    values = ", ".join(f"{name}={value}" for name, value in sorted(variant.items()))
+    return f"{method}[{values}]" if values else method
 
 
 def parse_record(text: str | bytes, where: str) -> Record:

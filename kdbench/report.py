@@ -12,6 +12,7 @@ from rich.text import Text
 
 from kdbench.evidence import Evidence, agreement
 from kdbench.plan import BASELINE, Cell
+from kdbench.records import Record
 from kdbench.stats import Difference, mean_interval, paired_difference
 from kdbench.store import Entry
 from kdbench.suite import Pair
@@ -23,6 +24,7 @@ class PairResult:
     """One row on one pair (or on all pairs, then `pair` is None); accuracies in percent.
 
     Attributes:
+        teacher: None where the run reports on other images than the teacher's record.
         student, method: mean over seeds and half the width of its 95 % interval (None with one seed).
         difference: method minus plain student, paired by seed and test image.
         agreement: test images on which the method's student and the teacher say the same, in percent.
@@ -30,8 +32,8 @@ class PairResult:
     """
 
     pair: Pair | None
-    teacher: float
-    student: tuple[float, float | None]
+    teacher: float | None
+    student: tuple[float, float | None] | None
     method: tuple[float, float | None] | None = None
     difference: Difference | None = None
     agreement: float | None = None
@@ -49,7 +51,7 @@ class Report:
         self.found: dict[tuple[str, str | None, str], dict[int, Entry]] = {}
         for cell in cells:
             if entry := entries.get(cell.key):
-                place = (entry.record.row, entry.record.teacher, entry.record.student)
+                place = (cell.row, entry.record.teacher, entry.record.student)
                 self.found.setdefault(place, {})[cell.seed] = entry
 
     @property
@@ -57,6 +59,10 @@ class Report:
         """The methods' rows, without the plain student's unless it stands alone."""
         rows = list(dict.fromkeys(row for row, _, _ in self.found))
         return [row for row in rows if row != BASELINE] or rows
+
+    def row_entries(self, row: str) -> list[Entry]:
+        """All cells of a row."""
+        return [entry for (name, _, _), cells in self.found.items() if name == row for entry in cells.values()]
 
     def entries(self, row: str, pair: Pair) -> dict[int, Entry]:
         """Cells of a row on a pair, by seed; a method without a teacher stands under every pair of its student."""
@@ -66,24 +72,24 @@ class Report:
         """One result a pair, and one over all pairs where all are there."""
         results = [self.result(row, pair) for pair in self.pairs]
         complete = [r for r in results if r.method is not None]
-        if len(complete) > 1 and len({r.seeds for r in complete}) == 1:
+        if len(complete) == len(self.pairs) > 1 and len({r.seeds for r in complete}) == 1:
             results.append(self.overall(row, complete))
         return results
 
     def result(self, row: str, pair: Pair) -> PairResult:
         plain, cells, teacher = self.entries(BASELINE, pair), self.entries(row, pair), self.teachers[pair.teacher]
+        everyone = [*plain.values(), *cells.values()]
+        comparable = all(same_images(entry.record, teacher.record) for entry in everyone)
+        teacher_top1 = teacher.record.main.metrics.top1 if comparable else None
         seeds = tuple(seed for seed in cells if seed in plain and cells[seed].evidence)
-        student = mean_interval(np.array([top1(plain[s]) for s in (seeds or plain)])) if plain else (float("nan"), None)
-        reasons = [entry.record.reason for entry in cells.values() if entry.record.reason]
+        student = mean_interval(np.array([top1(plain[s]) for s in (seeds or plain)])) if plain else None
         if not seeds:
-            reason = reasons[0] if reasons else "no record"
-            return PairResult(pair, teacher.record.main.metrics.top1, student, not_applicable=reason)
-        same = [
-            agreement(e, teacher.evidence) for s in seeds if comparable(e := evidence_of(cells[s]), teacher.evidence)
-        ]
+            reasons = [entry.record.reason for entry in cells.values() if entry.record.reason]
+            return PairResult(pair, teacher_top1, student, not_applicable=reasons[0] if reasons else "no record")
+        same = [agreement(evidence_of(cells[s]), teacher.evidence) for s in seeds] if comparable else []
         return PairResult(
             pair,
-            teacher.record.main.metrics.top1,
+            teacher_top1,
             student,
             method=mean_interval(np.array([top1(cells[s]) for s in seeds])),
             difference=paired_difference(correct(cells, seeds)[None], correct(plain, seeds)[None]),
@@ -96,16 +102,21 @@ class Report:
         seeds, pairs = results[0].seeds, [r.pair for r in results if r.pair is not None]
         method = np.stack([correct(self.entries(row, pair), seeds) for pair in pairs])
         plain = np.stack([correct(self.entries(BASELINE, pair), seeds) for pair in pairs])
-        agreements = [r.agreement for r in results if r.agreement is not None]
         return PairResult(
             None,
-            float(np.mean([r.teacher for r in results])),
+            mean_or_none([r.teacher for r in results]),
             mean_interval(100 * plain.mean(axis=(0, 2))),
             method=mean_interval(100 * method.mean(axis=(0, 2))),
             difference=paired_difference(method, plain),
-            agreement=float(np.mean(agreements)) if agreements else None,
+            agreement=mean_or_none([r.agreement for r in results]),
             seeds=seeds,
         )
+
+
+def mean_or_none(values: list[float | None]) -> float | None:
+    """The mean; None where a value is missing."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def top1(entry: Entry) -> float:
@@ -117,8 +128,9 @@ def evidence_of(entry: Entry) -> Evidence:
     return entry.evidence
 
 
-def comparable(one: Evidence, other: Evidence) -> bool:
-    return len(one.predicted) == len(other.predicted)
+def same_images(one: Record, other: Record) -> bool:
+    """Whether two records speak of the same test images."""
+    return bool(one.protocol["data"] == other.protocol["data"])
 
 
 def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
@@ -131,22 +143,29 @@ def result_table(row: str, results: list[PairResult]) -> Table:
     title = Text(f"{row}: top-1 test accuracy in %, mean over seeds ± 95 % interval", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("teacher:student", overflow="fold")
-    for name in ("teacher", "plain", row, "difference [95 %]", "agrees"):
+    compared = [] if row == BASELINE else [row, "difference [95 %]", "agrees"]
+    for name in ("teacher", "plain", *compared):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for result in results:
-        name = str(result.pair or "all pairs")
-        if result.method is None or result.difference is None:
-            reason = Text(result.not_applicable or "")
-            table.add_row(name, f"{result.teacher:.2f}", plus_minus(result.student), "n/a", reason, "")
+        cells = [str(result.pair or "all pairs"), number(result.teacher), plus_minus(result.student)]
+        if row == BASELINE:
+            table.add_row(*cells)
+        elif result.method is None or result.difference is None:
+            table.add_row(*cells, "n/a", Text(result.not_applicable or "", overflow="fold"))
         else:
-            same = f"{result.agreement:.2f}" if result.agreement is not None else ""
-            values = (f"{result.teacher:.2f}", plus_minus(result.student), plus_minus(result.method))
             clear = result.difference.low is not None and not result.difference.holds_zero
-            table.add_row(name, *values, Text(interval(result.difference), style="bold" if clear else ""), same)
+            difference = Text(interval(result.difference), style="bold" if clear else "")
+            table.add_row(*cells, plus_minus(result.method), difference, number(result.agreement))
     return table
 
 
-def plus_minus(value: tuple[float, float | None]) -> str:
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def plus_minus(value: tuple[float, float | None] | None) -> str:
+    if value is None:
+        return ""
     mean, half = value
     return f"{mean:.2f}" if half is None else f"{mean:.2f} ±{half:.2f}"
 
@@ -165,7 +184,7 @@ def as_json(row: str, results: list[PairResult]) -> dict[str, Any]:
             {
                 "pair": str(r.pair) if r.pair else None,
                 "teacher_top1": r.teacher,
-                "student_top1": r.student[0],
+                "student_top1": r.student[0] if r.student else None,
                 "method_top1": r.method[0] if r.method else None,
                 "difference": r.difference.mean if r.difference else None,
                 "interval": [r.difference.low, r.difference.high] if r.difference else None,

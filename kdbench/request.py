@@ -15,6 +15,8 @@ from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.plugins import load_method
 from kdbench.suite import Pair, Suite
 
+MAX_SEED = 10_000
+
 
 @dataclass(frozen=True)
 class Request:
@@ -56,8 +58,8 @@ def parse_seeds(suite: Suite, text: str | None) -> list[int]:
     except ValueError:
         seeds = []
     if "," not in text and seeds:
-        seeds = list(range(seeds[0]))
-    if not seeds or min(seeds) < 0:
+        seeds = list(range(min(seeds[0], MAX_SEED)))
+    if not seeds or min(seeds) < 0 or max(seeds) > MAX_SEED:
         raise KdbenchError(f"--seeds {text}: give how many (5), or which ones (0,1,2).")
     return list(dict.fromkeys(seeds))
 
@@ -105,7 +107,7 @@ def parse_device(text: str) -> list[str]:
     if text == "cpu":
         return ["cpu"]
     kind, _, number = text.partition(":")
-    if kind != "cuda" or (":" in text and not number.isdigit()):
+    if kind != "cuda" or (":" in text and not (number.isascii() and number.isdigit())):
         raise KdbenchError(f"Unknown device '{text}' (--device). Known: auto, cpu, cuda, cuda:0, cuda:1, ...")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count or (number and int(number) >= count):
@@ -117,7 +119,7 @@ def parse_workers(text: str, devices: Sequence[str]) -> int:
     """A number, or as many as there are cores (CPU) or GPUs."""
     if text == "auto":
         return available_cores() if devices == ["cpu"] else len(devices)
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise KdbenchError(f"--workers {text}: give a number of processes, 1 or more, or auto.")
     return int(text)
 

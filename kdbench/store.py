@@ -7,8 +7,8 @@ results/<suite>/teachers/records.jsonl, evidence.parquet, <model>-<hash>.safeten
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from kdbench.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records import Record, parse_record
 
 TEACHERS = "teachers"
+CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ def finish_cell(folder: Path, record: Record, evidence: Evidence | None) -> None
             write_evidence(partial / "evidence.parquet", {record.key: evidence})
         (partial / "record.json").write_text(record.to_json() + "\n", encoding="utf-8")
         for path in partial.iterdir():
-            sync(path)
+            if path.name.startswith(".") or ".aside-" in path.name:  # of a write that was cut off, or of no use now
+                path.unlink()
+            else:
+                sync(path)
         if folder.exists():
             set_aside(folder)
         partial.rename(folder)
@@ -115,7 +119,7 @@ def set_aside(path: Path) -> Path:
 def read_runs(runs: Path, suite: str | None = None, method: str | None = None) -> Iterator[Entry | KdbenchError]:
     """All complete cells below `runs/`; a corrupt one comes as the error that names it."""
     for folder in sorted(runs.glob(f"{suite or '*'}/{method or '*'}/*")):
-        if (folder / "record.json").is_file() and "." not in folder.name:
+        if CELL_FOLDER.fullmatch(folder.name):
             try:
                 yield read_cell(folder)
             except KdbenchError as error:
@@ -129,9 +133,12 @@ def read_results(folder: Path) -> list[Entry]:
         KdbenchError: a line or the evidence is corrupt; names the file and line.
     """
     path = folder / "records.jsonl"
-    if not path.is_file():
+    try:
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except FileNotFoundError:
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
     records = [parse_record(line, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
     evidence = read_evidence(folder / "evidence.parquet") if any(r.evidence_sha256 for r in records) else {}
     return [Entry(r, checked(r, evidence, folder) if r.evidence_sha256 else None, folder) for r in records]
@@ -172,7 +179,3 @@ def find_results(given: Path | None) -> Path | None:
 def weights_name(model: str, sha256: str) -> str:
     """Name of a weights file: by its content."""
     return f"{model}-{sha256[:12]}.safetensors"
-
-
-def text_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from kdbench.errors import KdbenchError
 from kdbench.evidence import metrics
-from kdbench.plan import find_recorded, plan_cells
+from kdbench.plan import Cell, find_recorded, plan_cells
 from kdbench.progress import line_printer
 from kdbench.store import Entry, find_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
@@ -61,4 +62,10 @@ def check_method(suite: Suite, method: str, runs: Path, results: Path, notice: C
         said, follows = entry.record.main.metrics, metrics(entry.evidence, labels, suite.data.num_classes)
         if said != follows:
             raise KdbenchError(f"{entry.folder}: metrics {said} do not follow from the evidence: {follows}.")
-    return [found[cell.key] for cell in cells]
+    return [restamped(found[cell.key], cell) for cell in cells]
+
+
+def restamped(entry: Entry, cell: Cell) -> Entry:
+    """The record as this plan's: `--set` with the suite's own values gives the same cell under another row."""
+    says = {"variant": cell.variant, "params_source": cell.params_source, "trials": cell.trials}
+    return replace(entry, record=entry.record.model_copy(update=says).sealed())

@@ -6,16 +6,16 @@ load_suite("path/to/mine.toml")  a user's own
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.errors import KdbenchError, did_you_mean, first_problem
+from kdbench.hashing import digest, labels_sha256
 
 SUITES = Path(__file__).parent / "suites"
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"  # names become folders: no separators, no leading dot
@@ -24,14 +24,14 @@ NAME = r"^[a-z0-9][a-z0-9_.-]*$"  # names become folders: no separators, no lead
 class Table(BaseModel):
     """A TOML table: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Model(BaseModel):
     """One network: timm's name and any arguments that timm's constructor takes (`img_size = 32`, `patch_size = 4`)."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str = Field(min_length=1)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Data(Table):
     crop_padding: int = Field(0, ge=0)
     horizontal_flip: bool = False
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
     sha256: str
     test_labels_sha256: str
     evaluate_on: Literal["test", "validation"] = "test"
@@ -91,7 +91,7 @@ class Recipe(Table):
     nesterov: bool = False
     weight_decay: float = Field(ge=0)
     schedule: Literal["one_cycle", "multistep"]
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[Annotated[int, Field(gt=0)], ...] = ()
     decay: float = Field(0.1, gt=0)
     precision: Literal["float32", "bf16"]
 
@@ -140,24 +140,12 @@ class Suite(Table):
     title: str
     revision: int = Field(ge=1)
     seeds: int = Field(ge=1)
-    pairs: tuple[Pair, ...]
-    models: dict[str, Model]
+    pairs: tuple[Pair, ...] = Field(min_length=1)
+    models: dict[Annotated[str, Field(pattern=NAME)], Model]
     data: Data
     recipe: Recipes
     methods: dict[str, Override] = {}
     off_protocol: tuple[str, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split_pairs(cls, table: Any) -> Any:
-        pairs = table.get("pairs") if isinstance(table, dict) else None
-        if isinstance(pairs, list):
-            parts = [str(pair).split(":") for pair in pairs]
-            for pair, part in zip(pairs, parts, strict=True):
-                if len(part) != 2:
-                    raise ValueError(f"pair '{pair}' is not of the form 'teacher:student'")
-            table = {**table, "pairs": [{"teacher": t, "student": s} for t, s in parts]}
-        return table
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Suite:
@@ -174,8 +162,15 @@ class Suite(Table):
             for pair_name in override.pairs:
                 if pair_name not in map(str, self.pairs):
                     raise ValueError(f"methods.{method}.pairs names the unknown pair '{pair_name}'")
+        if self.data.validation >= self.data.train:
+            raise ValueError("data.validation must be smaller than data.train")
         if len({len(self.data.mean), len(self.data.std), self.data.channels}) != 1:
             raise ValueError("data.mean and data.std need one value a channel")
+        for name, model in self.models.items():
+            try:
+                digest(model.model_dump())
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"models.{name}: {error}") from error
         for student in (None, *self.models):  # overrides are checked when the file is read, not in the last cell
             self.recipe_of(student)
         self.teacher_recipe()
@@ -191,7 +186,7 @@ class Suite(Table):
     def _recipe(self, override: dict[str, Any]) -> Recipe:
         base = self.recipe.model_dump(exclude={"teacher", "students"})
         try:
-            return Recipe.model_validate({**base, **override})
+            return Recipe.model_validate_json(json.dumps({**base, **override}))
         except ValidationError as error:
             raise ValueError(f"recipe: {first_problem(error)}") from error
 
@@ -233,21 +228,20 @@ class Suite(Table):
             name: {k: v for k, v in override.items() if k not in ("epochs", "milestones")}
             for name, override in self.recipe.students.items()
         }
+        if epochs == self.recipe.epochs:
+            return self
         teacher = self.teacher_recipe().model_dump()
         recipe = Recipes(**self.recipe_of().shortened(epochs).model_dump(), teacher=teacher, students=students)
         note = f"epochs: {epochs} instead of {self.recipe.epochs}"
         return self.model_copy(update={"recipe": recipe, "off_protocol": (*self.off_protocol, note)})
 
     def with_validation(self) -> Suite:
-        """The same suite trained without, and reported on, the validation part of train, marked as off its protocol."""
+        """The same suite trained without, and reported on, the validation part of train, marked as off its protocol.
+
+        Teachers stay those of the whole training set: they have seen the images that are held out of the student's.
+        """
         data = self.data.model_copy(update={"evaluate_on": "validation"})
         return self.model_copy(update={"data": data, "off_protocol": (*self.off_protocol, "reported on validation")})
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def list_suites() -> list[str]:
@@ -266,16 +260,36 @@ def load_suite(name: str) -> Suite:
         raise KdbenchError(f"Unknown suite '{name}'.{did_you_mean(name, list_suites())} A path must end in .toml.")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        suite = Suite.model_validate(table)
+        suite = Suite.model_validate_json(json.dumps(prepared(table)))
     except OSError as error:
         raise KdbenchError(f"Cannot read suite file {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise KdbenchError(f"Suite file {path} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise KdbenchError(f"Suite file {path}: {first_problem(error)}.") from error
+    except (TypeError, ValueError) as error:
+        raise KdbenchError(f"Suite file {path}: {error}.") from error
     if path.parent != SUITES and suite.name in list_suites():
         raise KdbenchError(f"Suite file {path}: name: '{suite.name}' is a built-in suite. Choose another name.")
     return suite
+
+
+def prepared(table: dict[str, Any]) -> dict[str, Any]:
+    """A suite's TOML table with its pairs taken apart.
+
+    Raises:
+        ValueError: a pair of another form, or a key that only `--epochs` and `--validate` set.
+    """
+    data = table.get("data")
+    if "off_protocol" in table or (isinstance(data, dict) and "evaluate_on" in data):
+        raise ValueError("off_protocol and data.evaluate_on are set by --epochs and --validate. Remove them")
+    if not isinstance(pairs := table.get("pairs"), list):
+        return table
+    for pair in pairs:
+        if str(pair).count(":") != 1:
+            raise ValueError(f"pair '{pair}' is not of the form 'teacher:student'")
+    split = [str(pair).split(":") for pair in pairs]
+    return {**table, "pairs": [{"teacher": teacher, "student": student} for teacher, student in split]}
 
 
 def load_test_labels(suite: Suite) -> np.ndarray:
@@ -293,21 +307,3 @@ def load_test_labels(suite: Suite) -> np.ndarray:
             f"{path} is corrupt: its content does not match data.test_labels_sha256. Install kdbench again."
         )
     return labels
-
-
-def labels_sha256(labels: np.ndarray) -> str:
-    """Hash of labels as little-endian 16-bit integers."""
-    return hashlib.sha256(labels.astype("<i2").tobytes()).hexdigest()
-
-
-def first_problem(error: ValidationError) -> str:
-    """The most telling problem that pydantic found, as 'key: what is wrong': an unknown key before a missing one."""
-    problems = error.errors(include_url=False, include_context=False)
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key '{where}'. Remove it or correct its name"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    given = "" if isinstance(problem["input"], dict) else f", not {problem['input']!r:.60}"
-    return f"{where}: {message}{given}" if where else message

@@ -11,10 +11,10 @@ from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.plan import plan_teacher
 from kdbench.progress import line_printer
 from kdbench.request import parse_device, parse_workers
-from kdbench.run import clear_place, train_teachers
 from kdbench.store import Entry, find_results, weights_name, write_results
 from kdbench.suite import load_suite
 from kdbench.teachers import cache_folder, find_teacher
+from kdbench.train import Machine, clear_place, train_teachers
 
 
 def teach(
@@ -38,6 +38,7 @@ def teach(
         if model not in known:
             raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")
     names, devices = list(models) or known, parse_device(device)
+    machine = Machine(devices, parse_workers(workers, devices))
     found_results = find_results(results)
 
     notice = line_printer(console)
@@ -48,7 +49,7 @@ def teach(
         for name in missing:
             clear_place(plan_teacher(suite, name), cache_folder())
     try:
-        trained = train_teachers(suite, missing, devices, parse_workers(workers, devices), console) if missing else {}
+        trained = train_teachers(suite, missing, machine, console) if missing else {}
     except KeyboardInterrupt:
         notice("Stopped. What was in training resumes from its last checkpoint: run the command again.")
         return 130

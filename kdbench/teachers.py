@@ -15,13 +15,14 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 
-from kdbench.checkpoint import file_sha256, load_tensors
+from kdbench.checkpoint import load_tensors
 from kdbench.errors import KdbenchError
 from kdbench.evidence import Evidence
+from kdbench.hashing import digest, file_sha256
 from kdbench.networks import build_network
 from kdbench.records import Record
 from kdbench.store import TEACHERS, Entry, read_results, read_runs, set_aside, weights_name
-from kdbench.suite import SUITES, Suite, digest
+from kdbench.suite import SUITES, Suite
 
 Notice = Callable[[str], None]
 
@@ -70,11 +71,18 @@ def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice)
         if record.key != key or entry.evidence is None or record.main.sha256 is None:
             continue
         path = entry.folder / weights_name(model, record.main.sha256)
-        if path.is_file() and file_sha256(path) == record.main.sha256:
+        if weights_are_whole(entry):
             return Teacher(model, path, record.main.sha256, record, entry.evidence)
         if path.is_file():
             notice(put_aside(path, f"{path} is corrupt: its content does not match its hash."))
     return None
+
+
+def weights_are_whole(entry: Entry) -> bool:
+    """Whether a teacher's weights lie beside its record, unchanged."""
+    network = entry.record.main
+    path = entry.folder / weights_name(network.model, network.sha256 or "")
+    return path.is_file() and file_sha256(path) == network.sha256
 
 
 def candidates(suite: Suite, results: Path | None, notice: Notice) -> Iterator[Entry]:

@@ -197,7 +197,12 @@ def open_experiment(client: MlflowClient, name: str) -> Experiment:
     """An experiment, made if need be, with the runs of cells that it has; a request a page of them."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        return Experiment(client.create_experiment(name))
+        try:
+            return Experiment(client.create_experiment(name))
+        except Exception:  # another run, started together with this one, may have made it meanwhile
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
     experiment, token = Experiment(found.experiment_id), None
     while True:
         page = client.search_runs([found.experiment_id], max_results=RUNS_PER_PAGE, page_token=token)

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.checkpoint import load_tensors, save_tensors
+from kdbench.contract import check_terms
 from kdbench.data import Dataset, Normalize, Views
+from kdbench.errors import KdbenchError, writing
 from kdbench.method import Batch, Method, Outputs
 from kdbench.outputs import OutputReader
 from kdbench.stream import epoch_stream, torch_seed
@@ -93,7 +95,7 @@ class Trainer:
 
         Raises:
             Diverged: a loss term became infinite or not a number.
-            OSError: the checkpoint cannot be written.
+            KdbenchError: the disk is full or the folder cannot be written.
         """
         if self.epochs_done == 0:
             torch.manual_seed(torch_seed(self.stream, self.seed, "dropout"))
@@ -126,7 +128,7 @@ class Trainer:
         order, view = epoch_stream(self.stream, self.seed, epoch, n, self.data.num_views)
         index, views = torch.from_numpy(order).to(self.device), torch.from_numpy(view).to(self.device)
         total = self.recipe.epochs * self.steps_per_epoch
-        sums: dict[str, Tensor] = {}
+        values: dict[str, list[Tensor]] = {}
         for i in range(self.steps_per_epoch):
             step = epoch * self.steps_per_epoch + i
             for group in self.optimizer.param_groups:
@@ -141,15 +143,18 @@ class Trainer:
                 step=torch.tensor(step, device=self.device),
                 progress=torch.tensor(step / total, device=self.device),
             )
-            for name, value in self.step(batch).items():
-                sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value * len(rows)
-        means = {name: value / n for name, value in zip(sums, torch.stack(list(sums.values())).tolist(), strict=True)}
-        if bad := [f"{name} {mean}" for name, mean in means.items() if not math.isfinite(mean)]:
-            raise Diverged(f"the loss is not finite in epoch {epoch + 1}: {', '.join(bad)}")
-        return means
+            for name, value in self.step(batch, [*values][:-1]).items():
+                values.setdefault(name, []).append(value)
+        table = torch.stack([torch.stack(steps).double() for steps in values.values()]).cpu()  # (terms, steps)
+        if not table.isfinite().all():
+            first = int((~table.isfinite()).any(dim=0).nonzero()[0])
+            bad = [f"'{name}' is {value}" for name, value in zip(values, table[:, first].tolist(), strict=True)]
+            raise Diverged(f"the loss is not finite in step {first + 1} of epoch {epoch + 1}: {', '.join(bad)}")
+        sizes = torch.tensor([min(size, n - i * size) for i in range(self.steps_per_epoch)], dtype=torch.float64)
+        return dict(zip(values, (table @ sizes / n).tolist(), strict=True))
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """One optimizer step; returns the detached loss terms."""
+    def step(self, batch: Batch, known_terms: list[str]) -> dict[str, Tensor]:
+        """One optimizer step; returns the detached loss terms and, last, their sum."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             student = self.read_student(batch.images)
             teacher = Outputs("teacher")
@@ -157,7 +162,7 @@ class Trainer:
                 with torch.no_grad():
                     teacher = self.read_teacher(batch.images)
         terms = self.method.loss(batch, student, teacher)
-        check_terms(self.method.name, terms)
+        check_terms(self.method.name, terms, known_terms)
         loss = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -165,58 +170,55 @@ class Trainer:
         return {**{name: term.detach() for name, term in terms.items()}, "loss": loss.detach()}
 
     def predict(self) -> Tensor:
-        """Logits (I, C) of the test images, on the CPU."""
-        return predict(self.student, self.test_images, Normalize(self.data, self.device), self.recipe.precision).cpu()
+        """Logits (I, C) of the test images."""
+        return predict(self.student, self.test_images, Normalize(self.data, self.device), self.recipe.precision)
 
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""
-        logits = predict(self.student, self.test_images, Normalize(self.data, self.device), self.recipe.precision)
-        return 100 * (logits.argmax(1) == self.test_labels).float().mean().item()
+        return 100 * (self.predict().argmax(1) == self.test_labels).float().mean().item()
 
     def save(self, path: Path) -> None:
-        """Write everything that a bit-equal continuation needs."""
-        tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
-        tensors |= {f"method.{k}": v for k, v in self.method.state_dict().items()}
-        for i, parameter in enumerate(self.parameters):
-            if (momentum := self.optimizer.state[parameter].get("momentum_buffer")) is not None:
-                tensors[f"momentum.{i}"] = momentum
-        tensors |= {"rng.cpu": torch.get_rng_state(), "rng.method": self.generator.get_state()}
-        if self.device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        """Write everything that a bit-equal continuation needs.
+
+        Raises:
+            KdbenchError: the disk is full or the folder cannot be written.
+        """
         state: dict[str, Any] = {"epochs_done": self.epochs_done, "seconds": self.seconds, "curve": self.curve}
-        save_tensors(path, tensors, state)
+        with writing(path):
+            save_tensors(path, self.tensors(), state)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state that changes while training, by name."""
+        found = {f"student.{k}": v for k, v in self.student.state_dict().items()}
+        found |= {f"method.{k}": v for k, v in self.method.state_dict().items()}
+        for i, parameter in enumerate(self.parameters):
+            momentum = self.optimizer.state[parameter].get("momentum_buffer")
+            found[f"momentum.{i}"] = torch.zeros_like(parameter) if momentum is None else momentum
+        found |= {"rng.cpu": torch.get_rng_state(), "rng.method": self.generator.get_state()}
+        if self.device.type == "cuda":
+            found["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
 
     def restore(self, path: Path) -> None:
         """Continue where `save` left off.
 
         Raises:
-            KdbenchError: the checkpoint is corrupt; nothing was changed.
+            KdbenchError: the checkpoint is corrupt or of another training; nothing was changed.
         """
         tensors, state = load_tensors(path)
+        mine = {name: (value.shape, value.dtype) for name, value in self.tensors().items()}
+        if mine != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
+            raise KdbenchError(f"{path} does not fit: it was written by another version or on another device.")
         for name, module in (("student.", self.student), ("method.", self.method)):
             module.load_state_dict({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)})
         for i, parameter in enumerate(self.parameters):
-            if f"momentum.{i}" in tensors:
-                momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{i}"])  # keeps the memory format
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+            momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{i}"])  # keeps the memory format
+            self.optimizer.state[parameter]["momentum_buffer"] = momentum
         torch.set_rng_state(tensors["rng.cpu"])
         self.generator.set_state(tensors["rng.method"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
         self.epochs_done, self.seconds, self.curve = state["epochs_done"], state["seconds"], state["curve"]
-
-
-def check_terms(name: str, terms: Any) -> None:
-    """What a loss returned must be named 0-dim tensors."""
-    if not isinstance(terms, dict) or not terms:
-        raise TypeError(f"{name}.loss must return a dict of named terms, not {type(terms).__name__}")
-    for term, value in terms.items():
-        if not isinstance(value, Tensor) or value.ndim != 0:
-            raise TypeError(
-                f"{name}.loss: term '{term}' must be a 0-dim tensor; reduce it over the batch, keep it a tensor"
-            )
-        if term in ("loss", "test_top1"):
-            raise TypeError(f"{name}.loss: term '{term}' has a reserved name; call it something else")
 
 
 @torch.no_grad()

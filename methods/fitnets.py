@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
-from kdbench_methods.kd import WithKD
+from kdbench_methods.with_kd import WithKD
 
 
 class FitNets(WithKD):

@@ -42,23 +42,3 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
     student = F.log_softmax(student_logits / temperature, dim=1)
     teacher = F.log_softmax(teacher_logits / temperature, dim=1)
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-
-class WithKD(Method):
-    """Base of the feature and relation methods: cross-entropy, and KD where `kd_weight` says so, beside their own term.
-
-    L = ce_weight * CE(z_s, y) + kd_weight * T^2 * KL(softmax(z_t / T) || softmax(z_s / T)) + the method's own term
-    """
-
-    class Params(Method.Params):
-        ce_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy with the labels")
-        kd_weight: float = Field(0.0, ge=0, description="weight of the softened teacher's logits (none in the paper)")
-        temperature: float = Field(4.0, gt=0, description="T, softens both distributions of the KD term")
-
-    def ce_and_kd(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        """The two terms on logits; `kd` only where it weighs something."""
-        p = self.params
-        terms = {"ce": p.ce_weight * F.cross_entropy(student.logits, batch.labels)}
-        if p.kd_weight > 0:
-            terms["kd"] = p.kd_weight * kd_loss(student.logits, teacher.logits, p.temperature)
-        return terms

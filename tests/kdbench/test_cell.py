@@ -45,9 +45,9 @@ def plan(suite: Suite, method: str, **params: object) -> list[Cell]:
 
 
 def run(cell: Cell, root: Path, notice: Callable[[str], None] = print) -> Entry:
-    entry = run_cell(cell, root, CPU, silent, notice)
-    assert entry is not None
-    return entry
+    done = run_cell(cell, root, CPU, silent, notice)
+    assert done is not None
+    return done[0]
 
 
 def test_a_record_says_what_was_trained_and_its_metrics_follow_from_its_evidence(suite: Suite, tmp_path: Path) -> None:
@@ -77,7 +77,9 @@ def test_a_finished_cell_is_not_trained_again(suite: Suite, tmp_path: Path) -> N
     first = run(cell, tmp_path)
     again = run_cell(cell, tmp_path, CPU, lambda *a: pytest.fail("trained again"), print)
     assert again is not None
-    assert again.record == first.record
+    entry, trained = again
+    assert entry.record == first.record
+    assert not trained
     assert read_cell(first.folder).record.finished == first.record.finished
 
 

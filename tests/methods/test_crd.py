@@ -21,8 +21,8 @@ def build(**params: float) -> CRD:
     method = CRD(CRD.Params(dim=DIM, **params))
     method.build(
         Setup(
-            student=Shapes(embedding=5),
-            teacher=Shapes(embedding=7),
+            student=Shapes("student", embedding=5),
+            teacher=Shapes("teacher", embedding=7),
             train_labels=LABELS,
             num_classes=CLASSES,
             mean=(0.0,),

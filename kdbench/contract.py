@@ -1,0 +1,78 @@
+"""What a method must keep to while it runs, each breach as a sentence of advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.method import Method
+
+
+def check_state(method: Method, generator: torch.Generator) -> None:
+    """After `build`: everything that is trained, moved or restored is where PyTorch finds it.
+
+    Raises:
+        TypeError: an attribute of the method hides parameters, modules, tensors or a generator of its own.
+    """
+    for attribute, value in vars(method).items():
+        if attribute in ("_parameters", "_buffers", "_modules"):
+            continue
+        for item in contents(value):
+            where = f"{method.name}.{attribute}"
+            if isinstance(item, nn.Parameter | nn.Module):
+                raise TypeError(
+                    f"{where} hides a {type(item).__name__} that is not trained: use nn.ModuleList or nn.ParameterList"
+                )
+            if isinstance(item, Tensor):
+                raise TypeError(
+                    f"{where} is lost when a run is interrupted: use self.register_buffer('{attribute}', ...)"
+                )
+            if isinstance(item, torch.Generator) and item is not generator:
+                raise TypeError(
+                    f"{where} is a generator of its own, lost when a run is interrupted: use setup.generator"
+                )
+
+
+def contents(value: Any) -> Iterator[Any]:
+    """A value and whatever lists, tuples, sets and dicts hold."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set):
+        for item in value:
+            yield from contents(item)
+    else:
+        yield value
+
+
+def check_terms(name: str, terms: Any, known: list[str]) -> None:
+    """What a loss returned is named 0-dim float tensors, the same names in every step.
+
+    Args:
+        known: the names of the epoch's first step; empty in that step.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(terms, dict):
+        raise TypeError(f"{name}.loss must return a dict of named terms, not {type(terms).__name__}")
+    if not terms:
+        raise TypeError(f"{name}.loss returned no terms")
+    for term, value in terms.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name}.loss: term '{term}' is a {type(value).__name__}; keep it a tensor, without .item()"
+            )
+        if value.ndim or not value.is_floating_point():
+            found = f"has shape {tuple(value.shape)} and {value.dtype}"
+            raise TypeError(f"{name}.loss: term '{term}' {found}; reduce it over the batch to a 0-dim float tensor")
+        if term in ("loss", "test_top1"):
+            raise TypeError(f"{name}.loss: term '{term}' has a reserved name; call it something else")
+    if known and list(terms) != known:
+        raise TypeError(
+            f"{name}.loss returned the terms {list(terms)} after {known}; return the same ones in every step"
+        )
+    if not any(value.requires_grad for value in terms.values()):
+        raise TypeError(f"{name}.loss: no term depends on the student; were they detached?")
