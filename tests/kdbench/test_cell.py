@@ -219,3 +219,69 @@ def test_a_variant_is_a_row_of_its_own(suite: Suite, tmp_path: Path) -> None:
     assert record.row == "at[kd_weight=0.5]"
     assert record.params_source == "user"
     assert json.loads(record.to_json())["variant"] == {"kd_weight": 0.5}
+
+
+def test_a_validation_run_leaves_teachers_as_they_are(suite: Suite) -> None:
+    cell = plan_teacher(suite.with_validation(), "resnet8")
+    assert cell.data.evaluate_on == "test"
+    assert cell.key == plan_teacher(suite, "resnet8").key
+
+
+@pytest.mark.parametrize("damage", ["cut", "remove"])
+def test_a_corrupt_teacher_is_named_set_aside_and_trained_again(
+    damage: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    [cell, _] = plan(suite, "kd")
+    assert cell.teacher is not None
+    path = cell.teacher.path
+    path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-1])
+    said: list[str] = []
+    assert find_teacher(suite, "resnet8", None, said.append) is None
+    assert len(said) == (damage == "cut")
+    again = run_cell(plan_teacher(suite, "resnet8"), cache_folder(), CPU, silent, said.append)
+    assert again is not None
+    assert again[1]
+    teacher = find_teacher(suite, "resnet8", None, print)
+    assert teacher is not None
+    assert teacher.sha256 == cell.teacher.sha256
+
+
+def test_a_checkpoint_of_another_training_is_set_aside(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kdbench.checkpoint import save_tensors
+
+    [cell, _] = plan(suite, "vanilla")
+    partial = partial_folder(cell.folder(tmp_path))
+    partial.mkdir(parents=True)
+    save_tensors(partial / f"checkpoint-cpu-{cell.source_sha256[:12]}.safetensors", {"odd": torch.zeros(3)}, {})
+    said: list[str] = []
+    entry = run(cell, tmp_path, said.append)
+    assert "does not fit" in said[0]
+    assert not list(entry.folder.glob("*checkpoint*"))
+
+
+def test_a_value_of_the_users_makes_one_row_over_all_pairs(digits: Suite) -> None:
+    from kdbench.suite import Override
+
+    name = str(digits.pairs[0])
+    override = Override(params={}, pairs={name: {"kd_weight": 0.5}}, source="paper per pair", trials=0)
+    suite = digits.model_copy(update={"methods": {"kd": override}})
+    teachers = {model: find_teacher(digits, model, None, print) for model in ("resnet8", "vit")}
+    cells = plan_cells(suite, {"kd": {"kd_weight": 0.5}}, suite.pairs, [0], teachers)  # type: ignore[arg-type]
+    assert {cell.row for cell in cells} == {"kd[kd_weight=0.5]"}
+    same = plan_cells(suite, {"kd": {"temperature": 4.0}}, suite.pairs, [0], teachers)  # type: ignore[arg-type]
+    assert {cell.row for cell in same} == {"kd"}
+    assert {cell.params["kd_weight"] for cell in same} == {0.5, 0.9}
+    assert {cell.params_source for cell in same} == {"paper per pair"}
+
+
+def test_a_change_in_a_base_class_counts_as_a_change_of_the_method() -> None:
+    import kdbench_methods.at as at
+    import kdbench_methods.with_kd as with_kd
+    from kdbench.hashing import file_sha256
+    from kdbench.plugins import load_method, source_sha256
+
+    files = sorted([Path(at.__file__), Path(with_kd.__file__)])
+    assert source_sha256(load_method("at")) == file_sha256(*files)

@@ -85,6 +85,12 @@ def test_a_plugin_cannot_replace_a_built_in_method(install_plugin: Install) -> N
         (GOOD.replace("requires =", "needs ="), "requires is missing"),
         (GOOD.replace("    paper =", "    article ="), "paper is missing"),
         (GOOD.replace("def loss", "def losses"), "it has no loss"),
+        (GOOD.replace("2026", '"2026"'), "year"),
+        (GOOD.replace("    scheme", "    families = (1,)\n    scheme"), "families"),
+        (GOOD + "    class Params(Method.Params):\n        weight: float\n", "weight has no default"),
+        (GOOD + "    def __init__(self): pass\n", "Make what it needs in build"),
+        ("raise SystemExit('bye')", "SystemExit: bye"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
     ],
 )
 def test_a_broken_plugin_is_one_line_and_the_others_work(source: str, said: str, install_plugin: Install) -> None:

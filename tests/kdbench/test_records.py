@@ -105,3 +105,19 @@ def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path) -> None:
 def test_records_name_no_host_user_or_path() -> None:
     text = (FOLDER / "records.jsonl").read_text()
     assert not [word for word in ("/home", "/root", "/tmp", "hostname", "user") if word in text]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"\x00\n", b"[" * 5000])
+def test_hostile_lines_are_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_bytes(content)
+    with pytest.raises(KdbenchError, match=r"records\.jsonl:1") as caught:
+        read_results(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_line_separators_inside_a_record_do_not_split_it(record: Record, tmp_path: Path) -> None:
+    entry = read_results(FOLDER)[0]
+    method = record.method.model_copy(update={"docstring": "one\u2028two\u0085three"})
+    odd = record.model_copy(update={"method": method}).sealed()
+    write_results(tmp_path, [type(entry)(odd, entry.evidence, tmp_path)])
+    assert read_results(tmp_path)[0].record == odd
