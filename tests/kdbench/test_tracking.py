@@ -38,7 +38,7 @@ def cell(folder: Path, suite: str, seed: int = 0, **changes) -> Entry:
     numbers = metrics(seen, LABELS, 4)
     method = MethodInfo(
         name="kd", version=2, title=None, authors=None, year=None, arxiv=None, scheme="offline", knowledge=["response"],
-        families=[], requires=["logits"], docstring="", distribution="kdbench", distribution_version="0.1.0",
+        families=[], requires=["student.logits"], deviations=[], docstring="", distribution="kdbench", distribution_version="0.1.0",
         source_sha256=digest("source"),
     )  # fmt: skip
     student = Network(
@@ -50,7 +50,7 @@ def cell(folder: Path, suite: str, seed: int = 0, **changes) -> Entry:
         "student": "small", "seed": seed, "method": method, "params": {"temperature": 4.0, "seed": "odd"},
         "variant": {"temperature": 4.0}, "params_source": "user", "trials": 0,
         "teachers": [TeacherRef(model="large", sha256=digest("teacher"), outputs="live")], "recipe": {"epochs": 2},
-        "deviations": [], "matching": [], "networks": [student, student.model_copy(update={"role": "peer"})],
+        "matching": [], "networks": [student, student.model_copy(update={"role": "peer"})],
         "curve": {"loss": [2.0, 1.0], "kd (T²)": [0.5, 0.25]},
         "cost": Cost(train_seconds=8.0, steps=6, method_parameters=0), "environment": {},
         "finished": "2026-01-02T03:04:05+00:00", "evidence_sha256": seen.sha256(), **changes,
