@@ -8,7 +8,8 @@ from timm.models._builder import build_model_with_cfg
 from timm.models._registry import generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer
 
-from kdbench.models.resnet import CifarResNet, create_cifar_resnet
+from kdbench.models.base import create
+from kdbench.models.resnet import CifarResNet
 
 SMALL = dict(input_size=(1, 8, 8), num_classes=10)
 default_cfgs = generate_default_cfgs(
@@ -25,19 +26,19 @@ default_cfgs = generate_default_cfgs(
 @register_model
 def digits_resnet8(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     """ResNet-8 at full width, 16/32/64."""
-    return create_cifar_resnet("digits_resnet8", pretrained, **{"blocks": 1, **kwargs})
+    return create(CifarResNet, "digits_resnet8", pretrained, **{"blocks": 1, **kwargs})
 
 
 @register_model
 def digits_resnet8_w4(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     """ResNet-8 at a quarter of the width, 4/8/16."""
-    return create_cifar_resnet("digits_resnet8_w4", pretrained, **{"blocks": 1, "widths": (4, 4, 8, 16), **kwargs})
+    return create(CifarResNet, "digits_resnet8_w4", pretrained, **{"blocks": 1, "widths": (4, 4, 8, 16), **kwargs})
 
 
 @register_model
 def digits_resnet8_w2(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     """ResNet-8 at an eighth of the width, 2/4/8."""
-    return create_cifar_resnet("digits_resnet8_w2", pretrained, **{"blocks": 1, "widths": (2, 2, 4, 8), **kwargs})
+    return create(CifarResNet, "digits_resnet8_w2", pretrained, **{"blocks": 1, "widths": (2, 2, 4, 8), **kwargs})
 
 
 @register_model

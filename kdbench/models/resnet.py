@@ -1,117 +1,163 @@
-"""ResNets for small images (He et al. 2016, section 4.2): a 3x3 stem and three stages at strides 1, 2 and 4."""
+"""ResNets for small images (He et al. 2016, section 4.2, arXiv:1512.03385) and ResNeXt-29: a 3x3 stem and stages."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from timm.layers import create_classifier
-from timm.models._builder import build_model_with_cfg
-from timm.models._features import feature_take_indices
-from timm.models._registry import generate_default_cfgs, register_model
-from timm.models.resnet import BasicBlock, downsample_conv
-from torch import Tensor, nn
+from timm.models._registry import register_model
+from timm.models.resnet import BasicBlock, Bottleneck, downsample_conv
+from torch import nn
 
-default_cfgs = generate_default_cfgs(
-    {"cifar_resnet8": dict(input_size=(3, 32, 32), num_classes=100, first_conv="conv1", classifier="fc")}
+from kdbench.models.base import ChainNetwork, cifar_cfgs, create, init_convolutions
+
+default_cfgs = cifar_cfgs(
+    "conv1",
+    *(f"cifar_resnet{depth}" for depth in (8, 14, 20, 26, 32, 44, 56, 110)),
+    *("cifar_resnet8x4", "cifar_resnet32x4"),
+    *("cifar_resnet18", "cifar_resnet34", "cifar_resnet50"),
+    "cifar_resnext29_8x64d",
 )
 
+WIDE = (32, 64, 128, 256)
+FOUR_STAGES = (64, 64, 128, 256, 512)
 
-class CifarResNet(nn.Module):
-    """Three stages of basic blocks behind a 3x3 convolution; depth = 6 * blocks + 2.
+
+class CifarResNet(ChainNetwork):
+    """Stages of residual blocks behind a 3x3 convolution, each after the first at twice the stride.
 
     Args:
-        blocks: residual blocks a stage.
-        widths: channels of the stem and of the three stages.
+        blocks: residual blocks a stage, or for each stage.
+        widths: channels of the stem and of the stages, before a bottleneck's expansion.
+        bottleneck: timm's bottleneck blocks instead of its basic ones.
+        cardinality, base_width: groups of a bottleneck's 3x3 convolution, and channels a group where the width is 64.
     """
 
     def __init__(
         self,
-        blocks: int,
-        widths: tuple[int, int, int, int] = (16, 16, 32, 64),
-        num_classes: int = 10,
+        blocks: int | tuple[int, ...],
+        widths: tuple[int, ...] = (16, 16, 32, 64),
+        bottleneck: bool = False,
+        cardinality: int = 1,
+        base_width: int = 64,
         in_chans: int = 3,
-        global_pool: str = "avg",
-        drop_rate: float = 0.0,
+        **head: Any,
     ) -> None:
         super().__init__()
-        self.num_classes, self.drop_rate = num_classes, drop_rate
-        self.num_features = self.head_hidden_size = widths[-1]
-        self.grad_checkpointing = False
-        self.conv1 = nn.Conv2d(in_chans, widths[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
+        stem, *stages = widths
+        block = Bottleneck if bottleneck else BasicBlock
+        blocks = (blocks,) * len(stages) if isinstance(blocks, int) else blocks
+        self.conv1 = nn.Conv2d(in_chans, stem, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
         self.act1 = nn.ReLU(inplace=True)
-        self.layer1 = stage(blocks, widths[0], widths[1], stride=1)
-        self.layer2 = stage(blocks, widths[1], widths[2], stride=2)
-        self.layer3 = stage(blocks, widths[2], widths[3], stride=2)
-        self.feature_info = [dict(num_chs=widths[0], reduction=1, module="act1")] + [
-            dict(num_chs=width, reduction=2**i, module=f"layer{i + 1}") for i, width in enumerate(widths[1:])
-        ]
-        self.global_pool, self.fc = create_classifier(self.num_features, num_classes, pool_type=global_pool)
-        self.head_drop = nn.Dropout(drop_rate)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def get_classifier(self) -> nn.Module:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str = "avg") -> None:
-        self.num_classes = num_classes
-        self.global_pool, self.fc = create_classifier(self.num_features, num_classes, pool_type=global_pool)
-
-    def forward_intermediates(
-        self,
-        x: Tensor,
-        indices: int | list[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """timm's interface: the maps after the stem and after each stage."""
-        if output_fmt != "NCHW":
-            raise ValueError("A CifarResNet's maps are NCHW.")
-        take, _ = feature_take_indices(len(self.feature_info), indices)
-        x = self.act1(self.bn1(self.conv1(x)))
-        maps = [x]
-        for layer in (self.layer1, self.layer2, self.layer3):
-            x = layer(x)
-            maps.append(x)
-        taken = [maps[i] for i in take]
-        return taken if intermediates_only else (x, taken)
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        x = self.act1(self.bn1(self.conv1(x)))
-        return self.layer3(self.layer2(self.layer1(x)))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        x = self.head_drop(self.global_pool(x))
-        return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
-    @torch.jit.ignore
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        if enable:
-            raise ValueError("A CifarResNet is too small for gradient checkpointing.")
+        maps, width = {"act1": (stem, 1)}, stem
+        for i, (count, planes) in enumerate(zip(blocks, stages, strict=True)):
+            stride = 2 if i else 1
+            options = dict(cardinality=cardinality, base_width=base_width)
+            setattr(self, f"layer{i + 1}", stage(block, count, width, planes, stride, **options))
+            width = planes * block.expansion
+            maps[f"layer{i + 1}"] = (width, 2**i)
+        self.add_head(maps, width, **head)
+        init_convolutions(self)
 
 
-def stage(blocks: int, in_width: int, width: int, stride: int) -> nn.Sequential:
+def stage(block: Any, blocks: int, in_width: int, planes: int, stride: int, **options: Any) -> nn.Sequential:
     """Residual blocks at one resolution; the first one changes width and stride."""
+    width = planes * block.expansion
     changes = stride != 1 or in_width != width
     shortcut = downsample_conv(in_width, width, kernel_size=1, stride=stride) if changes else None
-    first = BasicBlock(in_width, width, stride, downsample=shortcut)
-    return nn.Sequential(first, *(BasicBlock(width, width) for _ in range(blocks - 1)))
-
-
-def create_cifar_resnet(variant: str, pretrained: bool = False, **kwargs: Any) -> CifarResNet:
-    """Build through timm's builder, so that its arguments (`num_classes`, `in_chans`, ...) work."""
-    return build_model_with_cfg(CifarResNet, variant, pretrained, **kwargs)
+    first = block(in_width, planes, stride, downsample=shortcut, **options)
+    return nn.Sequential(first, *(block(width, planes, **options) for _ in range(blocks - 1)))
 
 
 @register_model
 def cifar_resnet8(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
-    """ResNet-8: one block a stage, widths 16/32/64; 83,892 parameters at 3 x 32 x 32 and 100 classes."""
-    return create_cifar_resnet("cifar_resnet8", pretrained, **{"blocks": 1, **kwargs})
+    """ResNet-8 (He et al. 2016): widths 16/32/64; 83,892 parameters."""
+    return create(CifarResNet, "cifar_resnet8", pretrained, **{"blocks": 1, **kwargs})
+
+
+@register_model
+def cifar_resnet14(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-14 (He et al. 2016): widths 16/32/64; 181,108 parameters."""
+    return create(CifarResNet, "cifar_resnet14", pretrained, **{"blocks": 2, **kwargs})
+
+
+@register_model
+def cifar_resnet20(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-20 (He et al. 2016): widths 16/32/64; 278,324 parameters."""
+    return create(CifarResNet, "cifar_resnet20", pretrained, **{"blocks": 3, **kwargs})
+
+
+@register_model
+def cifar_resnet26(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-26 (He et al. 2016): widths 16/32/64; 375,540 parameters."""
+    return create(CifarResNet, "cifar_resnet26", pretrained, **{"blocks": 4, **kwargs})
+
+
+@register_model
+def cifar_resnet32(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-32 (He et al. 2016): widths 16/32/64; 472,756 parameters."""
+    return create(CifarResNet, "cifar_resnet32", pretrained, **{"blocks": 5, **kwargs})
+
+
+@register_model
+def cifar_resnet44(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-44 (He et al. 2016): widths 16/32/64; 667,188 parameters."""
+    return create(CifarResNet, "cifar_resnet44", pretrained, **{"blocks": 7, **kwargs})
+
+
+@register_model
+def cifar_resnet56(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-56 (He et al. 2016): widths 16/32/64; 861,620 parameters."""
+    return create(CifarResNet, "cifar_resnet56", pretrained, **{"blocks": 9, **kwargs})
+
+
+@register_model
+def cifar_resnet110(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-110 (He et al. 2016): widths 16/32/64; 1,736,564 parameters."""
+    return create(CifarResNet, "cifar_resnet110", pretrained, **{"blocks": 18, **kwargs})
+
+
+@register_model
+def cifar_resnet8x4(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-8 with a stem of 32 and widths 64/128/256 (Tian et al. 2020); 1,233,540 parameters."""
+    return create(CifarResNet, "cifar_resnet8x4", pretrained, **{"blocks": 1, "widths": WIDE, **kwargs})
+
+
+@register_model
+def cifar_resnet32x4(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-32 with a stem of 32 and widths 64/128/256 (Tian et al. 2020); 7,433,860 parameters."""
+    return create(CifarResNet, "cifar_resnet32x4", pretrained, **{"blocks": 5, "widths": WIDE, **kwargs})
+
+
+@register_model
+def cifar_resnet18(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-18 (He et al. 2016) with a 3x3 stem and no pooling after it; 11,220,132 parameters."""
+    return create(
+        CifarResNet, "cifar_resnet18", pretrained, **{"blocks": (2, 2, 2, 2), "widths": FOUR_STAGES, **kwargs}
+    )
+
+
+@register_model
+def cifar_resnet34(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-34 (He et al. 2016) with a 3x3 stem and no pooling after it; 21,328,292 parameters."""
+    return create(
+        CifarResNet, "cifar_resnet34", pretrained, **{"blocks": (3, 4, 6, 3), "widths": FOUR_STAGES, **kwargs}
+    )
+
+
+@register_model
+def cifar_resnet50(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-50 (He et al. 2016) with a 3x3 stem and no pooling after it; 23,705,252 parameters."""
+    return create(
+        CifarResNet,
+        "cifar_resnet50",
+        pretrained,
+        **{"blocks": (3, 4, 6, 3), "widths": FOUR_STAGES, "bottleneck": True, **kwargs},
+    )
+
+
+@register_model
+def cifar_resnext29_8x64d(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNeXt-29, 8x64d (Xie et al. 2017, arXiv:1611.05431): 8 groups of 64/128/256; 34,518,948 parameters."""
+    model = {"blocks": 3, "widths": FOUR_STAGES[:4], "bottleneck": True, "cardinality": 8}
+    return create(CifarResNet, "cifar_resnext29_8x64d", pretrained, **{**model, **kwargs})
