@@ -1,9 +1,9 @@
-"""`kdbench list` and `kdbench show`: what is there."""
+"""`kdbench list methods` and `suites`, and `kdbench show METHOD`: what is there."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,9 +11,6 @@ from rich.text import Text
 
 from kdbench.errors import KdbenchError
 from kdbench.plugins import Plugin, find_plugin, list_plugins, load_method
-
-if TYPE_CHECKING:
-    from kdbench.suite import Suite
 
 
 def show_methods(long: bool, console: Console, as_json: bool) -> None:
@@ -109,49 +106,6 @@ def show_suites(console: Console, as_json: bool) -> None:
         for s in map(load_suite, list_suites())
     ]
     print_rows(rows, ["name", "title", "pairs", "seeds", "epochs"], console, as_json)
-
-
-def show_pairs(name: str, console: Console, as_json: bool) -> None:
-    """The pairs of a suite, with the sizes of both networks."""
-    suite = suite_of(name)
-    sizes = {model: measure(suite, model) for pair in suite.pairs for model in (pair.teacher, pair.student)}
-    rows = [
-        {
-            "pair": str(pair),
-            "teacher parameters": sizes[pair.teacher][0],
-            "student parameters": sizes[pair.student][0],
-            "compression": f"{sizes[pair.teacher][0] / sizes[pair.student][0]:.1f}x",
-        }
-        for pair in suite.pairs
-    ]
-    print_rows(rows, ["pair", "teacher parameters", "student parameters", "compression"], console, as_json)
-
-
-def show_models(name: str, console: Console, as_json: bool) -> None:
-    """The networks of a suite."""
-    suite = suite_of(name)
-    rows = []
-    for model, spec in suite.models.items():
-        parameters, macs = measure(suite, model)
-        arguments = ", ".join(f"{k}={v}" for k, v in spec.arguments.items())
-        rows.append({"name": model, "timm": spec.name, "arguments": arguments, "parameters": parameters, "MACs": macs})
-    print_rows(rows, ["name", "timm", "arguments", "parameters", "MACs"], console, as_json)
-
-
-def suite_of(name: str) -> Suite:
-    from kdbench.suite import load_suite
-
-    return load_suite(name)
-
-
-def measure(suite: Suite, model: str) -> tuple[int, int]:
-    """Parameters and MACs of a network of the suite."""
-    import torch
-
-    from kdbench.networks import build_network, count_macs, count_parameters
-
-    network = build_network(suite, model)
-    return count_parameters(network), count_macs(network, torch.zeros(1, suite.data.channels, *suite.data.image_size))
 
 
 def print_rows(rows: list[dict[str, Any]], columns: list[str], console: Console, as_json: bool) -> None:

@@ -113,14 +113,35 @@ def teach(
 
 
 @app.command()
-def show(method: Annotated[str, typer.Argument(help="Name of a method.")], as_json: JsonOption = False) -> None:
-    """Show a method: its paper, its place in the taxonomy and its parameters.
+def show(
+    what: Annotated[list[str], typer.Argument(help="A method's name; or 'model NAME'; or 'pair TEACHER:STUDENT'.")],
+    suite: SuiteOption = "digits",
+    size: Annotated[int | None, typer.Option("--input", min=1, help="Height and width of a model's input.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a method (paper, taxonomy, parameters), a model (size, outputs) or a pair (matched maps, compression).
 
-    Example: kdbench show crd
+    Models are those of the suite, or any of timm's.
+
+    Example: kdbench show crd; kdbench show model cifar_resnet20; kdbench show pair resnet8:vit_w16
     """
     from kdbench.catalogue import show_method
 
-    show_method(method, console(), as_json)
+    match what:
+        case [method]:
+            show_method(method, console(), as_json)
+        case ["model", name]:
+            from kdbench.show_networks import show_model
+
+            show_model(name, suite, size, console(), as_json)
+        case ["pair", pair]:
+            from kdbench.show_networks import show_pair
+
+            show_pair(pair, suite, size, console(), as_json)
+        case _:
+            raise KdbenchError(
+                f"Cannot show '{' '.join(what)}'. Write: show METHOD, show model NAME, or show pair T:S."
+            )
 
 
 @app.command()
@@ -188,20 +209,27 @@ def list_pairs(suite: SuiteOption = "digits", as_json: JsonOption = False) -> No
 
     Example: kdbench list pairs --suite digits
     """
-    from kdbench.catalogue import show_pairs
+    from kdbench.show_networks import show_pairs
 
     show_pairs(suite, console(), as_json)
 
 
 @lists.command("models")
-def list_models(suite: SuiteOption = "digits", as_json: JsonOption = False) -> None:
-    """List the networks of a suite.
+def list_models(
+    pattern: Annotated[str | None, typer.Argument(help="Wildcard over all of timm's and kdbench's names.")] = None,
+    suite: SuiteOption = "digits",
+    as_json: JsonOption = False,
+) -> None:
+    """List the networks of a suite, or all whose names match a pattern.
 
-    Example: kdbench list models --suite digits
+    Example: kdbench list models "cifar_*"
     """
-    from kdbench.catalogue import show_models
+    from kdbench.show_networks import show_models, show_names
 
-    show_models(suite, console(), as_json)
+    if pattern is None:
+        show_models(suite, console(), as_json)
+    else:
+        show_names(pattern, console(), as_json)
 
 
 def split_names(values: list[str]) -> tuple[str, ...]:

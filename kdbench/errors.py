@@ -29,12 +29,12 @@ class NotApplicable(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for a name close to a known one, else the list of what is known."""
+    """' Did you mean X?' for a name close to a known one, else the list of what is known, if it is short."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f" Did you mean '{close[0]}'?"
-    return f" Known: {', '.join(known)}." if known else ""
+    return f" Known: {', '.join(known)}." if 0 < len(known) <= 20 else ""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ default_cfgs = cifar_cfgs(
     *(f"cifar_resnet{depth}" for depth in (8, 14, 20, 26, 32, 44, 56, 110)),
     *("cifar_resnet8x4", "cifar_resnet32x4"),
     *("cifar_resnet18", "cifar_resnet34", "cifar_resnet50"),
-    "cifar_resnext29_8x64d",
+    "cifar_resnext29",
 )
 
 WIDE = (32, 64, 128, 256)
@@ -157,7 +157,7 @@ def cifar_resnet50(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
 
 
 @register_model
-def cifar_resnext29_8x64d(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+def cifar_resnext29(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     """ResNeXt-29, 8x64d (Xie et al. 2017, arXiv:1611.05431): 8 groups of 64/128/256; 34,518,948 parameters."""
     model = {"blocks": 3, "widths": FOUR_STAGES[:4], "bottleneck": True, "cardinality": 8}
-    return create(CifarResNet, "cifar_resnext29_8x64d", pretrained, **{**model, **kwargs})
+    return create(CifarResNet, "cifar_resnext29", pretrained, **{**model, **kwargs})

@@ -38,8 +38,8 @@ def cell(folder: Path, suite: str, seed: int = 0, **changes) -> Entry:
     numbers = metrics(seen, LABELS, 4)
     method = MethodInfo(
         name="kd", version=2, title=None, authors=None, year=None, arxiv=None, scheme="offline", knowledge=["response"],
-        families=[], requires=["student.logits"], deviations=[], docstring="", distribution="kdbench", distribution_version="0.1.0",
-        source_sha256=digest("source"),
+        families=[], requires=["student.logits"], deviations=[], docstring="",
+        distribution="kdbench", distribution_version="0.1.0", source_sha256=digest("source"),
     )  # fmt: skip
     student = Network(
         role="student", model="small", timm_name="s", arguments={}, metrics=numbers, parameters=10, macs=20
