@@ -57,7 +57,7 @@ def create_for_size(name: str, size: int | None, where: str) -> Any:
     """timm's model; one whose constructor wants to know the size of its input (`img_size`) is told."""
     if size is not None and timm.is_model(name):
         with suppress(KdbenchError):
-            return create(Model(name=name, img_size=size), where, 100, 3)
+            return create(Model.model_validate({"name": name, "img_size": size}), where, 100, 3)
     return create(Model(name=name), where, 100, 3)
 
 
