@@ -79,12 +79,14 @@ def test_numbers_do_not_depend_on_the_number_of_workers(kdbench: Command, small_
 def test_kill_9_at_random_moments_ends_in_the_same_predictions(
     kdbench: Command, small_suite: Path, tmp_path: Path
 ) -> None:
-    options = ("--suite", small_suite, "--no-mlflow")
+    options = ("--suite", small_suite, "--no-mlflow", "--epochs", "40")
     assert kdbench("run", "-m", "kd", *options, "--out", "whole").returncode == 0
     rng, kills = random.Random(0), 0
     for _ in range(3):
         process = start(tmp_path, "-m", "kd", *options, "--out", "cut")
-        time.sleep(rng.uniform(3.5, 7.5))
+        while process.poll() is None and not list((tmp_path / "cut").rglob("*.partial")):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 2.5))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             kills += 1
