@@ -70,7 +70,8 @@ def run_cell(
         except (KdbenchError, KeyboardInterrupt):
             raise
         except Exception as error:  # whatever a plugin or a device does wrong costs its own cell alone
-            raise CellFailed(f"{type(error).__name__}: {error}", traceback.format_exc()) from error
+            said = " ".join(f"{type(error).__name__}: {error}".split())  # some messages have many lines
+            raise CellFailed(said, traceback.format_exc()) from error
 
 
 @contextmanager

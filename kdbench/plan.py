@@ -152,11 +152,11 @@ def plan_cells(
         resolved = {
             pair: resolve_params(method, suite, pair if method.reads_teacher() else None, user) for pair in pairs
         }
-        changed = {name for params, own in resolved.values() for name in user if params[name] != own[name]}
+        changed = {key for params, own in resolved.values() for key in user if params[key] != own[key]}
         for pair in pairs:
             override = suite.override(name, pair)[1]
             params = resolved[pair][0]
-            variant = {name: params[name] for name in sorted(changed)}
+            variant = {key: params[key] for key in sorted(changed)}
             for seed in seeds:
                 cell = Cell(
                     kind="cell",

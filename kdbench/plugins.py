@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kdbench.records import MethodInfo
 
 GROUP = "kdbench.methods"
+RESERVED = frozenset({"teachers", "failures"})  # folders beside those of the methods
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def problems(found: Any, name: str) -> Iterator[str]:
         return
     if getattr(found, "name", None) != name:
         yield f"its attribute name is {getattr(found, 'name', None)!r}, its entry point '{name}'. Make them equal."
+    if name in RESERVED:
+        yield f"the name '{name}' is a folder of kdbench's own. Choose another one."
     if not isinstance(found.version, int) or found.version < 1:
         yield f"its attribute version is {found.version!r}. Make it an integer, 1 or more."
     if getattr(found, "scheme", None) not in schemes:

@@ -138,9 +138,9 @@ def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
     return np.stack([evidence_of(entries[seed]).rank == 0 for seed in seeds])
 
 
-def result_table(row: str, results: list[PairResult]) -> Table:
-    """The table of one row for the terminal."""
-    title = Text(f"{row}: top-1 test accuracy in %, mean over seeds ± 95 % interval", style="bold")
+def result_table(row: str, results: list[PairResult], images: str) -> Table:
+    """The table of one row for the terminal; `images` is what was evaluated on, test or validation."""
+    title = Text(f"{row}: top-1 {images} accuracy in %, mean over seeds ± 95 % interval", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("teacher:student", overflow="fold")
     compared = [] if row == BASELINE else [row, "difference [95 %]", "agrees"]

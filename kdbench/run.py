@@ -129,7 +129,7 @@ def show_report(
     for row in report.rows:
         values = report.results(row)
         console.print()
-        console.print(result_table(row, values))
+        console.print(result_table(row, values, suite.data.evaluate_on))
         name = row.split("[")[0]
         try:
             accepted = read_results(results / suite.name / name) if results else []
@@ -147,9 +147,14 @@ def show_report(
     for failed in outcome.failures:
         log = f" (traceback in {failure_log(request.out, failed.cell)})" if failed.details else ""
         lines.append(f"Failed: {failed.cell}: {failed.message}{log}")
+    elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
     if outcome.failures:
         lines.append("Run the same command again to retry the failed cells.")
-    elif request.mlflow and not request.tracking_uri and "MLFLOW_TRACKING_URI" not in os.environ:
+    elif (
+        request.mlflow
+        and not (request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ)
+        and Path("mlflow.db").is_file()
+    ):
         lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
     lines.append("Next: kdbench list methods, or kdbench show METHOD")
     notice("\n".join(lines))

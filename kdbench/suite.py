@@ -224,12 +224,12 @@ class Suite(Table):
 
     def with_epochs(self, epochs: int) -> Suite:
         """The same suite over fewer (or more) epochs, marked as off its protocol."""
+        if epochs == self.recipe.epochs:
+            return self
         students = {
             name: {k: v for k, v in override.items() if k not in ("epochs", "milestones")}
             for name, override in self.recipe.students.items()
         }
-        if epochs == self.recipe.epochs:
-            return self
         teacher = self.teacher_recipe().model_dump()
         recipe = Recipes(**self.recipe_of().shortened(epochs).model_dump(), teacher=teacher, students=students)
         note = f"epochs: {epochs} instead of {self.recipe.epochs}"

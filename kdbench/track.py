@@ -8,9 +8,10 @@ from rich.console import Console
 
 from kdbench.errors import KdbenchError
 from kdbench.progress import line_printer
+from kdbench.report import same_images
 from kdbench.store import find_results, read_runs
 from kdbench.suite import list_suites, load_suite
-from kdbench.teachers import find_teacher
+from kdbench.teachers import Teacher, find_teacher
 from kdbench.tracking import Mirror
 
 
@@ -26,7 +27,7 @@ def track_runs(runs: Path, uri: str | None, results: Path | None, console: Conso
     notice = line_printer(console)
 
     found, mirrored, found_results = 0, 0, find_results(results)
-    evidence = {}
+    teachers: dict[tuple[str, str | None], Teacher | None] = {}
     with Mirror(uri, notice, f"track {runs.name}") as mirror:
         for entry in read_runs(runs):
             if isinstance(entry, KdbenchError):
@@ -35,12 +36,15 @@ def track_runs(runs: Path, uri: str | None, results: Path | None, console: Conso
             found += 1
             record = entry.record
             place = (record.suite, record.teacher)
-            if place not in evidence:
-                teacher = None
-                if record.teacher and record.suite in list_suites():
-                    teacher = find_teacher(load_suite(record.suite), record.teacher, found_results, notice)
-                evidence[place] = teacher.evidence if teacher and teacher.sha256 == record.teachers[0].sha256 else None
-            mirrored += mirror.add(entry, evidence[place])
+            if place not in teachers:
+                teachers[place] = None
+                if record.teacher is not None and record.suite in list_suites():
+                    suite = load_suite(record.suite)
+                    teachers[place] = find_teacher(suite, record.teacher, found_results, notice)
+            teacher = teachers[place]
+            its_own = teacher is not None and teacher.sha256 == record.teachers[0].sha256
+            comparable = teacher is not None and its_own and same_images(record, teacher.record)
+            mirrored += mirror.add(entry, teacher.evidence if teacher is not None and comparable else None)
         written = mirror.written
     if not found:
         raise KdbenchError(f"No records below {runs}. 'kdbench run' writes them to runs/<suite>/<method>/<key>.")

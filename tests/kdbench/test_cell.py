@@ -169,8 +169,12 @@ def test_a_method_that_fails_leaves_no_record(suite: Suite, tmp_path: Path, monk
     from kdbench_methods.at import AT
 
     [cell, _] = plan(suite, "at")
-    monkeypatch.setattr(AT, "loss", lambda *a: 1 / 0)
-    with pytest.raises(CellFailed, match="ZeroDivisionError") as caught:
+
+    def fail(*arguments: object) -> None:
+        raise ValueError("two\nlines")
+
+    monkeypatch.setattr(AT, "loss", fail)
+    with pytest.raises(CellFailed, match="ValueError: two lines") as caught:
         run_cell(cell, tmp_path, CPU, silent, print)
     assert "Traceback" in caught.value.details
     assert not cell.folder(tmp_path).exists()

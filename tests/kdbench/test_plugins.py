@@ -42,6 +42,12 @@ def test_a_strangers_method_is_found_with_its_distribution(install_plugin: Insta
     assert (plugin.distribution, plugin.version) == ("their-package", "1.2")
 
 
+def test_a_method_cannot_take_the_name_of_a_folder_of_kdbench(install_plugin: Install) -> None:
+    install_plugin("theirs", {"teachers": "greedy:Good"}, greedy=GOOD.replace('"good"', '"teachers"'))
+    with pytest.raises(KdbenchError, match="Choose another one"):
+        load_method("teachers")
+
+
 def test_listing_imports_no_plugin(install_plugin: Install) -> None:
     install_plugin("trap", {"trap": "trap_module:Trap"}, trap_module="raise SystemExit('imported')")
     assert "trap" in list_plugins()
