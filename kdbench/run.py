@@ -150,11 +150,7 @@ def show_report(
     elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
     if outcome.failures:
         lines.append("Run the same command again to retry the failed cells.")
-    elif (
-        request.mlflow
-        and not (request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ)
-        and Path("mlflow.db").is_file()
-    ):
+    elif request.mlflow and not elsewhere and Path("mlflow.db").is_file():
         lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
     lines.append("Next: kdbench list methods, or kdbench show METHOD")
     notice("\n".join(lines))
