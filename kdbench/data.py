@@ -1,22 +1,26 @@
-"""Data sets: decoded once, in canonical order, split as the suite says; views cut on the device."""
+"""Data sets: decoded once, in canonical order, split as the suite says, and kept in a memory-mapped cache."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from filelock import FileLock
 from torch import Tensor
 
-from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.hashing import labels_sha256
+from kdbench.cache import cache_folder
+from kdbench.errors import KdbenchError, writing
+from kdbench.hashing import digest, labels_sha256
+from kdbench.sources import POOLS, Images, OnRows, data_dir, read_source
 from kdbench.suite import Data
 
-Images = tuple[np.ndarray, np.ndarray]  # (N, C, H, W) uint8 pixels and (N,) int64 labels
+PARTS = ("train_images", "train_labels", "test_images", "test_labels")
+LOCATORS = {"source", "columns", "splits", "image_size", "channels", "sha256"}
 
 
 @dataclass(frozen=True)
@@ -27,18 +31,6 @@ class Dataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
-
-
-def sklearn_digits() -> Images:
-    """1,797 handwritten digits of 8 x 8 pixels (UCI), 17 grey levels spread over 0..255."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return pixels[:, None], digits.target.astype(np.int64)
-
-
-SOURCES: dict[str, Callable[[], Images]] = {"sklearn/digits": sklearn_digits}
 
 
 def canonical_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -63,78 +55,108 @@ def stratified_split(labels: np.ndarray, size: int, num_classes: int) -> np.ndar
 
 def data_sha256(parts: list[Images]) -> str:
     """Hash of the pixels and labels of all parts."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for images, labels in parts:
-        digest.update(repr(images.shape).encode() + images.tobytes() + labels.astype("<i8").tobytes())
-    return digest.hexdigest()
+        found.update(repr(images.shape).encode())
+        found.update(np.ascontiguousarray(images).data)
+        found.update(labels.astype("<i8").tobytes())
+    return found.hexdigest()
 
 
 @functools.cache
-def load_data(data: Data) -> Dataset:
+def load_data(data: Data, on_rows: OnRows = lambda rows: None) -> Dataset:
     """The data set of a suite, its rows in canonical order.
 
+    Args:
+        on_rows: is told how many rows are decoded, where they have to be.
+
     Raises:
-        KdbenchError: unknown source; sizes, classes or content other than the suite says.
+        KdbenchError: a source that cannot be had; sizes, classes or content other than the suite says.
     """
-    if data.source not in SOURCES:
-        raise KdbenchError(f"Unknown data source '{data.source}' (data.source).{did_you_mean(data.source, SOURCES)}")
-    images, labels = SOURCES[data.source]()
-    found = dict(rows=len(labels), shape=images.shape[1:], classes=int(labels.max()) + 1)
-    wanted = dict(rows=data.train + data.test, shape=(data.channels, *data.image_size), classes=data.num_classes)
-    if found != wanted:
-        raise KdbenchError(f"Data source '{data.source}' has {found}, but the suite's [data] says {wanted}.")
-    order = canonical_order(images, labels)
-    images, labels = images[order], labels[order]
-    in_train = stratified_split(labels, data.train, data.num_classes)
-    train, test = (images[in_train], labels[in_train]), (images[~in_train], labels[~in_train])
-    for key, value in (("sha256", data_sha256([train, test])), ("test_labels_sha256", labels_sha256(test[1]))):
-        if getattr(data, key) != value:
-            raise KdbenchError(
-                f"Data source '{data.source}' has {key} {value}, not the suite's {getattr(data, key) or '(none)'}: "
-                f"the content differs. Correct data.{key} if this is the data that the suite means."
-            )
+    if data.source in POOLS:
+        train, test = parts = in_order(read_source(data), data)
+        check_content(data, parts)
+    else:
+        train, test = cached_parts(data, on_rows)
     if data.evaluate_on == "validation":
         rest = stratified_split(train[1], data.train - data.validation, data.num_classes)
         train, test = (train[0][rest], train[1][rest]), (train[0][~rest], train[1][~rest])
     return Dataset(*(torch.from_numpy(array) for array in (*train, *test)))
 
 
-class Views:
-    """The training images of a suite on a device, and any batch of their views, cut there by indexing.
+def in_order(parts: list[Images], data: Data) -> list[Images]:
+    """Train and test parts in canonical order; a pool is split, with the classes in proportion.
 
-    View v of an image is the crop at (row, column) = divmod(v // flips, 2 * padding + 1) of the image in a frame of
-    zeros; with horizontal flips, odd views are mirrored.
+    Raises:
+        KdbenchError: rows, shapes or classes other than the suite says.
     """
-
-    def __init__(self, data: Data, images: Tensor, device: torch.device) -> None:
-        p = data.crop_padding
-        self.padded = F.pad(images.to(device), (p, p, p, p))
-        self.offsets = 2 * p + 1
-        self.flip = data.horizontal_flip
-        height, width = data.image_size
-        self.rows = torch.arange(height, device=device)
-        self.columns = torch.arange(width, device=device)
-        self.channels = torch.arange(data.channels, device=device)[None, :, None, None]
-        self.normalize = Normalize(data, device)
-
-    def __call__(self, index: Tensor, view: Tensor) -> Tensor:
-        """Views of images, normalised: (B,) and (B,) to (B, C, H, W) float32."""
-        crop = view // 2 if self.flip else view
-        row, column = crop // self.offsets, crop % self.offsets
-        columns = self.columns.expand(len(view), -1)
-        if self.flip:
-            columns = torch.where((view % 2 == 1)[:, None], columns.flip(1), columns)
-        rows = (row[:, None] + self.rows)[:, None, :, None]
-        columns = (column[:, None] + columns)[:, None, None, :]
-        return self.normalize(self.padded[index[:, None, None, None], self.channels, rows, columns])
+    labels = np.concatenate([labels for _, labels in parts])
+    found = dict(rows=len(labels), shape=parts[0][0].shape[1:], classes=int(labels.max()) + 1)
+    wanted = dict(rows=data.train + data.test, shape=(data.channels, *data.image_size), classes=data.num_classes)
+    if found != wanted or labels.min() < 0:
+        raise KdbenchError(f"Data source '{data.source}' has {found}, but the suite's [data] says {wanted}.")
+    parts = [(images[order], labels[order]) for images, labels in parts for order in [canonical_order(images, labels)]]
+    if len(parts) == 1:
+        images, labels = parts[0]
+        in_train = stratified_split(labels, data.train, data.num_classes)
+        parts = [(images[in_train], labels[in_train]), (images[~in_train], labels[~in_train])]
+    return parts
 
 
-class Normalize:
-    """uint8 pixels (B, C, H, W) to float32, by the suite's mean and standard deviation of each channel."""
+def check_content(data: Data, parts: list[Images]) -> None:
+    """Compare the hashes of what was read with the suite's, where it has them.
 
-    def __init__(self, data: Data, device: torch.device) -> None:
-        self.mean = 255 * torch.tensor(data.mean, device=device)[:, None, None]
-        self.std = 255 * torch.tensor(data.std, device=device)[:, None, None]
+    Raises:
+        KdbenchError: the content differs.
+    """
+    for key, value in (("sha256", data_sha256(parts)), ("test_labels_sha256", labels_sha256(parts[1][1]))):
+        if getattr(data, key) not in (value, None):
+            raise KdbenchError(
+                f"Data source '{data.source}' has {key} {value}, not the suite's {getattr(data, key)}: "
+                f"the content differs. Correct data.{key} if this is the data that the suite means."
+            )
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return (images.float() - self.mean) / self.std
+
+def data_folder(data: Data) -> Path:
+    """Where the decoded arrays of a suite's data are cached; a suite without hashes is bound to its source's place."""
+    about = data.model_dump(mode="json", include=LOCATORS)
+    if data.sha256 is None:
+        about["place"] = str(data_dir())
+    return cache_folder() / "data" / f"{data.source.replace('/', '--')}-{digest(about)[:12]}"
+
+
+def cached_parts(data: Data, on_rows: OnRows) -> list[Images]:
+    """The decoded arrays, memory-mapped; decoded first where they are not cached or the cache is damaged."""
+    folder = data_folder(data)
+    with writing(folder, "Set KDBENCH_CACHE to another folder"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_suffix(".lock"))
+    with lock:  # one process decodes, the others wait for it
+        try:
+            parts = read_cache(folder)
+            check_content(data, parts)
+            return parts
+        except (OSError, ValueError, KdbenchError):
+            parts = in_order(read_source(data, on_rows), data)
+            check_content(data, parts)
+            write_cache(folder, parts)
+            return read_cache(folder)
+
+
+def read_cache(folder: Path) -> list[Images]:
+    """Copy-on-write maps of the arrays: pages are shared between processes."""
+    arrays = [np.load(folder / f"{part}.npy", mmap_mode="c", allow_pickle=False) for part in PARTS]
+    return [(arrays[0], arrays[1]), (arrays[2], arrays[3])]
+
+
+def write_cache(folder: Path, parts: list[Images]) -> None:
+    """Write the arrays and rename them into place: complete, or not there."""
+    partial = folder.with_suffix(".partial")
+    with writing(folder, "Set KDBENCH_CACHE to another folder"):
+        for stale in (partial, folder):
+            if stale.exists():
+                shutil.rmtree(stale)
+        partial.mkdir()
+        for name, array in zip(PARTS, (array for part in parts for array in part), strict=True):
+            np.save(partial / f"{name}.npy", array, allow_pickle=False)
+        partial.rename(folder)

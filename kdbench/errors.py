@@ -38,7 +38,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, remedy: str = "Choose another folder with --out") -> Iterator[None]:
     """Turn a failed write below `path` into one line that says what to do.
 
     Raises:
@@ -50,7 +50,7 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             todo = "the disk is full. Free some space and run the command again: finished cells are kept."
         else:
-            todo = f"{error.strerror or error}. Choose another folder with --out, or mend its permissions."
+            todo = f"{error.strerror or error}. {remedy}, or mend its permissions."
         raise KdbenchError(f"Cannot write to {path}: {todo}") from error
 
 

@@ -42,18 +42,23 @@ class Data(Table):
     """Images, their split and their views.
 
     Attributes:
-        source: "sklearn/digits".
+        source: "sklearn/digits", or a data set of the Hugging Face hub, "owner/name", of which a local copy serves too.
+        columns: of images and labels in that data set; "image" and "label" if left out.
+        splits: its train and test parts; "train" and "test" if left out.
         image_size: height and width.
-        train, test: rows of each part; rows are in canonical order and classes are split in proportion.
+        train, test: rows of each part, in canonical order; a source that is not split is, with classes in proportion.
         validation: rows of train that `--validate` holds out.
         crop_padding: p pixels of zeros around an image, from which (2p + 1) ** 2 crops are cut.
         mean, std: of each channel, for pixels in 0..1.
-        sha256: of the decoded pixels and labels of both parts, in canonical order.
+        sha256: of the decoded pixels and labels of both parts, in canonical order; without it, whatever is there is
+            taken, and no record is for the board.
         test_labels_sha256: of the test labels as 16-bit integers, in canonical order.
         evaluate_on: "validation" trains on the rest of train and reports on its validation part.
     """
 
     source: str
+    columns: tuple[str, str] | None = None
+    splits: tuple[str, str] | None = None
     num_classes: int = Field(gt=1)
     image_size: tuple[int, int]
     channels: int = Field(gt=0)
@@ -64,8 +69,8 @@ class Data(Table):
     horizontal_flip: bool = False
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
-    sha256: str
-    test_labels_sha256: str
+    sha256: str | None = None
+    test_labels_sha256: str | None = None
     evaluate_on: Literal["test", "validation"] = "test"
 
     @property
@@ -204,7 +209,7 @@ class Suite(Table):
         return {
             "suite": self.name,
             "revision": self.revision,
-            "data": self.data.model_dump(mode="json"),
+            "data": self.data.model_dump(mode="json", exclude_none=True),
             "recipe": self.recipe_of().model_dump(mode="json"),
             "teacher_recipe": self.teacher_recipe().model_dump(mode="json"),
             "selection": "last epoch",
@@ -217,7 +222,7 @@ class Suite(Table):
         return {
             "suite": self.name,
             "revision": self.revision,
-            "data": data.model_dump(mode="json"),
+            "data": data.model_dump(mode="json", exclude_none=True),
             "recipe": self.teacher_recipe().model_dump(mode="json"),
             "selection": "last epoch",
         }

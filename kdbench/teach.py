@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kdbench.cache import cache_folder
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.plan import plan_teacher
 from kdbench.progress import line_printer
 from kdbench.request import parse_device, parse_workers
 from kdbench.store import Entry, find_results, weights_name, write_results
 from kdbench.suite import load_suite
-from kdbench.teachers import cache_folder, find_teacher
+from kdbench.teachers import find_teacher
 from kdbench.train import Machine, clear_place, train_teachers
 
 

@@ -6,15 +6,14 @@ evaluated and hashed, and a cell's key holds that hash.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import torch
 from torch import Tensor, nn
 
+from kdbench.cache import cache_folder
 from kdbench.checkpoint import load_tensors
 from kdbench.errors import KdbenchError
 from kdbench.evidence import Evidence
@@ -53,11 +52,6 @@ class Teacher:
 def teacher_key(suite: Suite, model: str) -> str:
     """Hash of all that a teacher depends on."""
     return digest({"kind": "teacher", "protocol": suite.teacher_protocol(), "model": suite.models[model].model_dump()})
-
-
-def cache_folder() -> Path:
-    """Where teachers that were trained here are kept: `KDBENCH_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("KDBENCH_CACHE") or platformdirs.user_cache_dir("kdbench"))
 
 
 def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice) -> Teacher | None:

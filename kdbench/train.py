@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from kdbench.cache import cache_folder
 from kdbench.cell import cell_lock
 from kdbench.errors import KdbenchError, writing
 from kdbench.executor import Event, Failed, Finished, execute
@@ -18,7 +19,7 @@ from kdbench.progress import Display, line_printer
 from kdbench.report import same_images
 from kdbench.store import Entry, partial_folder, read_cell, set_aside
 from kdbench.suite import Suite
-from kdbench.teachers import Teacher, cache_folder, find_teacher
+from kdbench.teachers import Teacher, find_teacher
 
 if TYPE_CHECKING:
     from kdbench.tracking import Mirror

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from kdbench.checkpoint import load_tensors, save_tensors
 from kdbench.contract import check_terms
-from kdbench.data import Dataset, Normalize, Views
+from kdbench.data import Dataset
 from kdbench.errors import KdbenchError, writing
 from kdbench.method import Batch, Method, Outputs
 from kdbench.outputs import OutputReader
 from kdbench.stream import epoch_stream, torch_seed
 from kdbench.suite import Data, Recipe
+from kdbench.views import Normalize, Views
 
 OnEpoch = Callable[[int, float | None], None]  # (epochs done, mean loss of the last one)
 CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end

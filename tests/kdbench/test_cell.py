@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 
 from kdbench import trainer as trainer_module
+from kdbench.cache import cache_folder
 from kdbench.cell import CellFailed, run_cell
 from kdbench.data import load_data
 from kdbench.errors import KdbenchError
@@ -19,7 +20,7 @@ from kdbench.evidence import metrics
 from kdbench.plan import Cell, plan_cells, plan_teacher
 from kdbench.store import Entry, partial_folder, read_cell
 from kdbench.suite import Suite, load_suite
-from kdbench.teachers import cache_folder, find_teacher
+from kdbench.teachers import find_teacher
 
 CPU = torch.device("cpu")
 
@@ -89,7 +90,7 @@ def test_teachers_are_half_precision_and_evaluated_as_such(suite: Suite, tmp_pat
     network = cell.teacher.load(suite)
     assert all(torch.equal(p, p.half().float()) for p in network.parameters())
     assert network.get_buffer("bn1.running_mean").dtype == torch.float32
-    from kdbench.data import Normalize
+    from kdbench.views import Normalize
 
     images = Normalize(suite.data, CPU)(load_data(suite.data).test_images)
     predicted = network(images).argmax(1).numpy()

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench import data as data_module
-from kdbench.data import Normalize, Views, canonical_order, load_data, sklearn_digits, stratified_split
+from kdbench import sources
+from kdbench.data import canonical_order, load_data, stratified_split
 from kdbench.errors import KdbenchError
+from kdbench.sources import sklearn_digits
 from kdbench.suite import Data, Suite, load_test_labels
+from kdbench.views import Normalize, Views
 
 
 def test_digits_are_the_suites_real_images(digits: Suite) -> None:
@@ -28,7 +30,7 @@ def test_shipped_test_labels_are_those_of_the_data(digits: Suite) -> None:
 def test_the_order_of_the_source_does_not_matter(digits: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = sklearn_digits()
     shuffled = np.random.default_rng(0).permutation(len(labels))
-    monkeypatch.setitem(data_module.SOURCES, "sklearn/digits", lambda: (images[shuffled], labels[shuffled]))
+    monkeypatch.setitem(sources.POOLS, "sklearn/digits", lambda: (images[shuffled], labels[shuffled]))
     load_data.cache_clear()
     again = load_data(digits.data)  # raises if any row moved: the hash is over all rows in order
     load_data.cache_clear()
