@@ -106,8 +106,8 @@ def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch
     if device.type == "cpu":
         torch.set_num_threads(1)  # so that a result does not depend on the machine's cores or on other cells
     else:
-        exact = cell.recipe.precision == "float32"
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not exact
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
+        torch.backends.cudnn.benchmark = True
     dataset = load_data(cell.data)
     try:
         trainer, matching = prepare(cell, dataset, device)
@@ -199,7 +199,7 @@ def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer
     )
     for module in (student, teacher, method):
         if isinstance(module, nn.Module):
-            module.to(device)
+            module.to(device).to(memory_format=torch.channels_last)
     trainer = Trainer(
         cell.data,
         recipe,

@@ -31,10 +31,9 @@ def read_source(data: Data, on_rows: OnRows = lambda rows: None) -> list[Images]
         )
     parts: list[Images] = []
     for split, size in zip(data.splits or ("train", "test"), (data.train, data.test), strict=True):
-        done = sum(len(labels) for _, labels in parts)
         rows = local_rows(data, split) if data_dir() else hub_rows(data, split)
         try:
-            parts.append(decode(rows, size, data, lambda n, done=done: on_rows(done + n)))
+            parts.append(decode(rows, size, data, on_rows, sum(len(labels) for _, labels in parts)))
         except KdbenchError:
             raise
         except Exception as error:  # whatever a damaged file makes pyarrow, datasets or Pillow say
@@ -134,8 +133,8 @@ def columns(data: Data) -> tuple[str, str]:
     return data.columns or ("image", "label")
 
 
-def decode(rows: Iterable[dict[str, Any]], size: int, data: Data, on_rows: OnRows) -> Images:
-    """Rows to arrays.
+def decode(rows: Iterable[dict[str, Any]], size: int, data: Data, on_rows: OnRows, done: int) -> Images:
+    """Rows to arrays, after `done` rows of other parts.
 
     Raises:
         KdbenchError: an image of another size than the suite says, or too many rows.
@@ -156,7 +155,7 @@ def decode(rows: Iterable[dict[str, Any]], size: int, data: Data, on_rows: OnRow
             pixels[n], labels[n] = image.reshape(height, width, data.channels), row[label_column]
         n += 1
         if n % 500 == 0:
-            on_rows(n)
+            on_rows(done + n)
     if n != size:
         raise KdbenchError(f"Data source '{data.source}' has {n} rows, but the suite's [data] says {size}.")
     return pixels.transpose(0, 3, 1, 2), labels

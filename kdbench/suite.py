@@ -83,6 +83,7 @@ class Recipe(Table):
     """How a network is trained. The last epoch's weights are the result.
 
     Attributes:
+        optimizer: "sgd", or "adamw" with PyTorch's betas (`momentum` and `nesterov` are SGD's).
         schedule: "one_cycle" (PyTorch's OneCycleLR with its defaults, the learning rate alone) or "multistep".
         milestones: epochs after which the learning rate is multiplied by `decay` (multistep).
         precision: of the networks' forward passes; losses are float32 always.
@@ -90,9 +91,9 @@ class Recipe(Table):
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
-    optimizer: Literal["sgd"]
+    optimizer: Literal["sgd", "adamw"]
     learning_rate: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
+    momentum: float = Field(0.0, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(ge=0)
     schedule: Literal["one_cycle", "multistep"]

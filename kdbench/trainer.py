@@ -9,21 +9,27 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from kdbench.capture import WARM_UP, CapturedStep
 from kdbench.checkpoint import load_tensors, save_tensors
 from kdbench.contract import check_terms
 from kdbench.data import Dataset
 from kdbench.errors import KdbenchError, writing
+from kdbench.feed import Feed, epoch_feed
 from kdbench.method import Batch, Method, Outputs
+from kdbench.optimizer import build_optimizer, optimizer_tensors
 from kdbench.outputs import OutputReader
-from kdbench.stream import epoch_stream, torch_seed
+from kdbench.stream import torch_seed
 from kdbench.suite import Data, Recipe
 from kdbench.views import Normalize, Views
 
+Execution = Literal["eager", "captured", "compiled"]
+Notice = Callable[[str], None]
+Read = Callable[[Tensor], Outputs]
 OnEpoch = Callable[[int, float | None], None]  # (epochs done, mean loss of the last one)
 CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
 CHECKPOINT_SHARE = 0.05  # of the time at most
@@ -33,24 +39,13 @@ class Diverged(Exception):
     """A loss that is no longer finite."""
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of one step, in closed form (PyTorch's OneCycleLR and MultiStepLR)."""
-    peak = recipe.learning_rate
-    if recipe.schedule == "multistep":
-        return peak * recipe.decay ** sum(step // steps_per_epoch >= m for m in recipe.milestones)
-    total = recipe.epochs * steps_per_epoch
-    top = 0.3 * total - 1  # the step of the peak
-    start, end = peak / 25, peak / 25 / 1e4
-    if step <= top:
-        return peak + (start - peak) * (1 + math.cos(math.pi * step / top)) / 2
-    return end + (peak - end) * (1 + math.cos(math.pi * (step - top) / (total - 1 - top))) / 2
-
-
 class Trainer:
     """One training from its first step to its last, with everything that a checkpoint must hold.
 
     Args:
         stream: name of the data stream; with `seed` it determines batches and views.
+        execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
+        notice: is told, in a line, of a step that cannot run so and runs eagerly instead.
         student: the network to train, with its initial weights.
         method: built for this pair.
         read_student, read_teacher: make the outputs that the method requires.
@@ -70,26 +65,30 @@ class Trainer:
         read_teacher: OutputReader | None,
         generator: torch.Generator,
         device: torch.device,
+        execution: Execution = "eager",
+        notice: Notice = print,
     ) -> None:
         self.data, self.recipe, self.stream, self.seed, self.device = data, recipe, stream, seed, device
         self.student, self.method, self.generator = student, method, generator
-        self.read_student, self.read_teacher = read_student, read_teacher
+        self.read_student: Read = read_student
+        self.read_teacher: Read | None = read_teacher
         self.views = Views(data, dataset.train_images, device)
         self.labels = dataset.train_labels.to(device)
         self.test_images, self.test_labels = dataset.test_images.to(device), dataset.test_labels.to(device)
         self.steps_per_epoch = math.ceil(len(self.labels) / recipe.batch_size)
         self.parameters = [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad]
-        self.optimizer = torch.optim.SGD(
-            self.parameters,
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+        self.rate = torch.tensor(recipe.learning_rate, device=device)
+        self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
+        self.execution: Execution = execution
+        self.captured: CapturedStep | None = None
+        self.notice = notice
+        if execution == "compiled":
+            self.read_student = torch.compile(read_student)
+            self.read_teacher = torch.compile(read_teacher) if read_teacher else None
         self.epochs_done = 0
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {}
+        self.terms: list[str] = []  # names of the loss terms, and "loss"
 
     def train(self, checkpoint: Path, on_epoch: OnEpoch = lambda epochs_done, loss: None) -> None:
         """Train to the last epoch, from the first or from what `restore` read; keep `checkpoint` fresh.
@@ -126,49 +125,73 @@ class Trainer:
         self.student.train()
         self.method.train()
         n, size = len(self.labels), self.recipe.batch_size
-        order, view = epoch_stream(self.stream, self.seed, epoch, n, self.data.num_views)
-        index, views = torch.from_numpy(order).to(self.device), torch.from_numpy(view).to(self.device)
-        total = self.recipe.epochs * self.steps_per_epoch
-        values: dict[str, list[Tensor]] = {}
-        for i in range(self.steps_per_epoch):
-            step = epoch * self.steps_per_epoch + i
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.recipe, step, self.steps_per_epoch)
-            rows, cut = index[i * size : (i + 1) * size], views[i * size : (i + 1) * size]
-            batch = Batch(
-                images=self.views(rows, cut),
-                labels=self.labels[rows],
-                index=rows,
-                view=cut,
-                epoch=torch.tensor(epoch, device=self.device),
-                step=torch.tensor(step, device=self.device),
-                progress=torch.tensor(step / total, device=self.device),
-            )
-            for name, value in self.step(batch, [*values][:-1]).items():
-                values.setdefault(name, []).append(value)
-        table = torch.stack([torch.stack(steps).double() for steps in values.values()]).cpu()  # (terms, steps)
-        if not table.isfinite().all():
-            first = int((~table.isfinite()).any(dim=0).nonzero()[0])
-            bad = [f"'{name}' is {value}" for name, value in zip(values, table[:, first].tolist(), strict=True)]
+        feed = epoch_feed(self.recipe, self.stream, self.seed, epoch, n, self.data.num_views, self.device)
+        terms = self.run_steps(feed).double().cpu()
+        if not terms.isfinite().all():
+            first = int((~terms.isfinite()).any(dim=0).nonzero()[0])
+            bad = [f"'{name}' is {value}" for name, value in zip(self.terms, terms[:, first].tolist(), strict=True)]
             raise Diverged(f"the loss is not finite in step {first + 1} of epoch {epoch + 1}: {', '.join(bad)}")
         sizes = torch.tensor([min(size, n - i * size) for i in range(self.steps_per_epoch)], dtype=torch.float64)
-        return dict(zip(values, (table @ sizes / n).tolist(), strict=True))
+        return dict(zip(self.terms, (terms @ sizes / n).tolist(), strict=True))
 
-    def step(self, batch: Batch, known_terms: list[str]) -> dict[str, Tensor]:
-        """One optimizer step; returns the detached loss terms and, last, their sum."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+    def run_steps(self, feed: Feed) -> Tensor:
+        """The steps of an epoch, nothing in which waits for the device; returns their loss terms (T, S)."""
+        full = len(self.labels) // self.recipe.batch_size
+        done: list[Tensor] = []
+        if self.execution == "captured" and self.captured is None and full > WARM_UP:
+            done = [self.step_at(feed, i)[:, None] for i in range(WARM_UP)]
+            self.capture(feed)
+        if self.captured is not None:
+            done.append(self.captured.run(feed, len(done), full))
+        first = sum(terms.shape[1] for terms in done)
+        done += [self.step_at(feed, i)[:, None] for i in range(first, self.steps_per_epoch)]
+        return torch.cat(done, dim=1)
+
+    def capture(self, feed: Feed) -> None:
+        """Record the step; a method that cannot be recorded runs eagerly, and is told so."""
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            self.captured = CapturedStep(feed, self.step_at, len(self.terms), self.generator)
+        except RuntimeError as error:
+            self.execution = "eager"
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            self.notice(f"The step of '{self.method.name}' cannot be captured and runs eagerly: {said}")
+
+    def step_at(self, feed: Feed, i: int | Tensor) -> Tensor:
+        """The step on batch i of a feed, at its learning rate."""
+        self.rate.copy_(feed.at(feed.rate, i))
+        return self.step(self.batch(feed, i))
+
+    def batch(self, feed: Feed, i: int | Tensor) -> Batch:
+        """Batch i of a feed, its images cut on the device."""
+        index, view = feed.rows(i)
+        return Batch(
+            images=self.views(index, view),
+            labels=self.labels[index],
+            index=index,
+            view=view,
+            epoch=feed.at(feed.epoch, i),
+            step=feed.at(feed.step, i),
+            progress=feed.at(feed.progress, i),
+        )
+
+    def step(self, batch: Batch) -> Tensor:
+        """One optimizer step; returns the detached loss terms (T,), their sum last."""
+        with autocast(self.device, self.recipe.precision):
             student = self.read_student(batch.images)
             teacher = Outputs("teacher")
             if self.read_teacher is not None:
                 with torch.no_grad():
                     teacher = self.read_teacher(batch.images)
         terms = self.method.loss(batch, student, teacher)
-        check_terms(self.method.name, terms, known_terms)
-        loss = torch.stack(list(terms.values())).sum()
+        check_terms(self.method.name, terms, self.terms[:-1])
+        self.terms = [*terms, "loss"]
+        values = torch.stack(list(terms.values()))
+        loss = values.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return {**{name: term.detach() for name, term in terms.items()}, "loss": loss.detach()}
+        return torch.cat([values.detach(), loss.detach()[None]])
 
     def predict(self) -> Tensor:
         """Logits (I, C) of the test images."""
@@ -192,9 +215,7 @@ class Trainer:
         """All state that changes while training, by name."""
         found = {f"student.{k}": v for k, v in self.student.state_dict().items()}
         found |= {f"method.{k}": v for k, v in self.method.state_dict().items()}
-        for i, parameter in enumerate(self.parameters):
-            momentum = self.optimizer.state[parameter].get("momentum_buffer")
-            found[f"momentum.{i}"] = torch.zeros_like(parameter) if momentum is None else momentum
+        found |= optimizer_tensors(self.optimizer, self.parameters)
         found |= {"rng.cpu": torch.get_rng_state(), "rng.method": self.generator.get_state()}
         if self.device.type == "cuda":
             found["rng.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -212,9 +233,8 @@ class Trainer:
             raise KdbenchError(f"{path} does not fit: it was written by another version or on another device.")
         for name, module in (("student.", self.student), ("method.", self.method)):
             module.load_state_dict({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)})
-        for i, parameter in enumerate(self.parameters):
-            momentum = torch.empty_like(parameter).copy_(tensors[f"momentum.{i}"])  # keeps the memory format
-            self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        for name, value in optimizer_tensors(self.optimizer, self.parameters).items():
+            value.copy_(tensors[name])  # in place: the memory format stays
         torch.set_rng_state(tensors["rng.cpu"])
         self.generator.set_state(tensors["rng.method"])
         if self.device.type == "cuda":
@@ -222,9 +242,20 @@ class Trainer:
         self.epochs_done, self.seconds, self.curve = state["epochs_done"], state["seconds"], state["curve"]
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 for what it is safe for, where the recipe says so."""
+    # Without the cache of cast weights, which a captured step would hold on to.
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+
+
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, normalize: Normalize, precision: str) -> Tensor:
     """Logits (I, C) in float32 of uint8 images (I, C, H, W), in evaluation mode."""
     model.eval()
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        return torch.cat([model(normalize(chunk)).float() for chunk in images.split(1000)])
+    with autocast(images.device, precision):
+        return torch.cat(
+            [
+                model(normalize(chunk).contiguous(memory_format=torch.channels_last)).float()
+                for chunk in images.split(1000)
+            ]
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor
 
 from kdbench import trainer as trainer_module
+from kdbench.capture import CapturedStep
 from kdbench.cell import prepare
 from kdbench.data import load_data
 from kdbench.method import Batch, Method, Outputs
+from kdbench.optimizer import learning_rate
 from kdbench.plan import Cell, plan_cells
 from kdbench.suite import Recipe, Suite, load_suite
 from kdbench.teachers import find_teacher
-from kdbench.trainer import Diverged, Trainer, learning_rate
+from kdbench.trainer import Diverged, Trainer
 
 CPU = torch.device("cpu")
 
@@ -85,7 +88,7 @@ def test_all_methods_see_the_same_batches_from_the_same_weights(short: Suite, mo
 def test_an_epoch_keeps_the_last_short_batch_and_counts_steps(short: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, batches = make(short, "vanilla"), []
     original = trainer.step
-    monkeypatch.setattr(trainer, "step", lambda batch, known: batches.append(batch) or original(batch, known))
+    monkeypatch.setattr(trainer, "step", lambda batch: batches.append(batch) or original(batch))
     trainer.train_epoch(1)
     assert [len(batch.labels) for batch in batches] == [64] * 15 + [40]
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(1000))
@@ -158,7 +161,7 @@ def test_every_method_learns_on_a_convolutional_and_a_transformer_student(
 ) -> None:
     trainer = make(digits.with_epochs(3), method, student=student)
     trainer.train(tmp_path / "c")
-    assert trainer.curve["loss"][-1] < trainer.curve["loss"][0]
+    assert trainer.curve["ce"][-1] < trainer.curve["ce"][0]
     assert all(math.isfinite(value) for values in trainer.curve.values() for value in values)
 
 
@@ -196,3 +199,37 @@ def test_bf16_runs_the_networks_in_half_and_the_loss_in_float32(digits: Suite, t
 
 def test_the_small_suite_of_the_tests_is_valid(small_suite: Path) -> None:
     assert load_suite(str(small_suite)).recipe.epochs == 4
+
+
+@pytest.mark.parametrize("method", ["vanilla", "kd", "at", "crd"])
+def test_a_step_that_is_run_again_from_buffers_trains_as_the_eager_one(
+    method: str, short: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a CUDA graph repeats is the body of the step: here a body that Python repeats."""
+    eager, captured = make(short, method), make(short, method)
+    monkeypatch.setattr(trainer_module, "CapturedStep", partial(CapturedStep, capture=lambda body, generator: body))
+    captured.execution = "captured"
+    eager.train(tmp_path / "eager")
+    captured.train(tmp_path / "captured")
+    assert captured.captured is not None
+    assert captured.curve == eager.curve
+    for one, other in zip(captured.tensors().values(), eager.tensors().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_method_that_cannot_be_captured_runs_eagerly_and_is_told_so(
+    short: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(body: object, generator: object) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be ...")
+
+    said: list[str] = []
+    eager, captured = make(short, "kd"), make(short, "kd")
+    monkeypatch.setattr(trainer_module, "CapturedStep", partial(CapturedStep, capture=refuse))
+    captured.execution, captured.notice = "captured", said.append
+    eager.train(tmp_path / "eager")
+    captured.train(tmp_path / "captured")
+    assert said == [
+        "The step of 'kd' cannot be captured and runs eagerly: operation not permitted when stream is capturing"
+    ]
+    assert captured.curve == eager.curve
