@@ -1,4 +1,4 @@
-"""The full-size steps of an epoch as one CUDA graph: a launch a step, whatever the step holds.
+"""Faster ways to run a step: recorded once as a CUDA graph, or with its networks compiled.
 
 A captured step reads everything that changes from the buffers of its epoch, at a cursor that it moves itself. Running
 it again is all that a step takes: no copy to the device, no wait for it.
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from kdbench.feed import Feed
+from kdbench.method import Outputs
 
 Body = Callable[[], None]
 Capture = Callable[[Body, torch.Generator], Body]  # returns what runs the body again
@@ -66,3 +67,22 @@ class CapturedStep:
         for _ in range(first, last):
             self.replay()
         return self.terms[:, first:last].clone()
+
+
+class Compiled:
+    """A network's outputs through torch.compile; eagerly, and said so, where that fails."""
+
+    def __init__(self, read: Callable[[Tensor], Outputs], notice: Callable[[str], None]) -> None:
+        self.read, self.notice = read, notice
+        self.fast = torch.compile(read)
+
+    def __call__(self, images: Tensor) -> Outputs:
+        try:
+            return self.fast(images)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # what compilers raise
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            self.notice(f"torch.compile failed, the network runs eagerly: {said}")
+            self.fast = self.read
+            return self.read(images)

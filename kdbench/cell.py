@@ -28,6 +28,7 @@ from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records import Cost, Match, Network, Record, TeacherRef
 from kdbench.store import Entry, finish_cell, partial_folder, read_cell, set_aside, weights_name
 from kdbench.stream import torch_seed
+from kdbench.suite import Execution
 from kdbench.teachers import Notice, half_precision_weights, weights_are_whole
 from kdbench.trainer import OnEpoch, Trainer
 
@@ -45,7 +46,12 @@ class CellFailed(Exception):
 
 
 def run_cell(
-    cell: Cell, root: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice
+    cell: Cell,
+    root: Path,
+    device: torch.device,
+    on_epoch: OnEpoch,
+    notice: Notice,
+    execution: Execution = "eager",
 ) -> tuple[Entry, bool] | None:
     """Train a cell, or carry on where it was interrupted, and write its record below `root`.
 
@@ -66,9 +72,14 @@ def run_cell(
                 if entry := usable_entry(cell, folder, notice):
                     return entry, False
                 set_aside(folder)
-            return train_cell(cell, folder, device, on_epoch, notice), True
+            return train_cell(cell, folder, device, on_epoch, notice, execution), True
         except (KdbenchError, KeyboardInterrupt):
             raise
+        except torch.OutOfMemoryError as error:
+            raise CellFailed(
+                f"{device} is out of memory: run fewer cells at a time (--workers), or free it of other programs",
+                traceback.format_exc(),
+            ) from error
         except Exception as error:  # whatever a plugin or a device does wrong costs its own cell alone
             said = " ".join(f"{type(error).__name__}: {error}".split())  # some messages have many lines
             raise CellFailed(said, traceback.format_exc()) from error
@@ -101,18 +112,17 @@ def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
     return entry if cell.is_served_by(entry.record) else None
 
 
-def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice) -> Entry:
+def train_cell(
+    cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice, execution: Execution
+) -> Entry:
     """The cell itself, under its lock."""
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # so that a result does not depend on the machine's cores or on other cells
-    else:
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
-        torch.backends.cudnn.benchmark = True
+    set_up_device(device)
     dataset = load_data(cell.data)
+    teacher = cell.teacher.load(cell.suite) if cell.teacher else None
     try:
-        trainer, matching = prepare(cell, dataset, device)
+        trainer, matching = prepare(cell, dataset, teacher, device, execution, notice)
     except NotApplicable as reason:
-        record = build_record(cell, device, status="not_applicable", reason=str(reason)).sealed()
+        record = build_record(cell, device, execution, status="not_applicable", reason=str(reason)).sealed()
         finish_cell(folder, record, None)
         return Entry(record, None, folder)
 
@@ -153,13 +163,32 @@ def train_cell(cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch
         steps=trainer.recipe.epochs * trainer.steps_per_epoch,
         method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
     )
-    record = build_record(cell, device, matching, [network], cost, trainer.curve, evidence).sealed()
+    record = build_record(cell, device, trainer.execution, matching, [network], cost, trainer.curve, evidence).sealed()
     finish_cell(folder, record, evidence)
     return Entry(record, evidence, folder)
 
 
-def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer, list[Match]]:
+def set_up_device(device: torch.device) -> None:
+    """What a training wants of PyTorch's switches."""
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # so that a result does not depend on the machine's cores or on other cells
+    else:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
+        torch.backends.cudnn.benchmark = True
+
+
+def prepare(
+    cell: Cell,
+    dataset: Dataset,
+    teacher: nn.Module | None,
+    device: torch.device,
+    execution: Execution = "eager",
+    notice: Notice = print,
+) -> tuple[Trainer, list[Match]]:
     """Networks, method and optimizer of a cell, before the first step.
+
+    Args:
+        teacher: in evaluation mode, without gradients to its weights; None for a method that reads none.
 
     Raises:
         NotApplicable: the method cannot serve the pair.
@@ -168,7 +197,6 @@ def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer
     cls = load_method(cell.method)
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
     student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"))
-    teacher = cell.teacher.load(suite) if cell.teacher else None
     wanted = {
         role: {output.split(".")[1] for output in cls.requires if output.startswith(f"{role}.")}
         for role in ("student", "teacher")
@@ -212,6 +240,8 @@ def prepare(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Trainer
         read_teacher,
         generator,
         device,
+        execution,
+        notice,
     )
     matching = [Match(student=str(s), teacher=str(t)) for s, t in maps] if teacher else []
     return trainer, matching
@@ -230,6 +260,7 @@ def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:
 def build_record(
     cell: Cell,
     device: torch.device,
+    execution: Execution,
     matching: list[Match] | None = None,
     networks: list[Network] | None = None,
     cost: Cost | None = None,
@@ -263,7 +294,7 @@ def build_record(
         networks=networks or [],
         curve=curve,
         cost=cost,
-        environment=environment(device),
+        environment=environment(device, execution),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         evidence_sha256=evidence.sha256() if evidence else None,
     )

@@ -14,6 +14,8 @@ from kdbench.errors import KdbenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kdbench.suite import Execution
+
 app = typer.Typer(
     name="kdbench",
     help="The benchmark for knowledge distillation. Start with: kdbench run --method crd",
@@ -34,6 +36,12 @@ WorkersOption = Annotated[str, typer.Option("--workers", help="Processes, a cell
 ResultsOption = Annotated[
     Path | None, typer.Option("--results", help="Accepted results. Default: ./results, else the source checkout's.")
 ]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Your copy of the data sets' Parquet files. Default: KDBENCH_DATA, else download."),
+]
+CompileOption = Annotated[bool, typer.Option("--compile", help="Run networks through torch.compile.")]
+GraphOption = Annotated[bool, typer.Option("--graph", help="Capture the training step as a CUDA graph.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
 
 
@@ -52,6 +60,9 @@ def run(
     settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a method's parameter.")] = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
+    compile_: CompileOption = False,
+    graph: GraphOption = False,
+    data_dir: DataDirOption = None,
     out: OutOption = Path("runs"),
     results: ResultsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
@@ -69,8 +80,10 @@ def run(
 
     Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
     """
-    from kdbench.request import Request
+    from kdbench.request import Request, parse_data_dir
     from kdbench.run import run as run_request
+
+    parse_data_dir(data_dir)
 
     request = Request(
         suite=suite,
@@ -82,6 +95,7 @@ def run(
         settings=tuple(settings or ()),
         device=device,
         workers=workers,
+        execution=execution(compile_, graph),
         out=out,
         results=results,
         dry_run=dry_run,
@@ -100,6 +114,9 @@ def teach(
     out: Annotated[Path | None, typer.Option("--out", help="Also write them, with records, into this folder.")] = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
+    compile_: CompileOption = False,
+    graph: GraphOption = False,
+    data_dir: DataDirOption = None,
     results: ResultsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train again even where a teacher is found.")] = False,
 ) -> None:
@@ -107,9 +124,12 @@ def teach(
 
     Example: kdbench teach --suite digits --model resnet8
     """
+    from kdbench.request import parse_data_dir
     from kdbench.teach import teach as teach_suite
 
-    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, results, force, console()))
+    parse_data_dir(data_dir)
+    how = execution(compile_, graph)
+    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, how, results, force, console()))
 
 
 @app.command()
@@ -230,6 +250,13 @@ def list_models(
         show_models(suite, console(), as_json)
     else:
         show_names(pattern, console(), as_json)
+
+
+def execution(compile_: bool, graph: bool) -> Execution:
+    """How training steps run."""
+    if compile_ and graph:
+        raise KdbenchError("--compile and --graph are two ways to run a step. Choose one.")
+    return "compiled" if compile_ else "captured" if graph else "eager"
 
 
 def split_names(values: list[str]) -> tuple[str, ...]:

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import torch
 
+from kdbench.suite import Execution
+
 PACKAGES = ("kdbench", "torch", "timm", "numpy", "safetensors")
 
 
 @functools.cache
-def environment(device: torch.device) -> dict[str, str]:
-    """Library versions, hardware and kdbench's commit."""
+def environment(device: torch.device, execution: Execution) -> dict[str, str]:
+    """Library versions, hardware, how steps ran, and kdbench's commit."""
     found = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     found |= {"system": platform.system(), "machine": platform.machine(), "device": device.type, "cpu": cpu_name()}
+    if execution != "eager":
+        found["execution"] = execution
     if device.type == "cuda":
         found |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or ""}
     if commit := git_commit():

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from kdbench.errors import KdbenchError
 from kdbench.plan import Cell
+from kdbench.suite import Execution
 
 BUSY_PAUSE = 0.3  # seconds before asking again for a cell that another process trains
 
@@ -80,8 +81,21 @@ class Worker:
     cell: Cell | None = None
 
 
-def execute(cells: Sequence[Cell], root: Path, devices: Sequence[str], workers: int) -> Generator[Event, None, None]:
-    """Run cells in `workers` processes, worker k on device k modulo their number, and yield what happens.
+@dataclass(frozen=True)
+class Machine:
+    """Where and how cells are trained: `workers` processes, worker k on device k modulo their number."""
+
+    devices: Sequence[str]
+    workers: int
+    execution: Execution = "eager"
+
+    def __str__(self) -> str:
+        how = "" if self.execution == "eager" else f", steps {self.execution}"
+        return f"{', '.join(self.devices)}, {self.workers} at a time{how}"
+
+
+def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
+    """Run cells on a machine, and yield what happens.
 
     Closing the iterator ends the workers at once; what they were training resumes from its last checkpoint.
 
@@ -90,7 +104,10 @@ def execute(cells: Sequence[Cell], root: Path, devices: Sequence[str], workers: 
     """
     todo = deque(cells)
     busy_elsewhere: deque[Cell] = deque()
-    crew = [start_worker(root, devices[k % len(devices)]) for k in range(min(workers, len(cells)))]
+    crew = [
+        start_worker(root, machine.devices[k % len(machine.devices)], machine.execution)
+        for k in range(min(machine.workers, len(cells)))
+    ]
     try:
         while todo or busy_elsewhere or any(worker.cell for worker in crew):
             for worker in crew:
@@ -112,7 +129,7 @@ def execute(cells: Sequence[Cell], root: Path, devices: Sequence[str], workers: 
                 except (EOFError, ConnectionError):
                     worker.process.join()
                     yield Failed(worker.cell, f"its process died ({exit_reason(worker.process.exitcode)})", "")
-                    crew[crew.index(worker)] = start_worker(root, worker.device)
+                    crew[crew.index(worker)] = start_worker(root, worker.device, machine.execution)
                     continue
                 if kind == "fatal":
                     raise KdbenchError(value)
@@ -147,16 +164,16 @@ def exit_reason(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def start_worker(root: Path, device: str) -> Worker:
+def start_worker(root: Path, device: str, execution: Execution) -> Worker:
     context = multiprocessing.get_context("spawn")
     pipe, child_pipe = context.Pipe()
-    process = context.Process(target=work, args=(child_pipe, root, device), daemon=True)
+    process = context.Process(target=work, args=(child_pipe, root, device, execution), daemon=True)
     process.start()
     child_pipe.close()
     return Worker(process, pipe, device)
 
 
-def work(pipe: Connection, root: Path, device_name: str) -> None:
+def work(pipe: Connection, root: Path, device_name: str, execution: Execution) -> None:
     """A worker process: cells in, messages out, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     parent = multiprocessing.parent_process()
@@ -177,6 +194,7 @@ def work(pipe: Connection, root: Path, device_name: str) -> None:
                 device,
                 on_epoch=lambda epochs_done, loss: pipe.send(("progressed", (epochs_done, loss))),
                 notice=lambda text: pipe.send(("noticed", text)),
+                execution=execution,
             )
             pipe.send(("busy", None) if done is None else ("finished", (done[0].folder, done[1])))
         except CellFailed as error:

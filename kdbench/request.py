@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.plugins import load_method
-from kdbench.suite import Pair, Suite
+from kdbench.suite import Execution, Pair, Suite
 
 MAX_SEED = 10_000
 
@@ -31,6 +32,7 @@ class Request:
     settings: tuple[str, ...] = ()
     device: str = "auto"
     workers: str = "auto"
+    execution: Execution = "eager"
     out: Path = Path("runs")
     results: Path | None = None
     dry_run: bool = False
@@ -109,9 +111,12 @@ def parse_device(text: str) -> list[str]:
     kind, _, number = text.partition(":")
     if kind != "cuda" or (":" in text and not (number.isascii() and number.isdigit())):
         raise KdbenchError(f"Unknown device '{text}' (--device). Known: auto, cpu, cuda, cuda:0, cuda:1, ...")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    with warnings.catch_warnings(record=True) as said:  # PyTorch warns of a driver that is too old
+        warnings.simplefilter("always")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count or (number and int(number) >= count):
-        raise KdbenchError(f"No device '{text}' (--device): PyTorch finds {count} NVIDIA GPUs. Use --device cpu.")
+        why = f" It says: {str(said[0].message).splitlines()[0]}" if said else ""
+        raise KdbenchError(f"No device '{text}' (--device): PyTorch finds {count} NVIDIA GPUs. Use --device cpu.{why}")
     return [text] if number else [f"cuda:{i}" for i in range(count)]
 
 
@@ -122,6 +127,29 @@ def parse_workers(text: str, devices: Sequence[str]) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise KdbenchError(f"--workers {text}: give a number of processes, 1 or more, or auto.")
     return int(text)
+
+
+def parse_execution(execution: Execution, devices: Sequence[str]) -> Execution:
+    """How steps run.
+
+    Raises:
+        KdbenchError: a CUDA graph on a CPU.
+    """
+    if execution == "captured" and devices == ["cpu"]:
+        raise KdbenchError("--graph captures steps as CUDA graphs, and the device is a CPU. Leave it out.")
+    return execution
+
+
+def parse_data_dir(folder: Path | None) -> None:
+    """Let this process and its workers read data sets from the user's folder.
+
+    Raises:
+        KdbenchError: there is no such folder.
+    """
+    if folder is not None:
+        os.environ["KDBENCH_DATA"] = str(folder.absolute())
+    if (named := os.environ.get("KDBENCH_DATA")) and not Path(named).expanduser().is_dir():
+        raise KdbenchError(f"No folder {named} (--data-dir, KDBENCH_DATA).")
 
 
 def available_cores() -> int:

@@ -16,15 +16,24 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kdbench.errors import KdbenchError
+from kdbench.executor import Machine
 from kdbench.hashing import digest
 from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells
 from kdbench.progress import line_printer
 from kdbench.report import Report, as_json, reproduction, result_table
-from kdbench.request import Request, parse_device, parse_pairs, parse_seeds, parse_settings, parse_workers
+from kdbench.request import (
+    Request,
+    parse_device,
+    parse_execution,
+    parse_pairs,
+    parse_seeds,
+    parse_settings,
+    parse_workers,
+)
 from kdbench.store import find_results, read_results
 from kdbench.suite import Pair, Suite, load_suite
 from kdbench.teachers import find_teacher
-from kdbench.train import Machine, Outcome, clear_place, failure_log, train, train_teachers
+from kdbench.train import Outcome, clear_place, failure_log, train, train_teachers
 
 if TYPE_CHECKING:
     from kdbench.tracking import Mirror
@@ -60,7 +69,8 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     settings = parse_settings(request.settings, request.methods)
     devices = parse_device(request.device)
-    machine = Machine(devices, parse_workers(request.workers, devices))
+    workers, execution = parse_workers(request.workers, devices), parse_execution(request.execution, devices)
+    machine = Machine(devices, workers, execution)
     results = find_results(request.results)
 
     notice = line_printer(console)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
 from kdbench.hashing import digest, labels_sha256
 
+Execution = Literal["eager", "captured", "compiled"]
 SUITES = Path(__file__).parent / "suites"
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"  # names become folders: no separators, no leading dot
 

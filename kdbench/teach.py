@@ -9,13 +9,14 @@ from rich.console import Console
 
 from kdbench.cache import cache_folder
 from kdbench.errors import KdbenchError, did_you_mean, writing
+from kdbench.executor import Machine
 from kdbench.plan import plan_teacher
 from kdbench.progress import line_printer
-from kdbench.request import parse_device, parse_workers
+from kdbench.request import parse_device, parse_execution, parse_workers
 from kdbench.store import Entry, find_results, weights_name, write_results
-from kdbench.suite import load_suite
+from kdbench.suite import Execution, load_suite
 from kdbench.teachers import find_teacher
-from kdbench.train import Machine, clear_place, train_teachers
+from kdbench.train import clear_place, train_teachers
 
 
 def teach(
@@ -24,6 +25,7 @@ def teach(
     out: Path | None,
     device: str,
     workers: str,
+    execution: Execution,
     results: Path | None,
     force: bool,
     console: Console,
@@ -39,7 +41,7 @@ def teach(
         if model not in known:
             raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")
     names, devices = list(models) or known, parse_device(device)
-    machine = Machine(devices, parse_workers(workers, devices))
+    machine = Machine(devices, parse_workers(workers, devices), parse_execution(execution, devices))
     found_results = find_results(results)
 
     notice = line_printer(console)

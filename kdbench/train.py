@@ -13,7 +13,7 @@ from rich.console import Console
 from kdbench.cache import cache_folder
 from kdbench.cell import cell_lock
 from kdbench.errors import KdbenchError, writing
-from kdbench.executor import Event, Failed, Finished, execute
+from kdbench.executor import Event, Failed, Finished, Machine, execute
 from kdbench.plan import Cell, plan_teacher
 from kdbench.progress import Display, line_printer
 from kdbench.report import same_images
@@ -33,17 +33,6 @@ class Outcome:
     failures: list[Failed] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where cells are trained: worker k on device k modulo their number."""
-
-    devices: Sequence[str]
-    workers: int
-
-    def __str__(self) -> str:
-        return f"{', '.join(self.devices)}, {self.workers} at a time"
-
-
 def train(
     cells: Sequence[Cell],
     root: Path,
@@ -53,7 +42,7 @@ def train(
     mirror: Mirror | None = None,
 ) -> None:
     """Run cells to their records; each that was trained here is mirrored once it is on disk."""
-    events = execute(cells, root, machine.devices, machine.workers)
+    events = execute(cells, root, machine)
     with Display(console, len(cells)) as display, closing(events):
         for event in events:
             display.show(event)

@@ -9,12 +9,12 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdbench.capture import WARM_UP, CapturedStep
+from kdbench.capture import WARM_UP, CapturedStep, Compiled
 from kdbench.checkpoint import load_tensors, save_tensors
 from kdbench.contract import check_terms
 from kdbench.data import Dataset
@@ -24,10 +24,9 @@ from kdbench.method import Batch, Method, Outputs
 from kdbench.optimizer import build_optimizer, optimizer_tensors
 from kdbench.outputs import OutputReader
 from kdbench.stream import torch_seed
-from kdbench.suite import Data, Recipe
+from kdbench.suite import Data, Execution, Recipe
 from kdbench.views import Normalize, Views
 
-Execution = Literal["eager", "captured", "compiled"]
 Notice = Callable[[str], None]
 Read = Callable[[Tensor], Outputs]
 OnEpoch = Callable[[int, float | None], None]  # (epochs done, mean loss of the last one)
@@ -83,8 +82,8 @@ class Trainer:
         self.captured: CapturedStep | None = None
         self.notice = notice
         if execution == "compiled":
-            self.read_student = torch.compile(read_student)
-            self.read_teacher = torch.compile(read_teacher) if read_teacher else None
+            self.read_student = Compiled(read_student, notice)
+            self.read_teacher = Compiled(read_teacher, notice) if read_teacher else None
         self.epochs_done = 0
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {}

@@ -35,7 +35,7 @@ def one_cell(suite: Suite, method: str, student: str = "resnet8_w2", seed: int =
 def make(suite: Suite, method: str, **place: object) -> Trainer:
     torch.set_num_threads(1)
     cell = one_cell(suite, method, **place)  # type: ignore[arg-type]
-    return prepare(cell, load_data(cell.suite.data), CPU)[0]
+    return prepare(cell, load_data(cell.suite.data), cell.teacher.load(suite) if cell.teacher else None, CPU)[0]
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_bf16_runs_the_networks_in_half_and_the_loss_in_float32(digits: Suite, t
     teacher = find_teacher(digits, "resnet8", None, print)
     assert teacher is not None
     [cell] = plan_cells(suite, {"kd": {}}, suite.pairs[:1], [0], {"resnet8": teacher})
-    trainer = prepare(cell, load_data(suite.data), CPU)[0]
+    trainer = prepare(cell, load_data(suite.data), teacher.load(suite), CPU)[0]
     dtypes: list[torch.dtype] = []
     trainer.student.get_submodule("layer3").register_forward_hook(lambda m, i, out: dtypes.append(out.dtype))
     original = trainer.method.loss
