@@ -115,7 +115,7 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], console: Console,
         return
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        numeric = any(isinstance(row.get(column), int) for row in rows)
+        numeric = any(isinstance(row.get(column), int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         values = [row.get(column, "") for column in columns]

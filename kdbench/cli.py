@@ -165,6 +165,33 @@ def show(
 
 
 @app.command()
+def cost(
+    method: Annotated[list[str], typer.Argument(help="Methods to measure.")],
+    suite: SuiteOption = "digits",
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a method's parameter.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps timed in each of five rounds.")] = 20,
+    device: DeviceOption = "auto",
+    compile_: CompileOption = False,
+    graph: GraphOption = False,
+    out: OutOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what a method's training step costs beside the plain student's, with nothing else on the machine.
+
+    Example: kdbench cost kd crd --suite digits --pair resnet8:resnet8_w4
+    """
+    from kdbench.cost import cost as measure_costs
+    from kdbench.request import parse_device, parse_execution, parse_pairs, parse_settings
+    from kdbench.suite import load_suite
+
+    found = load_suite(suite)
+    names, devices, pairs = split_names(method), parse_device(device), parse_pairs(found, pair or ())
+    how, values = parse_execution(execution(compile_, graph), devices), parse_settings(settings or (), names)
+    raise typer.Exit(measure_costs(found, values, pairs, devices[0], how, steps, out, console(as_json), as_json))
+
+
+@app.command()
 def track(
     runs: Annotated[Path, typer.Argument(help="A folder of records.")] = Path("runs"),
     tracking_uri: Annotated[

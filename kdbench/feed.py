@@ -38,6 +38,16 @@ class Feed:
         where = slice(i * size, (i + 1) * size) if isinstance(i, int) else i * size + self.position
         return self.index[where], self.view[where]
 
+    def head(self, steps: int) -> Feed:
+        """The first steps alone, for timing."""
+        rows = steps * len(self.position)
+        return Feed(
+            self.index[:rows],
+            self.view[:rows],
+            self.position,
+            *(values[:steps] for values in (self.epoch, self.step, self.progress, self.rate)),
+        )
+
     @staticmethod
     def at(values: Tensor, i: int | Tensor) -> Tensor:
         """The value of step i, 0-dim."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kdbench.records import MethodInfo
 
 GROUP = "kdbench.methods"
-RESERVED = frozenset({"teachers", "failures"})  # folders beside those of the methods
+RESERVED = frozenset({"teachers", "failures", "costs"})  # folders beside those of the methods
 
 
 @dataclass(frozen=True)

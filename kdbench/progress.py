@@ -9,13 +9,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from kdbench.data import load_data
 from kdbench.executor import Event, Failed, Finished, Noticed, Progressed, Waiting
 from kdbench.plan import Cell
+from kdbench.suite import Suite
 
 
 def line_printer(console: Console) -> Callable[[str], None]:
     """Prints a line as it is: not marked up, not wrapped."""
     return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def load_with_progress(suite: Suite, console: Console) -> None:
+    """Have a suite's data decoded and cached before the workers ask for them."""
+    data = suite.data
+    columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(data.source), total=data.train + data.test, visible=False)
+        load_data(data, lambda rows: progress.update(task, completed=rows, visible=True))
 
 
 class Display:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kdbench.errors import KdbenchError
+from kdbench.estimate import count_kinds, duration, estimate_seconds
 from kdbench.executor import Machine
 from kdbench.hashing import digest
 from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells
-from kdbench.progress import line_printer
+from kdbench.progress import line_printer, load_with_progress
 from kdbench.report import Report, as_json, reproduction, result_table
 from kdbench.request import (
     Request,
@@ -75,29 +76,34 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
 
     notice = line_printer(console)
 
+    methods = {name: settings[name] for name in request.methods} | (
+        {} if BASELINE in request.methods else {BASELINE: {}}
+    )
     names = list(dict.fromkeys(pair.teacher for pair in pairs))
     teachers = {name: t for name in names if (t := find_teacher(suite, name, results, notice))}
     if missing := [name for name in names if name not in teachers]:
         notice(f"Teachers to train first, their cells are planned after that: {', '.join(missing)}.")
         if request.dry_run:
+            kinds = count_kinds(methods, pairs, len(seeds), None)
+            say_estimate(estimate_seconds(suite, methods, kinds, missing, machine, console), suite, request, notice)
             return 0
+        load_with_progress(suite, console)
         teachers |= train_teachers(suite, missing, machine, console)
-    methods = {name: settings[name] for name in request.methods} | (
-        {} if BASELINE in request.methods else {BASELINE: {}}
-    )
     cells = plan_cells(suite, methods, pairs, seeds, teachers)
     if not request.force:
         outcome.entries |= find_recorded(cells, request.out, notice)
     todo = [cell for cell in cells if cell.key not in outcome.entries]
     notice(plan_text(request, suite, pairs, cells, todo, machine))
     if request.dry_run:
-        if request.as_json:
-            write_json({"suite": suite.name, "cells": [planned(cell, outcome) for cell in cells]})
+        kinds = count_kinds(methods, pairs, len(seeds), todo)
+        seconds = estimate_seconds(suite, methods, kinds, [], machine, console)
+        say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells])
         return 0
     if request.force:
         for cell in todo:
             clear_place(cell, request.out)
     if todo:
+        load_with_progress(suite, console)
         with open_mirror(request, notice) as mirror:
             train(todo, request.out, machine, console, outcome, mirror)
     show_report(console, request, suite, Report(cells, outcome.entries, pairs, teachers), outcome, results)
@@ -169,6 +175,19 @@ def show_report(
         write_json(
             {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures},
         )
+
+
+def say_estimate(
+    seconds: float,
+    suite: Suite,
+    request: Request,
+    notice: Callable[[str], None],
+    cells: Sequence[dict[str, Any]] = (),
+) -> None:
+    """The end of a dry run."""
+    notice(f"Estimated time, from a few timed steps of each kind of cell: {duration(seconds)}.")
+    if request.as_json:
+        write_json({"suite": suite.name, "cells": list(cells), "estimated_seconds": round(seconds, 1)})
 
 
 def planned(cell: Cell, outcome: Outcome) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from kdbench.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records import Record, parse_record
 
 TEACHERS = "teachers"
+COSTS = "costs"
 CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
 
 

@@ -11,7 +11,7 @@ from kdbench.cache import cache_folder
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.executor import Machine
 from kdbench.plan import plan_teacher
-from kdbench.progress import line_printer
+from kdbench.progress import line_printer, load_with_progress
 from kdbench.request import parse_device, parse_execution, parse_workers
 from kdbench.store import Entry, find_results, weights_name, write_results
 from kdbench.suite import Execution, load_suite
@@ -52,6 +52,8 @@ def teach(
         for name in missing:
             clear_place(plan_teacher(suite, name), cache_folder())
     try:
+        if missing:
+            load_with_progress(suite, console)
         trained = train_teachers(suite, missing, machine, console) if missing else {}
     except KeyboardInterrupt:
         notice("Stopped. What was in training resumes from its last checkpoint: run the command again.")

@@ -124,8 +124,7 @@ class Trainer:
         self.student.train()
         self.method.train()
         n, size = len(self.labels), self.recipe.batch_size
-        feed = epoch_feed(self.recipe, self.stream, self.seed, epoch, n, self.data.num_views, self.device)
-        terms = self.run_steps(feed).double().cpu()
+        terms = self.run_steps(self.feed(epoch)).double().cpu()
         if not terms.isfinite().all():
             first = int((~terms.isfinite()).any(dim=0).nonzero()[0])
             bad = [f"'{name}' is {value}" for name, value in zip(self.terms, terms[:, first].tolist(), strict=True)]
@@ -133,9 +132,14 @@ class Trainer:
         sizes = torch.tensor([min(size, n - i * size) for i in range(self.steps_per_epoch)], dtype=torch.float64)
         return dict(zip(self.terms, (terms @ sizes / n).tolist(), strict=True))
 
+    def feed(self, epoch: int) -> Feed:
+        """What the steps of an epoch read."""
+        n = len(self.labels)
+        return epoch_feed(self.recipe, self.stream, self.seed, epoch, n, self.data.num_views, self.device)
+
     def run_steps(self, feed: Feed) -> Tensor:
         """The steps of an epoch, nothing in which waits for the device; returns their loss terms (T, S)."""
-        full = len(self.labels) // self.recipe.batch_size
+        full = len(feed.index) // self.recipe.batch_size
         done: list[Tensor] = []
         if self.execution == "captured" and self.captured is None and full > WARM_UP:
             done = [self.step_at(feed, i)[:, None] for i in range(WARM_UP)]
@@ -143,7 +147,7 @@ class Trainer:
         if self.captured is not None:
             done.append(self.captured.run(feed, len(done), full))
         first = sum(terms.shape[1] for terms in done)
-        done += [self.step_at(feed, i)[:, None] for i in range(first, self.steps_per_epoch)]
+        done += [self.step_at(feed, i)[:, None] for i in range(first, len(feed.step))]
         return torch.cat(done, dim=1)
 
     def capture(self, feed: Feed) -> None:

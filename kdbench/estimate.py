@@ -1,0 +1,79 @@
+"""How long a request would take on this machine, from a few timed steps of each kind of cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from kdbench.errors import NotApplicable
+from kdbench.executor import Machine
+from kdbench.plan import BASELINE, Cell, resolve_params
+from kdbench.plugins import load_method
+from kdbench.suite import Pair, Recipe, Suite
+from kdbench.timing import random_dataset, time_prediction, time_steps, timed_trainer
+
+WARM_UP, TIMED = 1, 3  # steps
+Kind = tuple[str, Pair]
+
+
+def count_kinds(
+    methods: Mapping[str, Mapping[str, Any]], pairs: Sequence[Pair], seeds: int, todo: Sequence[Cell] | None
+) -> dict[Kind, int]:
+    """Cells that are still to be trained, by method and pair; all of them where the plan is not known yet."""
+    counts: dict[Kind, int] = {}
+    for name in methods:
+        reads_teacher, students = load_method(name).reads_teacher(), set()
+        for pair in pairs:
+            if not reads_teacher and pair.student in students:
+                continue
+            students.add(pair.student)
+            cells = [
+                cell
+                for cell in todo or ()
+                if cell.method == name
+                and cell.student == pair.student
+                and (cell.teacher is None or cell.teacher.model == pair.teacher)
+            ]
+            counts[name, pair] = seeds if todo is None else len(cells)
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def estimate_seconds(
+    suite: Suite,
+    methods: Mapping[str, Mapping[str, Any]],
+    kinds: Mapping[Kind, int],
+    teachers: Sequence[str],
+    machine: Machine,
+    console: Console,
+) -> float:
+    """Seconds until all cells and missing teachers are trained, nothing else running on the machine."""
+    device = torch.device(machine.devices[0])
+    dataset = random_dataset(suite.data)
+    total = 0.0
+    alone = [Pair(teacher=model, student=model) for model in teachers]
+    jobs: list[tuple[Kind, Recipe, int]] = [((BASELINE, pair), suite.teacher_recipe(), 1) for pair in alone]
+    jobs += [(kind, suite.recipe_of(kind[1].student), count) for kind, count in kinds.items()]
+    quiet = not console.is_terminal
+    for (name, pair), recipe, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
+        params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
+        with suppress(NotApplicable):  # such cells take no time
+            trainer = timed_trainer(suite, pair, name, params, dataset, device, machine.execution)
+            time_steps(trainer, WARM_UP)
+            epoch = time_steps(trainer, TIMED) * trainer.steps_per_epoch + time_prediction(trainer)
+            total += count * recipe.epochs * epoch
+    lanes = machine.workers if machine.devices == ["cpu"] else len(machine.devices)
+    return total / lanes
+
+
+def duration(seconds: float) -> str:
+    """In the units that a person would use."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 259200 else f"{seconds / 86400:.1f} days"

@@ -1,0 +1,86 @@
+"""What a training step takes: timed on random images, with networks of random weights, after a warm-up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdbench.cell import prepare, set_up_device
+from kdbench.data import Dataset
+from kdbench.networks import build_network
+from kdbench.plan import Cell
+from kdbench.plugins import load_method, source_sha256
+from kdbench.suite import Data, Execution, Pair, Suite
+from kdbench.trainer import Notice, Trainer
+
+
+def random_dataset(data: Data) -> Dataset:
+    """Black images in the suite's numbers and sizes, with random labels."""
+    shape, generator = (data.channels, *data.image_size), torch.Generator().manual_seed(0)
+    labels = [torch.randint(data.num_classes, (n,), generator=generator) for n in (data.train, data.test)]
+    images = [torch.zeros(n, *shape, dtype=torch.uint8) for n in (data.train, data.test)]
+    return Dataset(images[0], labels[0], images[1], labels[1])
+
+
+def timed_trainer(
+    suite: Suite,
+    pair: Pair,
+    method: str,
+    params: Mapping[str, Any],
+    dataset: Dataset,
+    device: torch.device,
+    execution: Execution = "eager",
+    notice: Notice = print,
+) -> Trainer:
+    """A training that is ready for its first step, under a live teacher where the method reads one.
+
+    Raises:
+        NotApplicable: the method cannot serve the pair.
+    """
+    set_up_device(device)
+    cls = load_method(method)
+    cell = Cell(
+        "cell", suite, method, cls.version, source_sha256(cls), student=pair.student, seed=0, params=dict(params)
+    )
+    teacher: nn.Module | None = None
+    if cls.reads_teacher():
+        teacher = build_network(suite, pair.teacher, seed=0).eval().requires_grad_(False)
+    trainer, _ = prepare(cell, dataset, teacher, device, execution, notice)
+    trainer.student.train()
+    trainer.method.train()
+    return trainer
+
+
+def time_steps(trainer: Trainer, steps: int) -> float:
+    """Mean seconds of a step, over `steps` full batches or as many as an epoch has."""
+    steps = min(steps, len(trainer.labels) // trainer.recipe.batch_size)
+    feed = trainer.feed(0).head(steps)
+    wait_for(trainer.device)
+    start = time.perf_counter()
+    trainer.run_steps(feed)
+    wait_for(trainer.device)
+    return (time.perf_counter() - start) / steps
+
+
+def time_prediction(trainer: Trainer) -> float:
+    """Seconds of a prediction for the test set, from one batch of it."""
+    images = trainer.test_images
+    trainer.test_images = images[: trainer.recipe.batch_size]
+    wait_for(trainer.device)
+    start = time.perf_counter()
+    trainer.predict()
+    wait_for(trainer.device)
+    seconds = (time.perf_counter() - start) * len(images) / len(trainer.test_images)
+    trainer.test_images = images
+    trainer.student.train()
+    return seconds
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
