@@ -74,12 +74,12 @@ def local_files(data: Data, split: str) -> list[Path]:
     folder = data_dir()
     assert folder is not None
     owner, name = data.source.split("/", 1)
-    candidates = [folder / owner / name, folder / name, folder]
-    for candidate in candidates:
-        if files := sorted(candidate.rglob(f"{split}-*.parquet")):
+    pattern = f"{split}-*.parquet"
+    for found in ((folder / owner / name).rglob(pattern), (folder / name).rglob(pattern), folder.glob(pattern)):
+        if files := sorted(found):
             return files
     raise KdbenchError(
-        f"No {split}-*.parquet of '{data.source}' in {candidates[1]} or {folder} (--data-dir, KDBENCH_DATA). "
+        f"No {pattern} of '{data.source}' in {folder / name} or {folder} (--data-dir, KDBENCH_DATA). "
         "Correct the folder, or leave it out to download."
     )
 
