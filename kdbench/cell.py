@@ -20,6 +20,7 @@ from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.evidence import Evidence, evidence_from_logits, metrics
 from kdbench.hashing import digest
+from kdbench.large_images import SOURCE, FileDataset, list_images
 from kdbench.method import Method, Setup
 from kdbench.networks import build_network, count_macs, count_parameters
 from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
@@ -28,7 +29,7 @@ from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records import Cost, Match, Network, Record, TeacherRef
 from kdbench.store import Entry, finish_cell, partial_folder, read_cell, set_aside, weights_name
 from kdbench.stream import torch_seed
-from kdbench.suite import Execution
+from kdbench.suite import Data, Execution
 from kdbench.teachers import Notice, half_precision_weights, weights_are_whole
 from kdbench.trainer import OnEpoch, Trainer
 
@@ -117,7 +118,7 @@ def train_cell(
 ) -> Entry:
     """The cell itself, under its lock."""
     set_up_device(device)
-    dataset = load_data(cell.data)
+    dataset = load_dataset(cell.data)
     teacher = cell.teacher.load(cell.suite) if cell.teacher else None
     try:
         trainer, matching = prepare(cell, dataset, teacher, device, execution, notice)
@@ -135,13 +136,14 @@ def train_cell(
             trainer.restore(checkpoint)
         except KdbenchError as error:
             notice(f"{error} Set aside as {set_aside(checkpoint).name}; '{cell}' starts again.")
-    trainer.train(checkpoint, on_epoch)
+    if not is_pretrained(cell):
+        trainer.train(checkpoint, on_epoch)
 
     weights = half_precision_weights(trainer.student) if cell.kind == "teacher" else trainer.student.state_dict()
     logits = trainer.predict().cpu()
     labels = dataset.test_labels.numpy()
     evidence = evidence_from_logits(logits.numpy(), labels)
-    example = trainer.test_images[:1].float().cpu()
+    example = torch.zeros(1, cell.suite.data.channels, *cell.suite.data.image_size)
     student = trainer.student.cpu()
     with writing(folder):
         save_tensors(partial / "logits.safetensors", {"logits": logits})
@@ -160,12 +162,26 @@ def train_cell(
     )
     cost = Cost(
         train_seconds=trainer.seconds,
-        steps=trainer.recipe.epochs * trainer.steps_per_epoch,
+        steps=trainer.epochs_done * trainer.steps_per_epoch,
         method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
     )
     record = build_record(cell, device, trainer.execution, matching, [network], cost, trainer.curve, evidence).sealed()
     finish_cell(folder, record, evidence)
     return Entry(record, evidence, folder)
+
+
+def is_pretrained(cell: Cell) -> bool:
+    """Whether a cell is a teacher with timm's own weights: evaluated, not trained."""
+    return cell.kind == "teacher" and cell.suite.teachers == "pretrained"
+
+
+def load_dataset(data: Data) -> Dataset | FileDataset:
+    """A suite's images: decoded, or as files where they are large.
+
+    Raises:
+        KdbenchError: they cannot be had, or are others than the suite says.
+    """
+    return list_images(data) if data.source.startswith(SOURCE) else load_data(data)
 
 
 def set_up_device(device: torch.device) -> None:
@@ -179,7 +195,7 @@ def set_up_device(device: torch.device) -> None:
 
 def prepare(
     cell: Cell,
-    dataset: Dataset,
+    dataset: Dataset | FileDataset,
     teacher: nn.Module | None,
     device: torch.device,
     execution: Execution = "eager",
@@ -196,7 +212,8 @@ def prepare(
     suite, recipe = cell.suite, cell.recipe
     cls = load_method(cell.method)
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
-    student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"))
+    given = is_pretrained(cell)
+    student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), given)
     wanted = {
         role: {output.split(".")[1] for output in cls.requires if output.startswith(f"{role}.")}
         for role in ("student", "teacher")

@@ -64,7 +64,8 @@ def estimate_seconds(
         with suppress(NotApplicable):  # such cells take no time
             trainer = timed_trainer(suite, pair, name, params, dataset, device, machine.execution)
             time_steps(trainer, WARM_UP)
-            epoch = time_steps(trainer, TIMED) * trainer.steps_per_epoch + time_prediction(trainer)
+            steps = suite.data.train / recipe.batch_size
+            epoch = time_steps(trainer, TIMED) * steps + time_prediction(trainer)
             total += count * recipe.epochs * epoch
     lanes = machine.workers if machine.devices == ["cpu"] else len(machine.devices)
     return total / lanes

@@ -167,7 +167,7 @@ def exit_reason(code: int | None) -> str:
 def start_worker(root: Path, device: str, execution: Execution) -> Worker:
     context = multiprocessing.get_context("spawn")
     pipe, child_pipe = context.Pipe()
-    process = context.Process(target=work, args=(child_pipe, root, device, execution), daemon=True)
+    process = context.Process(target=work, args=(child_pipe, root, device, execution))
     process.start()
     child_pipe.close()
     return Worker(process, pipe, device)

@@ -14,11 +14,15 @@ from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.suite import Model, Suite
 
 
-def build_network(suite: Suite, name: str, seed: int | None = None) -> nn.Module:
+def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: bool = False) -> nn.Module:
     """A network of the suite with fresh weights; the same for the same seed, whatever was drawn before.
 
+    Args:
+        pretrained: with timm's own weights instead.
+
     Raises:
-        KdbenchError: the suite has no such model, timm does not know its name or does not take its arguments.
+        KdbenchError: the suite has no such model, timm does not know its name or does not take its arguments, or its
+            weights cannot be fetched.
     """
     if name not in suite.models:
         raise KdbenchError(f"Suite '{suite.name}' has no model '{name}'.{did_you_mean(name, suite.models)}")
@@ -26,16 +30,20 @@ def build_network(suite: Suite, name: str, seed: int | None = None) -> nn.Module
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        return create(spec, f"Suite '{suite.name}', models.{name}", suite.data.num_classes, suite.data.channels)
+        where = f"Suite '{suite.name}', models.{name}"
+        return create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
 
 
-def create(spec: Model, where: str, num_classes: int, channels: int) -> nn.Module:
+def create(spec: Model, where: str, num_classes: int, channels: int, pretrained: bool = False) -> nn.Module:
     """timm's model with one line for what the suite's author got wrong."""
     if not timm.is_model(spec.name):
         raise KdbenchError(f"{where}: timm has no model '{spec.name}'.{did_you_mean(spec.name, timm.list_models())}")
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels, **spec.arguments}
     try:
-        return timm.create_model(spec.name, **arguments)
+        return timm.create_model(spec.name, pretrained=pretrained, **arguments)
+    except OSError as error:
+        said = str(error).splitlines()[0]
+        raise KdbenchError(f"{where}: the weights of '{spec.name}' cannot be fetched by timm: {said}") from error
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         message = (str(error).splitlines() or [type(error).__name__])[0]
         raise KdbenchError(f"{where}: timm cannot build '{spec.name}' with {spec.arguments}: {message}") from error

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from kdbench.data import load_data
 from kdbench.executor import Event, Failed, Finished, Noticed, Progressed, Waiting
+from kdbench.large_images import SOURCE
 from kdbench.plan import Cell
 from kdbench.suite import Suite
 
@@ -23,6 +24,8 @@ def line_printer(console: Console) -> Callable[[str], None]:
 def load_with_progress(suite: Suite, console: Console) -> None:
     """Have a suite's data decoded and cached before the workers ask for them."""
     data = suite.data
+    if data.source.startswith(SOURCE):
+        return
     columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(data.source), total=data.train + data.test, visible=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.plugins import load_method
 from kdbench.suite import Execution, Pair, Suite
@@ -150,7 +151,3 @@ def parse_data_dir(folder: Path | None) -> None:
         os.environ["KDBENCH_DATA"] = str(folder.absolute())
     if (named := os.environ.get("KDBENCH_DATA")) and not Path(named).expanduser().is_dir():
         raise KdbenchError(f"No folder {named} (--data-dir, KDBENCH_DATA).")
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

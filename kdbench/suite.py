@@ -43,7 +43,8 @@ class Data(Table):
     """Images, their split and their views.
 
     Attributes:
-        source: "sklearn/digits", or a data set of the Hugging Face hub, "owner/name", of which a local copy serves too.
+        source: "sklearn/digits"; a data set of the Hugging Face hub, "owner/name", of which a local copy serves too; or
+            "imagefolder/name", large images in a folder a class below name/train and name/val.
         columns: of images and labels in that data set; "image" and "label" if left out.
         splits: its train and test parts; "train" and "test" if left out.
         image_size: height and width.
@@ -76,7 +77,9 @@ class Data(Table):
 
     @property
     def num_views(self) -> int:
-        """How many crops and flips an image has."""
+        """How many crops and flips an image has; of a large image, how many seeds there are for a view."""
+        if self.source.startswith("imagefolder/"):
+            return 2**31
         return (2 * self.crop_padding + 1) ** 2 * (2 if self.horizontal_flip else 1)
 
 
@@ -141,11 +144,17 @@ class Pair(Table):
 
 
 class Suite(Table):
-    """One benchmark. `revision` is raised when a change of kdbench itself alters the suite's results."""
+    """One benchmark.
+
+    Attributes:
+        revision: raised when a change of kdbench itself alters the suite's results.
+        teachers: "trained" here by the suite's recipe, or "pretrained": timm's own weights, fetched by timm.
+    """
 
     name: str = Field(pattern=NAME)
     title: str
     revision: int = Field(ge=1)
+    teachers: Literal["trained", "pretrained"] = "trained"
     seeds: int = Field(ge=1)
     pairs: tuple[Pair, ...] = Field(min_length=1)
     models: dict[Annotated[str, Field(pattern=NAME)], Model]
@@ -221,7 +230,9 @@ class Suite(Table):
     def teacher_protocol(self) -> dict[str, Any]:
         """All that a teacher depends on, except its model."""
         data = self.data.model_copy(update={"evaluate_on": "test"})
+        given = {"teachers": self.teachers} if self.teachers == "pretrained" else {}
         return {
+            **given,
             "suite": self.name,
             "revision": self.revision,
             "data": data.model_dump(mode="json", exclude_none=True),

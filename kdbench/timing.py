@@ -11,18 +11,23 @@ from torch import nn
 
 from kdbench.cell import prepare, set_up_device
 from kdbench.data import Dataset
+from kdbench.large_images import SOURCE
 from kdbench.networks import build_network
 from kdbench.plan import Cell
 from kdbench.plugins import load_method, source_sha256
 from kdbench.suite import Data, Execution, Pair, Suite
 from kdbench.trainer import Notice, Trainer
+from kdbench.views import SmallImages
+
+LARGE_ROWS = 1024  # of images that are too many to be held
 
 
 def random_dataset(data: Data) -> Dataset:
-    """Black images in the suite's numbers and sizes, with random labels."""
+    """Black images in the suite's numbers (a thousand of large ones) and sizes, with random labels."""
     shape, generator = (data.channels, *data.image_size), torch.Generator().manual_seed(0)
-    labels = [torch.randint(data.num_classes, (n,), generator=generator) for n in (data.train, data.test)]
-    images = [torch.zeros(n, *shape, dtype=torch.uint8) for n in (data.train, data.test)]
+    sizes = [min(n, LARGE_ROWS) if data.source.startswith(SOURCE) else n for n in (data.train, data.test)]
+    labels = [torch.randint(data.num_classes, (n,), generator=generator) for n in sizes]
+    images = [torch.zeros(n, *shape, dtype=torch.uint8) for n in sizes]
     return Dataset(images[0], labels[0], images[1], labels[1])
 
 
@@ -42,6 +47,8 @@ def timed_trainer(
         NotApplicable: the method cannot serve the pair.
     """
     set_up_device(device)
+    if suite.data.source.startswith(SOURCE):  # large images: crops and flips on the device cost next to nothing
+        suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
     cls = load_method(method)
     cell = Cell(
         "cell", suite, method, cls.version, source_sha256(cls), student=pair.student, seed=0, params=dict(params)
@@ -68,14 +75,15 @@ def time_steps(trainer: Trainer, steps: int) -> float:
 
 def time_prediction(trainer: Trainer) -> float:
     """Seconds of a prediction for the test set, from one batch of it."""
-    images = trainer.test_images
-    trainer.test_images = images[: trainer.recipe.batch_size]
+    assert isinstance(trainer.images, SmallImages)
+    images = trainer.images.test_images
+    trainer.images.test_images = images[: trainer.recipe.batch_size]
     wait_for(trainer.device)
     start = time.perf_counter()
     trainer.predict()
     wait_for(trainer.device)
-    seconds = (time.perf_counter() - start) * len(images) / len(trainer.test_images)
-    trainer.test_images = images
+    seconds = (time.perf_counter() - start) * trainer.data.test / len(trainer.images.test_images)
+    trainer.images.test_images = images
     trainer.student.train()
     return seconds
 

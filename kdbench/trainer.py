@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from kdbench.contract import check_terms
 from kdbench.data import Dataset
 from kdbench.errors import KdbenchError, writing
 from kdbench.feed import Feed, epoch_feed
+from kdbench.large_images import FileDataset, LargeImages
 from kdbench.method import Batch, Method, Outputs
 from kdbench.optimizer import build_optimizer, optimizer_tensors
 from kdbench.outputs import OutputReader
 from kdbench.stream import torch_seed
 from kdbench.suite import Data, Execution, Recipe
-from kdbench.views import Normalize, Views
+from kdbench.views import SmallImages
 
 Notice = Callable[[str], None]
 Read = Callable[[Tensor], Outputs]
@@ -55,7 +56,7 @@ class Trainer:
         self,
         data: Data,
         recipe: Recipe,
-        dataset: Dataset,
+        dataset: Dataset | FileDataset,
         stream: str,
         seed: int,
         student: nn.Module,
@@ -71,9 +72,12 @@ class Trainer:
         self.student, self.method, self.generator = student, method, generator
         self.read_student: Read = read_student
         self.read_teacher: Read | None = read_teacher
-        self.views = Views(data, dataset.train_images, device)
-        self.labels = dataset.train_labels.to(device)
-        self.test_images, self.test_labels = dataset.test_images.to(device), dataset.test_labels.to(device)
+        self.labels, self.test_labels = dataset.train_labels.to(device), dataset.test_labels.to(device)
+        self.images: SmallImages | LargeImages = (
+            SmallImages(data, dataset, device)
+            if isinstance(dataset, Dataset)
+            else LargeImages(data, dataset, recipe.batch_size, device)
+        )
         self.steps_per_epoch = math.ceil(len(self.labels) / recipe.batch_size)
         self.parameters = [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
@@ -147,7 +151,8 @@ class Trainer:
         if self.captured is not None:
             done.append(self.captured.run(feed, len(done), full))
         first = sum(terms.shape[1] for terms in done)
-        done += [self.step_at(feed, i)[:, None] for i in range(first, len(feed.step))]
+        batches = zip(range(first, len(feed.step)), self.images.epoch(feed, first), strict=False)
+        done += [self.step_at(feed, i, images)[:, None] for i, images in batches]
         return torch.cat(done, dim=1)
 
     def capture(self, feed: Feed) -> None:
@@ -160,19 +165,19 @@ class Trainer:
             said = (str(error).splitlines() or [type(error).__name__])[0]
             self.notice(f"The step of '{self.method.name}' cannot be captured and runs eagerly: {said}")
 
-    def step_at(self, feed: Feed, i: int | Tensor) -> Tensor:
+    def step_at(self, feed: Feed, i: int | Tensor, images: Tensor | None = None) -> Tensor:
         """The step on batch i of a feed, at its learning rate."""
         self.rate.copy_(feed.at(feed.rate, i))
-        return self.step(self.batch(feed, i))
+        return self.step(self.batch(feed, i, images))
 
-    def batch(self, feed: Feed, i: int | Tensor) -> Batch:
-        """Batch i of a feed, its images cut on the device."""
+    def batch(self, feed: Feed, i: int | Tensor, images: Tensor | None = None) -> Batch:
+        """Batch i of a feed, its images cut on the device where they were not made ahead."""
         index, view = feed.rows(i)
         return Batch(
-            images=self.views(index, view),
+            images=self.images.cut(index, view) if images is None else images,
             labels=self.labels[index],
             index=index,
-            view=view,
+            view=view if images is None else None,
             epoch=feed.at(feed.epoch, i),
             step=feed.at(feed.step, i),
             progress=feed.at(feed.progress, i),
@@ -198,7 +203,7 @@ class Trainer:
 
     def predict(self) -> Tensor:
         """Logits (I, C) of the test images."""
-        return predict(self.student, self.test_images, Normalize(self.data, self.device), self.recipe.precision)
+        return predict(self.student, self.images.test(), self.device, self.recipe.precision)
 
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""
@@ -252,13 +257,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, normalize: Normalize, precision: str) -> Tensor:
-    """Logits (I, C) in float32 of uint8 images (I, C, H, W), in evaluation mode."""
+def predict(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
+    """Logits (I, C) in float32 of normalised images in batches (B, C, H, W), in evaluation mode."""
     model.eval()
-    with autocast(images.device, precision):
-        return torch.cat(
-            [
-                model(normalize(chunk).contiguous(memory_format=torch.channels_last)).float()
-                for chunk in images.split(1000)
-            ]
-        )
+    with autocast(device, precision):
+        return torch.cat([model(images.contiguous(memory_format=torch.channels_last)).float() for images in batches])

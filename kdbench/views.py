@@ -1,12 +1,37 @@
-"""Views of images, made on the device: crops, flips and normalisation of a whole batch by indexing."""
+"""Small images on the device: crops, flips and normalisation of a whole batch by indexing."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdbench.data import Dataset
+from kdbench.feed import Feed
 from kdbench.suite import Data
+
+TEST_BATCH = 1000
+
+
+class SmallImages:
+    """The images of a suite, held on the device as uint8."""
+
+    def __init__(self, data: Data, dataset: Dataset, device: torch.device) -> None:
+        self.cut = Views(data, dataset.train_images, device)
+        self.test_images = dataset.test_images.to(device)
+        self.normalize = Normalize(data, device)
+
+    def epoch(self, feed: Feed, first: int) -> Iterator[None]:
+        """Nothing is made ahead of the steps: each cuts its own batch."""
+        return repeat(None)
+
+    def test(self) -> Iterator[Tensor]:
+        """The test images (B, C, H, W), normalised, in batches."""
+        for chunk in self.test_images.split(TEST_BATCH):
+            yield self.normalize(chunk)
 
 
 class Views:

@@ -1,0 +1,122 @@
+"""Folders of image files: their rows, and batches that depend on the stream alone, whatever process decodes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdbench.cell import load_dataset
+from kdbench.errors import KdbenchError
+from kdbench.feed import epoch_feed
+from kdbench.large_images import FileDataset, LargeImages, list_images
+from kdbench.suite import Data, load_suite
+
+DATA = Data(
+    source="imagefolder/animals",
+    num_classes=2,
+    image_size=(16, 16),
+    channels=3,
+    train=9,
+    test=4,
+    validation=3,
+    horizontal_flip=True,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.3, 0.4),
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    random = np.random.default_rng(0)
+    for split, sizes in (("train", {"cat": 5, "dog": 4}), ("val", {"cat": 2, "dog": 2})):
+        for name, count in sizes.items():
+            place = tmp_path / "animals" / split / name
+            place.mkdir(parents=True)
+            for i in range(count):
+                pixels = random.integers(0, 256, (20 + i, 24, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path))
+    list_images.cache_clear()
+    return tmp_path / "animals"
+
+
+def images(dataset: FileDataset) -> LargeImages:
+    source = LargeImages(DATA, dataset, 4, CPU)
+    source.workers = 0  # quicker than processes
+    return source
+
+
+def test_rows_are_in_the_order_of_their_paths_with_a_class_a_folder(folder: Path) -> None:
+    dataset = load_dataset(DATA)
+    assert isinstance(dataset, FileDataset)
+    assert [p.relative_to(folder).as_posix() for p in dataset.test_paths] == [
+        "val/cat/0.png",
+        "val/cat/1.png",
+        "val/dog/0.png",
+        "val/dog/1.png",
+    ]
+    assert dataset.train_labels.tolist() == [0] * 5 + [1] * 4
+
+
+def test_an_epochs_batches_are_a_function_of_the_stream(folder: Path) -> None:
+    source = images(list_images(DATA))
+    recipe = load_suite("digits").recipe_of().model_copy(update={"batch_size": 4})
+    feed = epoch_feed(recipe, "animals", 0, 0, 9, DATA.num_views, CPU)
+    source.workers = 2
+    whole = list(source.epoch(feed, 0))
+    source.workers = 0
+    assert [len(batch) for batch in whole] == [4, 4, 1]
+    assert whole[0].shape == (4, 3, 16, 16)
+    [_, second, _] = whole
+    assert torch.equal(next(source.epoch(feed, 1)), second)  # the same images from the middle of the epoch
+    other = next(source.epoch(replace(feed, view=feed.view + 1), 0))
+    assert not torch.equal(other, whole[0])  # the views are the stream's
+
+
+def test_test_images_are_timms_centre_crops_normalised(folder: Path) -> None:
+    dataset = list_images(DATA)
+    [batch] = images(dataset).test()
+    with Image.open(dataset.test_paths[0]) as image:
+        scale = int(16 / 0.875) / 20
+        resized = image.resize((int(24 * scale), int(16 / 0.875)), Image.Resampling.BILINEAR)
+    left, top = round((resized.width - 16) / 2), round((resized.height - 16) / 2)
+    pixels = np.asarray(resized.crop((left, top, left + 16, top + 16)), dtype=np.float64) / 255
+    expected = (pixels - DATA.mean) / DATA.std
+    assert np.abs(batch[0].permute(1, 2, 0).numpy() - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"source": "imagefolder/plants"}, "No folder .*plants/train"),
+        ({"train": 10}, "9 images of 2 classes, but the suite's .data. says 10 of 2"),
+        ({"num_classes": 3}, "of 2 classes, but the suite's .data. says 9 of 3"),
+        ({"sha256": "0" * 64}, r"not the suite's data.sha256"),
+        ({"splits": ("train", "test")}, "No folder .*animals/test"),
+        ({"evaluate_on": "validation"}, "--validate is not there for folders"),
+    ],
+)
+def test_other_files_than_the_suite_says_are_one_line(change: dict[str, object], said: str, folder: Path) -> None:
+    data: Data = DATA.model_copy(update=change)
+    with pytest.raises(KdbenchError, match=said) as caught:
+        list_images(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_folder_the_error_says_how_to_name_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KDBENCH_DATA")
+    with pytest.raises(KdbenchError, match=r"name the folder that holds animals/ with --data-dir"):
+        list_images(DATA)
+
+
+def test_a_broken_image_is_one_line(folder: Path) -> None:
+    (folder / "val" / "dog" / "1.png").write_bytes(b"no image")
+    with pytest.raises(KdbenchError, match=r"An image of 'imagefolder/animals' cannot be read: .*1.png") as caught:
+        list(images(list_images(DATA)).test())
+    assert "\n" not in str(caught.value)
