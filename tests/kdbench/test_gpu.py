@@ -1,0 +1,78 @@
+"""On a GPU: nothing in an epoch waits for the device, and captured or compiled steps train as eager ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdbench.cell import prepare
+from kdbench.data import load_data
+from kdbench.plan import plan_cells
+from kdbench.suite import Execution, Suite
+from kdbench.teachers import find_teacher
+from kdbench.trainer import Trainer
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU"),
+]
+METHODS = ["vanilla", "kd", "fitnets", "at", "crd"]
+
+
+@pytest.fixture(autouse=True)
+def _exact() -> Iterator[None]:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+def make(suite: Suite, method: str, execution: Execution = "eager") -> Trainer:
+    pair = suite.pairs[0]
+    teacher = find_teacher(suite, pair.teacher, None, print)
+    assert teacher is not None
+    [cell] = plan_cells(suite, {method: {}}, [pair], [0], {pair.teacher: teacher})
+    network = teacher.load(suite) if cell.teacher else None
+    return prepare(cell, load_data(suite.data), network, torch.device("cuda"), execution, notice=pytest.fail)[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_step_of_an_epoch_waits_for_the_device(method: str, digits: Suite) -> None:
+    trainer = make(digits, method)
+    trainer.train_epoch(0)  # libraries may wait once
+    trainer.student.train()
+    feed = trainer.feed(1)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    trainer.run_steps(feed)
+
+
+@pytest.mark.parametrize("execution", ["captured", "compiled"])
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_that_are_captured_or_compiled_train_as_eager_ones(
+    method: str, execution: Execution, digits: Suite, tmp_path: Path
+) -> None:
+    suite = digits.with_epochs(2)
+    eager, other = make(suite, method), make(suite, method, execution)
+    eager.train(tmp_path / "eager")
+    other.train(tmp_path / "other")
+    assert other.execution == execution
+    for name, values in eager.curve.items():
+        if name != "test_top1":
+            assert other.curve[name] == pytest.approx(values, rel=1e-2), name
+    assert (other.predict() - eager.predict()).abs().mean() < 0.05
+
+
+def test_a_captured_training_resumes_where_it_was(digits: Suite, tmp_path: Path) -> None:
+    suite = digits.with_epochs(4)
+    whole, half, rest = (make(suite, "crd", "captured") for _ in range(3))
+    whole.train(tmp_path / "whole")
+    for epoch in range(2):
+        half.train_epoch(epoch)
+        half.epochs_done += 1
+    half.save(tmp_path / "half")
+    rest.restore(tmp_path / "half")
+    rest.train(tmp_path / "rest")
+    assert rest.predict().sub(whole.predict()).abs().mean() < 0.05

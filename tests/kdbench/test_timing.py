@@ -1,0 +1,107 @@
+"""Timing: what an estimate counts, and what a cost record holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdbench import cell as cell_module
+from kdbench.cell import CellFailed, run_cell
+from kdbench.cost import CostRecord, measure
+from kdbench.estimate import count_kinds, duration
+from kdbench.hashing import digest
+from kdbench.plan import plan_cells
+from kdbench.request import parse_device, parse_execution
+from kdbench.suite import Suite
+from kdbench.teachers import find_teacher
+from kdbench.timing import random_dataset, time_steps, timed_trainer
+from tests.conftest import Command
+
+CPU = torch.device("cpu")
+
+
+def test_kinds_are_counted_once_a_student_for_a_method_without_a_teacher(digits: Suite) -> None:
+    kinds = count_kinds({"vanilla": {}, "kd": {}}, digits.pairs, 5, None)
+    assert sum(kinds.values()) == 3 * 5 + 4 * 5
+
+
+def test_only_cells_that_are_still_to_be_trained_are_counted(digits: Suite) -> None:
+    teachers = {name: find_teacher(digits, name, None, print) for name in ("resnet8", "vit")}
+    cells = plan_cells(digits, {"vanilla": {}, "kd": {}}, digits.pairs, [0, 1], teachers)  # type: ignore[arg-type]
+    kinds = count_kinds({"vanilla": {}, "kd": {}}, digits.pairs, 2, cells[1:])
+    assert sum(kinds.values()) == len(cells) - 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(3.2, "3 s"), (600, "10 minutes"), (10_000, "2.8 hours"), (864_000, "10.0 days")]
+)
+def test_durations_are_in_a_persons_units(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_timed_step_is_a_real_one(digits: Suite) -> None:
+    trainer = timed_trainer(digits, digits.pairs[0], "kd", {}, random_dataset(digits.data), CPU)
+    before = [p.detach().clone() for p in trainer.student.parameters()]
+    assert time_steps(trainer, 2) > 0
+    assert all(
+        not torch.equal(p, q) for p, q in zip(trainer.student.parameters(), before, strict=True) if q.numel() > 1
+    )
+
+
+def test_a_cost_record_holds_both_steps_and_its_hash(digits: Suite) -> None:
+    record = measure(digits, digits.pairs[0], "crd", {}, CPU, "eager", 2, print)
+    assert record.method.parameters - record.plain.parameters == 10_496  # two linear embeddings
+    assert record.plain.milliseconds < record.method.milliseconds  # a live teacher more
+    content = json.loads(record.model_dump_json())
+    assert content.pop("sha256") == digest(content)
+    assert CostRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_the_command_shows_costs_and_writes_records(kdbench: Command, tmp_path: Path) -> None:
+    done = kdbench("cost", "kd", "--pair", "resnet8:vit_w16", "--steps", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)
+    assert row["teacher:student"] == "resnet8:vit_w16"
+    [path] = (tmp_path / "runs" / "digits" / "costs").iterdir()
+    assert CostRecord.model_validate_json(path.read_text()).method.milliseconds == pytest.approx(
+        row["method ms"], abs=0.006
+    )
+
+
+def test_a_dry_run_estimates_and_trains_nothing(kdbench: Command, tmp_path: Path) -> None:
+    done = kdbench("run", "--method", "kd", "--seeds", "1", "--pair", "resnet8:vit_w16", "--dry-run", "--no-mlflow")
+    assert done.returncode == 0, done.stderr
+    assert "Estimated time" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_device_without_memory_is_one_line_of_advice(
+    digits: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+
+    monkeypatch.setattr(cell_module, "train_cell", full)
+    [cell] = plan_cells(digits, {"vanilla": {}}, digits.pairs[:1], [0], {})
+    with pytest.raises(CellFailed, match=r"cpu is out of memory: run fewer cells at a time \(--workers\)"):
+        run_cell(cell, tmp_path, CPU, lambda *a: None, print)
+
+
+def test_a_driver_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import warnings
+
+    def unavailable() -> bool:
+        warnings.warn("The NVIDIA driver on your system is too old (found version 11040).\nPlease update", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", unavailable)
+    with pytest.raises(Exception, match=r"finds 0 NVIDIA GPUs.*It says: The NVIDIA driver .* too old"):
+        parse_device("cuda")
+
+
+def test_a_cuda_graph_on_a_cpu_is_refused() -> None:
+    with pytest.raises(Exception, match="the device is a CPU"):
+        parse_execution("captured", ["cpu"])
