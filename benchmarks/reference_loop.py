@@ -45,13 +45,17 @@ def reference_losses(
     learning_rate: float = 0.05,
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
+    fused: bool = False,
 ) -> Iterator[float]:
     """The loss of each step, (images, labels) after (images, labels).
 
     Args:
         loss: of student logits, teacher logits (empty without a teacher) and labels.
+        fused: the optimizer's arithmetic in one kernel, which rounds otherwise.
     """
-    optimizer = torch.optim.SGD(student.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay)
+    optimizer = torch.optim.SGD(
+        student.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay, fused=fused
+    )
     student.train()
     for images, labels in batches:
         logits = student(images)

@@ -107,7 +107,7 @@ class Recipe(Table):
 
     def shortened(self, epochs: int) -> Recipe:
         """The same recipe over another number of epochs; milestones keep their place in it."""
-        milestones = tuple(round(m * epochs / self.epochs) for m in self.milestones)
+        milestones = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
         return self.model_copy(update={"epochs": epochs, "milestones": milestones})
 
 
@@ -316,9 +316,12 @@ def load_test_labels(suite: Suite) -> np.ndarray:
     Raises:
         KdbenchError: the suite ships none, or the file does not match its hash.
     """
-    path = SUITES / suite.name / "test_labels.txt"
+    path = SUITES / "labels" / f"{(suite.data.test_labels_sha256 or 'unknown')[:12]}.txt"
     if not path.is_file():
-        raise KdbenchError(f"Suite '{suite.name}' ships no test labels: only built-in suites are on the board.")
+        raise KdbenchError(
+            f"kdbench has no test labels for suite '{suite.name}' (data.test_labels_sha256): its records are not for "
+            "the board."
+        )
     labels = np.array(path.read_text(encoding="utf-8").split(), dtype=np.int64)
     if labels_sha256(labels) != suite.data.test_labels_sha256:
         raise KdbenchError(

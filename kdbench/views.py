@@ -64,11 +64,11 @@ class Views:
 
 
 class Normalize:
-    """uint8 pixels (B, C, H, W) to float32, by the suite's mean and standard deviation of each channel."""
+    """uint8 pixels (B, C, H, W) to float32, by the suite's mean and standard deviation; bit-equal to torchvision's."""
 
     def __init__(self, data: Data, device: torch.device) -> None:
-        self.mean = 255 * torch.tensor(data.mean, device=device)[:, None, None]
-        self.std = 255 * torch.tensor(data.std, device=device)[:, None, None]
+        self.mean = torch.tensor(data.mean, device=device)[:, None, None]
+        self.std = torch.tensor(data.std, device=device)[:, None, None]
 
     def __call__(self, images: Tensor) -> Tensor:
-        return (images.float() - self.mean) / self.std
+        return images.float().div_(255).sub_(self.mean).div_(self.std)

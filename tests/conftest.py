@@ -107,3 +107,11 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
         return site
 
     return install
+
+
+@pytest.fixture
+def real_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIFAR-100 in the folder that `KDBENCH_DATA` names; skipped where there is none."""
+    if not Path(os.environ.get("KDBENCH_DATA", "nowhere"), "cifar100").is_dir():
+        pytest.skip("KDBENCH_DATA names no folder with cifar100")
+    monkeypatch.setenv("KDBENCH_CACHE", os.environ.get("KDBENCH_TEST_CACHE", os.environ["KDBENCH_CACHE"]))
