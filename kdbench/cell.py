@@ -219,9 +219,11 @@ def prepare(
         for role in ("student", "teacher")
     }
     maps: list[tuple[FeatureMap, FeatureMap]] = []
-    if "features" in wanted["teacher"] and teacher is not None:
-        maps = match_maps(feature_maps(student, example), feature_maps(teacher, example))
-    elif "features" in wanted["student"]:
+    mapped = {"features", "pre_activations"}
+    if wanted["teacher"] & mapped and teacher is not None:
+        names = (f"student {cell.student}", f"teacher {cell.teacher.model}") if cell.teacher else ("student", "teacher")
+        maps = match_maps(feature_maps(student, example), feature_maps(teacher, example), names)
+    elif wanted["student"] & mapped:
         maps = [(m, m) for m in feature_maps(student, example)]
     read_student = OutputReader("student", student, wanted["student"], [s for s, _ in maps])
     read_teacher = OutputReader("teacher", teacher, wanted["teacher"], [t for _, t in maps]) if teacher else None

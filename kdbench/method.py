@@ -64,7 +64,8 @@ __all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Set
 
 Scheme = Literal["baseline", "offline", "online", "self"]
 Knowledge = Literal["response", "feature", "relation"]
-OUTPUTS = frozenset(f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "embedding", "features"))
+WHAT = ("logits", "embedding", "features", "pre_activations")
+OUTPUTS = frozenset(f"{role}.{what}" for role in ("student", "teacher") for what in WHAT)
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class Shapes(Required):
         embedding: D, the width of the vector before the classifier.
         features: (C, H, W) of each feature map, shallow to deep. Both networks have equally many, and maps at one
             position belong together; they may differ in channels and in size.
+        pre_activations: (C, H, W) of the same maps before their last ReLU.
     """
 
     @property
@@ -114,6 +116,10 @@ class Shapes(Required):
     @property
     def features(self) -> tuple[tuple[int, int, int], ...]:
         return self._get("features")
+
+    @property
+    def pre_activations(self) -> tuple[tuple[int, int, int], ...]:
+        return self._get("pre_activations")
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,7 @@ class Outputs(Required):
         logits: (B, C).
         embedding: (B, D), the vector before the classifier.
         features: list of (B, C_l, H_l, W_l), shallow to deep, as in `Shapes`.
+        pre_activations: list of the same, before the last ReLU, of networks that declare where that is.
     """
 
     @property
@@ -186,6 +193,10 @@ class Outputs(Required):
     def features(self) -> list[Tensor]:
         return self._get("features")
 
+    @property
+    def pre_activations(self) -> list[Tensor]:
+        return self._get("pre_activations")
+
 
 class Method(nn.Module):
     """A distillation method.
@@ -197,8 +208,9 @@ class Method(nn.Module):
         scheme: offline, online or self; "baseline" for what does not distil.
         knowledge: any of response, feature, relation.
         families: further families of the survey: data_free, multi_teacher, adversarial, ...
-        requires: which outputs it reads: "student.logits", "student.embedding", "student.features" and the same of
-            "teacher". A method that names no output of the teacher trains without one.
+        requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
+            "student.pre_activations" and the same of "teacher". A method that names no output of the teacher trains
+            without one.
         deviations: what it changes of the suite's protocol for itself (more epochs, extra views), in words.
     """
 

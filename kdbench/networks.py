@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import timm
@@ -11,6 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
 from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.inputs import as_seen, own_input
+from kdbench.outputs import wrong_size
 from kdbench.suite import Model, Suite
 
 
@@ -31,7 +35,9 @@ def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: 
         if seed is not None:
             torch.manual_seed(seed)
         where = f"Suite '{suite.name}', models.{name}"
-        return create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
+        network = create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
+    network.own_input = own_input(suite.data, spec)
+    return network
 
 
 def create(spec: Model, where: str, num_classes: int, channels: int, pretrained: bool = False) -> nn.Module:
@@ -46,6 +52,10 @@ def create(spec: Model, where: str, num_classes: int, channels: int, pretrained:
         raise KdbenchError(f"{where}: the weights of '{spec.name}' cannot be fetched by timm: {said}") from error
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         message = (str(error).splitlines() or [type(error).__name__])[0]
+        if found := re.search(r"unexpected keyword argument '(\w+)'", message):
+            known = set(inspect.signature(type(timm.create_model(spec.name)).__init__).parameters) - {"self", "kwargs"}
+            hint = did_you_mean(found[1], known)
+            raise KdbenchError(f"{where}: '{spec.name}' takes no argument '{found[1]}'.{hint}") from error
         raise KdbenchError(f"{where}: timm cannot build '{spec.name}' with {spec.arguments}: {message}") from error
 
 
@@ -60,13 +70,11 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
     Raises:
         KdbenchError: the model does not take images of this size.
     """
-    training = model.training
+    training, seen = model.training, as_seen(model, example)
     try:
         with FlopCounterMode(display=False) as counter:
-            model.eval()(example)
+            model.eval()(seen)
     except (RuntimeError, ValueError, AssertionError) as error:
-        size = "x".join(map(str, example.shape[1:]))
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise KdbenchError(f"A {type(model).__name__} of the suite does not take {size} images: {said}") from error
+        raise wrong_size(model, seen, error) from error
     model.train(training)
     return counter.get_total_flops() // 2

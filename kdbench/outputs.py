@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench.errors import NotApplicable
+from kdbench.errors import KdbenchError, NotApplicable
+from kdbench.inputs import as_seen
 from kdbench.method import Outputs, Shapes
 
 Network = Any  # a timm model: its interfaces beyond nn.Module's are not typed
@@ -23,7 +24,7 @@ class FeatureMap:
         index: its position among the outputs of `forward_intermediates`.
         name: the module that makes it.
         shape: (C, H, W).
-        stride: height of the network's input over height of the map.
+        stride: height of the network's own input over height of the map.
         depth: relative depth among the model's chosen maps, above 0 to 1.
     """
 
@@ -43,9 +44,16 @@ def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
 
     Args:
         example: (1, C, H, W) input.
+
+    Raises:
+        KdbenchError: the model does not take images of this size.
     """
     training = model.training
-    _, maps = model.eval().forward_intermediates(example)
+    example = as_seen(model, example)
+    try:
+        _, maps = model.eval().forward_intermediates(example)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise wrong_size(model, example, error) from error
     model.train(training)
     strides = [example.shape[-2] / m.shape[-2] for m in maps]
     if len(set(strides)) > 1:
@@ -61,13 +69,28 @@ def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
     ]
 
 
+def wrong_size(model: Network, example: Tensor, error: Exception) -> KdbenchError:
+    """What to say of a model that fails on an input of this size."""
+    size = "x".join(map(str, example.shape[1:]))
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    return KdbenchError(
+        f"A {type(model).__name__} does not take {size} images: {said} "
+        "(arguments such as img_size or patch_size may help, or an input_size of its own)."
+    )
+
+
 def chw(feature: Tensor) -> tuple[int, int, int]:
     _, channels, height, width = feature.shape
     return channels, height, width
 
 
-def match_maps(student: list[FeatureMap], teacher: list[FeatureMap]) -> list[tuple[FeatureMap, FeatureMap]]:
+def match_maps(
+    student: list[FeatureMap], teacher: list[FeatureMap], names: tuple[str, str] = ("student", "teacher")
+) -> list[tuple[FeatureMap, FeatureMap]]:
     """Pairs of maps, shallow to deep: by stride where both networks are hierarchical, else by relative depth.
+
+    Args:
+        names: of the student and the teacher, for the message.
 
     Raises:
         NotApplicable: no map of one network belongs to a map of the other.
@@ -82,8 +105,8 @@ def match_maps(student: list[FeatureMap], teacher: list[FeatureMap]) -> list[tup
         pairs = [(nearest(t, student), t) for t in teacher]
     if not pairs:
         offered = " and ".join(
-            f"{role} offers strides {', '.join(f'{m.stride:g}' for m in maps)}"
-            for role, maps in (("student", student), ("teacher", teacher))
+            f"{name} offers strides {', '.join(f'{m.stride:g}' for m in maps)}"
+            for name, maps in zip(names, (student, teacher), strict=True)
         )
         raise NotApplicable(f"no feature maps can be paired: {offered}")
     return pairs
@@ -98,38 +121,85 @@ class OutputReader:
     """Runs a network and bundles the outputs that a method requires; nothing else is computed.
 
     Args:
-        wanted: names of outputs: logits, embedding, features.
+        wanted: names of outputs: logits, embedding, features, pre_activations.
         maps: which feature maps, shallow to deep.
+
+    Raises:
+        NotApplicable: pre-activations of a model that declares none.
     """
 
     def __init__(self, role: str, model: Network, wanted: Iterable[str], maps: Iterable[FeatureMap] = ()) -> None:
         self.role, self.model, self.wanted = role, model, frozenset(wanted)
+        maps = list(maps)
         self.indices = [m.index for m in maps]
+        self.caught: dict[str, Tensor] = {}  # inputs of modules, by what they are to the method
+        if "embedding" in self.wanted:
+            classifier = model.get_classifier()
+            self.catch("embedding", classifier[0] if isinstance(classifier, tuple | list) else classifier)
+        if "pre_activations" in self.wanted:
+            declared = getattr(model, "pre_activations", {})
+            if missing := [m.name for m in maps if m.name not in declared]:
+                kind = type(model).__name__
+                raise NotApplicable(f"the {role}, a {kind}, declares no pre-activations of {', '.join(missing)}")
+            for i, m in enumerate(maps):
+                self.catch(f"map {i}", model.get_submodule(declared[m.name]))
+
+    def catch(self, what: str, module: torch.nn.Module) -> None:
+        """Keep a module's input; cloned, since an activation may change it in place."""
+
+        def keep(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.caught[what] = inputs[0].clone()
+
+        module.register_forward_pre_hook(keep)
 
     def __call__(self, images: Tensor) -> Outputs:
         """Outputs of a batch (B, C, H, W), in float32."""
-        features = embedding = logits = None
-        if "features" in self.wanted:
+        images = as_seen(self.model, images)
+        values: dict[str, Any] = {}
+        if self.wanted & {"features", "pre_activations"}:
             indices = sorted(set(self.indices))
             final, maps = self.model.forward_intermediates(images, indices=indices)
-            features = [maps[indices.index(i)].float() for i in self.indices]
+            if "features" in self.wanted:
+                values["features"] = [maps[indices.index(i)].float() for i in self.indices]
         else:
             final = self.model.forward_features(images)
+        if self.wanted & {"logits", "embedding"}:
+            logits = self.model.forward_head(final)
+            if "logits" in self.wanted:  # several classifiers give a tuple while training
+                values["logits"] = (torch.stack(logits).mean(dim=0) if isinstance(logits, tuple) else logits).float()
         if "embedding" in self.wanted:
-            embedding = self.model.forward_head(final, pre_logits=True).float()
-        if "logits" in self.wanted:
-            logits = self.model.forward_head(final).float()
-        return Outputs(self.role, logits=logits, embedding=embedding, features=features)
+            values["embedding"] = as_vector(self.caught.pop("embedding")).float()
+        if "pre_activations" in self.wanted:
+            values["pre_activations"] = [self.caught.pop(f"map {i}").float() for i in range(len(self.indices))]
+        return Outputs(self.role, **values)
 
     @torch.no_grad()
     def shapes(self, example: Tensor) -> Shapes:
-        """Shapes of the wanted outputs for a (1, C, H, W) input."""
+        """Shapes of the wanted outputs for a (1, C, H, W) input.
+
+        Raises:
+            KdbenchError: the model does not take images of this size.
+        """
         training = self.model.training
         self.model.eval()
-        outputs = self(example)
+        try:
+            outputs = self(example)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise wrong_size(self.model, as_seen(self.model, example), error) from error
         self.model.train(training)
         return Shapes(
             self.role,
             embedding=outputs.embedding.shape[1] if "embedding" in self.wanted else None,
-            features=tuple(chw(f) for f in outputs.features) if "features" in self.wanted else None,
+            **{
+                what: tuple(chw(value) for value in getattr(outputs, what))
+                for what in ("features", "pre_activations")
+                if what in self.wanted
+            },
         )
+
+
+def as_vector(value: Tensor) -> Tensor:
+    """A classifier's input as (B, D): the mean over positions (B, D, H, W) or tokens (B, N, D) if it has any."""
+    if value.ndim == 4:
+        return value.mean(dim=(2, 3))
+    return value.mean(dim=1) if value.ndim == 3 else value

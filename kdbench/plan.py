@@ -75,7 +75,7 @@ class Cell:
                 "kind": self.kind,
                 "protocol": self.protocol,
                 "recipe": self.recipe.model_dump(mode="json"),
-                "student": [self.student, self.suite.models[self.student].model_dump()],
+                "student": [self.student, self.suite.models[self.student].identity],
                 "seed": self.seed,
                 "method": self.method,
                 "version": self.method_version,

@@ -87,7 +87,7 @@ def show_pair(pair: str, suite_name: str, size: int | None, console: Console, as
         raise KdbenchError(f"'{pair}' is no pair. Write TEACHER:STUDENT.")
     teacher, student = (measure(name, suite, size) for name in names)
     try:
-        matches = match_maps(student.maps, teacher.maps)
+        matches = match_maps(student.maps, teacher.maps, (f"student {student.name}", f"teacher {teacher.name}"))
     except NotApplicable as reason:
         raise KdbenchError(f"{pair}: {reason}.") from reason
     rows = [{"student": str(s), "teacher": str(t)} for s, t in matches]

@@ -29,10 +29,23 @@ class Table(BaseModel):
 
 
 class Model(BaseModel):
-    """One network: timm's name and any arguments that timm's constructor takes (`img_size = 32`, `patch_size = 4`)."""
+    """One network: timm's name and any arguments that timm's constructor takes (`img_size = 32`, `patch_size = 4`).
+
+    Attributes:
+        input_size: height and width that it sees, if not the suite's: images are resized for it.
+        mean, std: of its own normalisation, if not the suite's.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     name: str = Field(min_length=1)
+    input_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that it is, for hashes."""
+        return self.model_dump(exclude_none=True)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -183,8 +196,10 @@ class Suite(Table):
         if len({len(self.data.mean), len(self.data.std), self.data.channels}) != 1:
             raise ValueError("data.mean and data.std need one value a channel")
         for name, model in self.models.items():
+            if any(len(values) != self.data.channels for values in (model.mean, model.std) if values is not None):
+                raise ValueError(f"models.{name}: mean and std need one value a channel")
             try:
-                digest(model.model_dump())
+                digest(model.identity)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"models.{name}: {error}") from error
         for student in (None, *self.models):  # overrides are checked when the file is read, not in the last cell

@@ -51,7 +51,7 @@ class Teacher:
 
 def teacher_key(suite: Suite, model: str) -> str:
     """Hash of all that a teacher depends on."""
-    return digest({"kind": "teacher", "protocol": suite.teacher_protocol(), "model": suite.models[model].model_dump()})
+    return digest({"kind": "teacher", "protocol": suite.teacher_protocol(), "model": suite.models[model].identity})
 
 
 def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice) -> Teacher | None:

@@ -20,6 +20,7 @@ from kdbench.contract import check_terms
 from kdbench.data import Dataset
 from kdbench.errors import KdbenchError, writing
 from kdbench.feed import Feed, epoch_feed
+from kdbench.inputs import as_seen
 from kdbench.large_images import FileDataset, LargeImages
 from kdbench.method import Batch, Method, Outputs
 from kdbench.optimizer import build_optimizer, optimizer_tensors
@@ -261,4 +262,5 @@ def predict(model: nn.Module, batches: Iterable[Tensor], device: torch.device, p
     """Logits (I, C) in float32 of normalised images in batches (B, C, H, W), in evaluation mode."""
     model.eval()
     with autocast(device, precision):
-        return torch.cat([model(images.contiguous(memory_format=torch.channels_last)).float() for images in batches])
+        seen = (as_seen(model, images).contiguous(memory_format=torch.channels_last) for images in batches)
+        return torch.cat([model(images).float() for images in seen])

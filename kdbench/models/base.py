@@ -34,6 +34,7 @@ class ChainNetwork(nn.Module):
         self,
         maps: dict[str, tuple[int, int]],
         num_features: int,
+        pre_activations: dict[str, str] | None = None,
         num_classes: int = 10,
         global_pool: str = "avg",
         drop_rate: float = 0.0,
@@ -43,10 +44,13 @@ class ChainNetwork(nn.Module):
         Args:
             maps: the modules whose outputs are feature maps, with their channels and the stride from the input.
             num_features: channels at the end of the chain.
+            pre_activations: for each map, the activation whose input is the map before its last ReLU, as overhauled
+                feature distillation and activation boundaries compare it; none if that is not one module's input.
             drop_rate: dropout before the classifier.
         """
         self.chain = [name for name, _ in self.named_children()]
         self.feature_info = [dict(num_chs=c, reduction=stride, module=name) for name, (c, stride) in maps.items()]
+        self.pre_activations = pre_activations or {}
         self.num_classes, self.drop_rate = num_classes, drop_rate
         self.num_features = self.head_hidden_size = num_features
         self.grad_checkpointing = False

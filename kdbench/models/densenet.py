@@ -37,7 +37,8 @@ class CifarDenseNet(ChainNetwork):
             setattr(self, f"layer{i + 1}", nn.Sequential(*modules))
             maps[f"layer{i + 1}"] = (width, 2**i)
         self.norm = BatchNormAct2d(width)
-        self.add_head(maps, width, **head)
+        after = {"conv1": "layer1.0.norm", "layer1": "layer2.0.norm", "layer2": "layer3.0.norm", "layer3": "norm"}
+        self.add_head(maps, width, {name: f"{norm}.act" for name, norm in after.items()}, **head)
         init_convolutions(self)
         init_classifier(self.fc)
 

@@ -29,7 +29,8 @@ class CifarMobileNetV1(ChainNetwork):
                 width = 64 * 2**i
             setattr(self, f"layer{i + 1}", nn.Sequential(*layers))
             maps[f"layer{i + 1}"] = (width, 2**i)
-        self.add_head(maps, width, **head)
+        ends = {name: f"{name}.{len(getattr(self, name)) - 1}.bn2.act" for name in maps if name != "conv1"}
+        self.add_head(maps, width, {"conv1": "conv1.bn.act", **ends}, **head)
 
 
 class CifarMobileNetV2(ChainNetwork):

@@ -56,7 +56,9 @@ class CifarResNet(ChainNetwork):
             setattr(self, f"layer{i + 1}", stage(block, count, width, planes, stride, **options))
             width = planes * block.expansion
             maps[f"layer{i + 1}"] = (width, 2**i)
-        self.add_head(maps, width, **head)
+        last = "act3" if bottleneck else "act2"
+        ends = {f"layer{i + 1}": f"layer{i + 1}.{count - 1}.{last}" for i, count in enumerate(blocks)}
+        self.add_head(maps, width, {"act1": "act1", **ends}, **head)
         init_convolutions(self)
 
 

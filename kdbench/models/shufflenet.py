@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.layers import ConvNormAct
 from timm.models._registry import register_model
 from torch import Tensor, nn
@@ -40,7 +39,8 @@ class CifarShuffleNetV1(ChainNetwork):
             setattr(self, f"layer{i + 1}", nn.Sequential(first, *others))
             maps[f"layer{i + 1}"] = (width, 2 ** (i + 1))
             in_width = width
-        self.add_head(maps, in_width, **head)
+        ends = {name: f"{name}.{len(getattr(self, name)) - 1}.act" for name in maps if name != "conv1"}
+        self.add_head(maps, in_width, {"conv1": "conv1.bn.act", **ends}, **head)
 
 
 class GroupedBottleneck(nn.Module):
@@ -55,10 +55,11 @@ class GroupedBottleneck(nn.Module):
         self.conv2 = ConvNormAct(inner, inner, 3, stride=stride, groups=inner)
         self.conv3 = ConvNormAct(inner, made, 1, groups=groups, apply_act=False)
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
+        self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.conv3(self.conv2(shuffle(self.conv1(x), self.in_groups)))
-        return F.relu(residual + x if self.pool is None else torch.cat([residual, self.pool(x)], dim=1))
+        return self.act(residual + x if self.pool is None else torch.cat([residual, self.pool(x)], dim=1))
 
 
 class CifarShuffleNetV2(ChainNetwork):

@@ -32,7 +32,8 @@ class CifarVGG(ChainNetwork):
                 in_width = width
             setattr(self, f"layer{i + 1}", nn.Sequential(*layers))
             maps[f"layer{i + 1}"] = (width, stride)
-        self.add_head(maps, in_width, **head)
+        ends = {name: f"{name}.{len(getattr(self, name)) - 1}" for name in maps}
+        self.add_head(maps, in_width, ends, **head)
         init_convolutions(self)
         init_classifier(self.fc, std=0.01)
 

@@ -35,7 +35,8 @@ class WideResNet(ChainNetwork):
             setattr(self, name, nn.Sequential(first, *(PreActivationBlock(width, width) for _ in range(blocks - 1))))
             maps[name] = (width, 2**i)
         self.norm = BatchNormAct2d(width)
-        self.add_head(maps, width, **head)
+        after = {"conv1": "layer1.0.norm1", "layer1": "layer2.0.norm1", "layer2": "layer3.0.norm1", "layer3": "norm"}
+        self.add_head(maps, width, {name: f"{norm}.act" for name, norm in after.items()}, **head)
         init_convolutions(self)
         init_classifier(self.fc)
 
