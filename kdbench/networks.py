@@ -46,17 +46,23 @@ def create(spec: Model, where: str, num_classes: int, channels: int, pretrained:
         raise KdbenchError(f"{where}: timm has no model '{spec.name}'.{did_you_mean(spec.name, timm.list_models())}")
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels, **spec.arguments}
     try:
-        return timm.create_model(spec.name, pretrained=pretrained, **arguments)
+        network = timm.create_model(spec.name, pretrained=pretrained, **arguments)
     except OSError as error:
         said = str(error).splitlines()[0]
         raise KdbenchError(f"{where}: the weights of '{spec.name}' cannot be fetched by timm: {said}") from error
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError, LookupError, ArithmeticError) as error:
         message = (str(error).splitlines() or [type(error).__name__])[0]
         if found := re.search(r"unexpected keyword argument '(\w+)'", message):
             known = set(inspect.signature(type(timm.create_model(spec.name)).__init__).parameters) - {"self", "kwargs"}
             hint = did_you_mean(found[1], known)
             raise KdbenchError(f"{where}: '{spec.name}' takes no argument '{found[1]}'.{hint}") from error
+        if found := re.search(r"multiple values for keyword argument '(\w+)'", message):
+            said = f"'{spec.name}' sets '{found[1]}' itself and takes no other"
+            raise KdbenchError(f"{where}: {said}. Remove it, or choose another model.") from error
         raise KdbenchError(f"{where}: timm cannot build '{spec.name}' with {spec.arguments}: {message}") from error
+    if not hasattr(network, "get_classifier"):
+        raise KdbenchError(f"{where}: '{spec.name}' has no classifier. Choose another model.")
+    return network
 
 
 def count_parameters(model: nn.Module) -> int:

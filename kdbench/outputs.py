@@ -134,8 +134,12 @@ class OutputReader:
         self.indices = [m.index for m in maps]
         self.caught: dict[str, Tensor] = {}  # inputs of modules, by what they are to the method
         if "embedding" in self.wanted:
-            classifier = model.get_classifier()
-            self.catch("embedding", classifier[0] if isinstance(classifier, tuple | list) else classifier)
+            found = model.get_classifier()
+            main = found[0] if isinstance(found, tuple) else found  # beside one for distillation
+            heads = list(main) if isinstance(main, torch.nn.ModuleList) else [main]  # of several branches
+            self.heads = [f"head {i}" for i in range(len(heads))]
+            for what, head in zip(self.heads, heads, strict=True):
+                self.catch(what, head)
         if "pre_activations" in self.wanted:
             declared = getattr(model, "pre_activations", {})
             if missing := [m.name for m in maps if m.name not in declared]:
@@ -168,7 +172,7 @@ class OutputReader:
             if "logits" in self.wanted:  # several classifiers give a tuple while training
                 values["logits"] = (torch.stack(logits).mean(dim=0) if isinstance(logits, tuple) else logits).float()
         if "embedding" in self.wanted:
-            values["embedding"] = as_vector(self.caught.pop("embedding")).float()
+            values["embedding"] = torch.cat([as_vector(self.caught.pop(head)).float() for head in self.heads], dim=1)
         if "pre_activations" in self.wanted:
             values["pre_activations"] = [self.caught.pop(f"map {i}").float() for i in range(len(self.indices))]
         return Outputs(self.role, **values)

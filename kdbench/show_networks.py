@@ -13,6 +13,7 @@ from rich.console import Console
 
 from kdbench.catalogue import print_rows
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
+from kdbench.inputs import as_seen
 from kdbench.networks import build_network, count_macs, count_parameters, create
 from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
 from kdbench.progress import line_printer
@@ -29,6 +30,7 @@ class Measured:
     macs: int
     embedding: int
     maps: list[FeatureMap]
+    pre_activations: frozenset[str]
 
 
 def measure(name: str, suite: Suite, size: int | None) -> Measured:
@@ -50,7 +52,9 @@ def measure(name: str, suite: Suite, size: int | None) -> Measured:
     example = torch.zeros(1, *shape)
     macs = count_macs(network, example)
     embedding = OutputReader("model", network, {"embedding"}).shapes(example).embedding
-    return Measured(name, shape, count_parameters(network), macs, embedding, feature_maps(network, example))
+    maps, declared = feature_maps(network, example), frozenset(getattr(network, "pre_activations", {}))
+    seen = tuple(as_seen(network, example).shape[1:])
+    return Measured(name, seen, count_parameters(network), macs, embedding, maps, declared)
 
 
 def create_for_size(name: str, size: int | None, where: str) -> Any:
@@ -66,6 +70,7 @@ def show_model(name: str, suite_name: str, size: int | None, console: Console, a
     found = measure(name, load_suite(suite_name), size)
     maps = [
         {"map": m.name, "shape": "x".join(map(str, m.shape)), "stride": f"{m.stride:g}", "depth": f"{m.depth:.2f}"}
+        | {"pre-activation": "declared" if m.name in found.pre_activations else ""}
         for m in found.maps
     ]
     if as_json:
@@ -76,7 +81,7 @@ def show_model(name: str, suite_name: str, size: int | None, console: Console, a
     line_printer(console)(
         f"{name}: {found.parameters:,} parameters, {found.macs:,} MACs at {shape}, embedding {found.embedding}\n"
     )
-    print_rows(maps, ["map", "shape", "stride", "depth"], console, False)
+    print_rows(maps, ["map", "shape", "stride", "depth", "pre-activation"], console, False)
 
 
 def show_pair(pair: str, suite_name: str, size: int | None, console: Console, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
+from kdbench import Batch, Field, Outputs, Paper, Setup
 from kdbench_methods.with_kd import WithKD
 
 
@@ -50,8 +50,7 @@ def hint_loss(regressed: Tensor, teacher_map: Tensor) -> Tensor:
 def regressor(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> nn.Sequential:
     """Convolution, batch norm and ReLU from the student's (C, H, W) to the teacher's.
 
-    Raises:
-        NotApplicable: the student's map is smaller than the teacher's, and not by a factor of two.
+    Sizes as in Tian et al. (2020); a map that is smaller than the teacher's, and not by two, is enlarged first.
     """
     (in_channels, *size), (channels, *target) = student, teacher
     conv: nn.Module
@@ -62,5 +61,6 @@ def regressor(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> n
     elif all(s >= t for s, t in zip(size, target, strict=True)):
         conv = nn.Conv2d(in_channels, channels, (1 + size[0] - target[0], 1 + size[1] - target[1]))
     else:
-        raise NotApplicable(f"no regressor from a {size[0]}x{size[1]} map to a {target[0]}x{target[1]} one")
+        enlarge = nn.Upsample((target[0], target[1]), mode="bilinear")
+        conv = nn.Sequential(enlarge, nn.Conv2d(in_channels, channels, 3, padding=1))
     return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())

@@ -154,7 +154,8 @@ def test_a_corrupt_checkpoint_is_named_set_aside_and_the_cell_starts_again(
 def test_a_method_that_does_not_apply_is_recorded_with_its_reason(
     suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdbench_methods.fitnets import FitNets, NotApplicable
+    from kdbench.method import NotApplicable
+    from kdbench_methods.fitnets import FitNets
 
     def refuse(self: object, setup: object) -> None:
         raise NotApplicable("the maps do not fit")

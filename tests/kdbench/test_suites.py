@@ -78,7 +78,7 @@ def test_a_suite_whose_data_are_not_known_is_not_for_the_board(name: str) -> Non
 
 
 def test_suites_on_one_data_set_share_its_content() -> None:
-    contents = {load_suite(name).data for name in ("cifar100", "cifar100-fast", "cifar100-survey")}
+    contents = {load_suite(name).data for name in ("cifar100", "cifar100-fast", "cifar100-survey", "cifar100-timm")}
     assert len(contents) == 1
 
 
