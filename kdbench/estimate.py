@@ -10,14 +10,16 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from kdbench.data import Dataset
 from kdbench.errors import NotApplicable
 from kdbench.executor import Machine
 from kdbench.plan import BASELINE, Cell, resolve_params
 from kdbench.plugins import load_method
-from kdbench.suite import Pair, Recipe, Suite
+from kdbench.suite import Execution, Pair, Recipe, Suite
 from kdbench.timing import random_dataset, time_prediction, time_steps, timed_trainer
 
-WARM_UP, TIMED = 1, 3  # steps
+TIMED = 3  # steps
+SLOW = 0.2  # seconds of a step
 Kind = tuple[str, Pair]
 
 
@@ -62,13 +64,35 @@ def estimate_seconds(
     for (name, pair), recipe, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
         with suppress(NotApplicable):  # such cells take no time
-            trainer = timed_trainer(suite, pair, name, params, dataset, device, machine.execution)
-            time_steps(trainer, WARM_UP)
-            steps = suite.data.train / recipe.batch_size
-            epoch = time_steps(trainer, TIMED) * steps + time_prediction(trainer)
-            total += count * recipe.epochs * epoch
+            step, prediction = time_kind(suite, pair, name, params, dataset, device, machine.execution)
+            total += count * recipe.epochs * (step * suite.data.train / recipe.batch_size + prediction)
     lanes = machine.workers if machine.devices == ["cpu"] else len(machine.devices)
     return total / lanes
+
+
+def time_kind(
+    suite: Suite,
+    pair: Pair,
+    method: str,
+    params: Mapping[str, Any],
+    dataset: Dataset,
+    device: torch.device,
+    execution: Execution,
+) -> tuple[float, float]:
+    """Seconds of a step and of a prediction; on a CPU, of large networks, from an eighth of a batch.
+
+    Raises:
+        NotApplicable: the method cannot serve the pair.
+    """
+    whole = suite.recipe.batch_size
+    for batch in (max(2, whole // 8), whole) if device.type == "cpu" else (whole,):
+        recipe = suite.recipe.model_copy(update={"batch_size": batch})
+        part = suite.model_copy(update={"recipe": recipe})
+        trainer = timed_trainer(part, pair, method, params, dataset, device, execution)
+        slow = time_steps(trainer, 1) > SLOW  # the warm-up as well
+        if slow:
+            break
+    return time_steps(trainer, 1 if slow else TIMED) * whole / batch, time_prediction(trainer)
 
 
 def duration(seconds: float) -> str:

@@ -81,7 +81,12 @@ def show_model(name: str, suite_name: str, size: int | None, console: Console, a
     line_printer(console)(
         f"{name}: {found.parameters:,} parameters, {found.macs:,} MACs at {shape}, embedding {found.embedding}\n"
     )
-    print_rows(maps, ["map", "shape", "stride", "depth", "pre-activation"], console, False)
+    print_rows(
+        maps,
+        ["map", "shape", "stride", "depth", *(["pre-activation"] if found.pre_activations else [])],
+        console,
+        False,
+    )
 
 
 def show_pair(pair: str, suite_name: str, size: int | None, console: Console, as_json: bool) -> None:

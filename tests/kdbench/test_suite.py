@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import KdbenchError
+from kdbench.networks import build_network, count_parameters
 from kdbench.suite import SUITES, Suite, list_suites, load_suite
 
 TEXT = (SUITES / "digits.toml").read_text().replace('name = "digits"', 'name = "mine"')
@@ -92,3 +93,13 @@ def test_a_students_override_moves_its_own_recipe_alone(digits: Suite) -> None:
 def test_milestones_keep_their_place_in_a_shortened_recipe(digits: Suite) -> None:
     recipe = digits.recipe_of().model_copy(update={"epochs": 240, "milestones": (150, 180, 210)})
     assert recipe.shortened(24).milestones == (15, 18, 21)
+
+
+def test_the_example_of_the_documentation_is_a_suite(tmp_path: Path) -> None:
+    document = Path(__file__).parents[2] / "docs" / "writing-a-suite.md"
+    [text] = re.findall(r"```toml\n(.*?)```", document.read_text(), flags=re.DOTALL)
+    (tmp_path / "mine.toml").write_text(text)
+    suite = load_suite(str(tmp_path / "mine.toml"))
+    assert suite.recipe_of("small").learning_rate == 0.01
+    assert suite.override("kd", suite.pairs[0])[0] == {"temperature": 2, "kd_weight": 0.5}
+    assert count_parameters(build_network(suite, "small")) > count_parameters(build_network(suite, "large"))
