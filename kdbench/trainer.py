@@ -84,6 +84,9 @@ class Trainer:
         self.rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
         self.execution: Execution = execution
+        if execution == "captured" and isinstance(self.images, LargeImages):
+            self.execution = "eager"
+            notice("Large images are decoded outside the step, which cannot be captured and runs eagerly.")
         self.captured: CapturedStep | None = None
         self.notice = notice
         if execution == "compiled":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdbench import trainer as trainer_module
-from kdbench.capture import CapturedStep
+from kdbench.capture import CapturedStep, Compiled
 from kdbench.cell import prepare
 from kdbench.data import load_data
 from kdbench.method import Batch, Method, Outputs
@@ -233,3 +233,34 @@ def test_a_method_that_cannot_be_captured_runs_eagerly_and_is_told_so(
         "The step of 'kd' cannot be captured and runs eagerly: operation not permitted when stream is capturing"
     ]
     assert captured.curve == eager.curve
+
+
+def test_a_training_with_adamw_resumes_bit_equal(short: Suite, tmp_path: Path) -> None:
+    recipe = short.recipe.model_copy(update={"optimizer": "adamw", "learning_rate": 0.003})
+    suite = short.model_copy(update={"recipe": recipe})
+    whole, half, rest = (make(suite, "kd", student="vit_w16") for _ in range(3))
+    whole.train(tmp_path / "whole")
+    for epoch in range(2):
+        half.train_epoch(epoch)
+        half.epochs_done += 1
+    half.save(tmp_path / "half")
+    rest.restore(tmp_path / "half")
+    rest.train(tmp_path / "rest")
+    assert torch.equal(rest.predict(), whole.predict())
+    assert whole.curve["ce"][-1] < whole.curve["ce"][0]
+
+
+def test_a_network_that_cannot_be_compiled_runs_eagerly_and_is_told_so(
+    short: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("no C++ compiler\nInstall one")
+
+    said: list[str] = []
+    read = make(short, "vanilla").read_student
+    monkeypatch.setattr(torch, "compile", lambda read: refuse)
+    compiled = Compiled(read, said.append)
+    images = torch.randn(2, 1, 8, 8)
+    compiled(images)
+    assert compiled(images).logits.shape == (2, 10)
+    assert said == ["torch.compile failed, the network runs eagerly: no C++ compiler"]
