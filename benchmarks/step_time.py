@@ -1,6 +1,6 @@
 """Step time of kdbench beside the loop of most distillation repositories, in one run on one machine.
 
-    python benchmarks/step_time.py --pair resnet32x4:resnet8x4
+    PYTHONPATH=. python benchmarks/step_time.py --pair resnet32x4:resnet8x4
 
 Each row trains the same pair under KD with a live teacher, on random images of the suite's size. The yardstick is
 `reference_loop.py`: torchvision's transforms in a DataLoader, float32, and the loss read after every step. Rows take

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.inputs import as_seen
@@ -89,27 +90,33 @@ def match_maps(
 ) -> list[tuple[FeatureMap, FeatureMap]]:
     """Pairs of maps, shallow to deep: by stride where both networks are hierarchical, else by relative depth.
 
+    Strides are compared by their nearest power of two, since unpadded convolutions make odd ones; where two
+    hierarchical networks have none in common, depth decides as well.
+
     Args:
         names: of the student and the teacher, for the message.
 
     Raises:
-        NotApplicable: no map of one network belongs to a map of the other.
+        NotApplicable: one of the networks offers fewer than two maps.
     """
-    hierarchical = all(len({m.stride for m in maps}) > 1 for maps in (student, teacher))
-    if hierarchical:
-        by_stride = {m.stride: m for m in teacher}
-        pairs = [(s, by_stride[s.stride]) for s in student if s.stride in by_stride]
-    elif len(student) <= len(teacher):
-        pairs = [(s, nearest(s, teacher)) for s in student]
-    else:
-        pairs = [(nearest(t, student), t) for t in teacher]
-    if not pairs:
-        offered = " and ".join(
-            f"{name} offers strides {', '.join(f'{m.stride:g}' for m in maps)}"
-            for name, maps in zip(names, (student, teacher), strict=True)
-        )
-        raise NotApplicable(f"no feature maps can be paired: {offered}")
-    return pairs
+    for name, maps in zip(names, (student, teacher), strict=True):
+        if len(maps) < 2:
+            offered = ", ".join(map(str, maps)) or "none"
+            other = names[1] if name == names[0] else names[0]
+            raise NotApplicable(f"no feature maps can be paired with {other}: {name} offers {offered}")
+    if all(len({m.stride for m in maps}) > 1 for maps in (student, teacher)):
+        by_octave = {octave(m): m for m in teacher}
+        own = {octave(m): m for m in student}
+        if pairs := [(s, by_octave[o]) for o, s in own.items() if o in by_octave]:
+            return pairs
+    if len(student) <= len(teacher):
+        return [(s, nearest(s, teacher)) for s in student]
+    return [(nearest(t, student), t) for t in teacher]
+
+
+def octave(feature: FeatureMap) -> int:
+    """Logarithm of the nearest power of two to a map's stride."""
+    return round(math.log2(feature.stride))
 
 
 def nearest(wanted: FeatureMap, maps: list[FeatureMap]) -> FeatureMap:
@@ -136,10 +143,10 @@ class OutputReader:
         if "embedding" in self.wanted:
             found = model.get_classifier()
             main = found[0] if isinstance(found, tuple) else found  # beside one for distillation
-            heads = list(main) if isinstance(main, torch.nn.ModuleList) else [main]  # of several branches
+            heads = list(main) if isinstance(main, nn.ModuleList) else [main]  # of several branches
             self.heads = [f"head {i}" for i in range(len(heads))]
             for what, head in zip(self.heads, heads, strict=True):
-                self.catch(what, head)
+                self.catch(what, head, as_vector)
         if "pre_activations" in self.wanted:
             declared = getattr(model, "pre_activations", {})
             if missing := [m.name for m in maps if m.name not in declared]:
@@ -148,11 +155,13 @@ class OutputReader:
             for i, m in enumerate(maps):
                 self.catch(f"map {i}", model.get_submodule(declared[m.name]))
 
-    def catch(self, what: str, module: torch.nn.Module) -> None:
-        """Keep a module's input; cloned, since an activation may change it in place."""
+    def catch(
+        self, what: str, module: nn.Module, kept: Callable[[nn.Module, Tensor], Tensor] = lambda _, value: value.clone()
+    ) -> None:
+        """Keep a module's input; by default cloned, since an activation may change it in place."""
 
-        def keep(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            self.caught[what] = inputs[0].clone()
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.caught[what] = kept(module, inputs[0])
 
         module.register_forward_pre_hook(keep)
 
@@ -162,7 +171,8 @@ class OutputReader:
         values: dict[str, Any] = {}
         if self.wanted & {"features", "pre_activations"}:
             indices = sorted(set(self.indices))
-            final, maps = self.model.forward_intermediates(images, indices=indices)
+            # The last map as well: some models run no further than the last one that they are asked for.
+            final, maps = self.model.forward_intermediates(images, indices=[*indices, -1])
             if "features" in self.wanted:
                 values["features"] = [maps[indices.index(i)].float() for i in self.indices]
         else:
@@ -172,7 +182,7 @@ class OutputReader:
             if "logits" in self.wanted:  # several classifiers give a tuple while training
                 values["logits"] = (torch.stack(logits).mean(dim=0) if isinstance(logits, tuple) else logits).float()
         if "embedding" in self.wanted:
-            values["embedding"] = torch.cat([as_vector(self.caught.pop(head)).float() for head in self.heads], dim=1)
+            values["embedding"] = torch.cat([self.caught.pop(head).float() for head in self.heads], dim=1)
         if "pre_activations" in self.wanted:
             values["pre_activations"] = [self.caught.pop(f"map {i}").float() for i in range(len(self.indices))]
         return Outputs(self.role, **values)
@@ -202,8 +212,8 @@ class OutputReader:
         )
 
 
-def as_vector(value: Tensor) -> Tensor:
-    """A classifier's input as (B, D): the mean over positions (B, D, H, W) or tokens (B, N, D) if it has any."""
-    if value.ndim == 4:
+def as_vector(classifier: nn.Module, value: Tensor) -> Tensor:
+    """A classifier's input as (B, D): the mean over its positions or tokens, if it has any."""
+    if isinstance(classifier, nn.Conv2d):
         return value.mean(dim=(2, 3))
-    return value.mean(dim=1) if value.ndim == 3 else value
+    return value.flatten(1, -2).mean(dim=1) if value.ndim > 2 else value

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in cells; two threads on two busy cores wait for each other
+
 import numpy as np
 import pytest
 import torch

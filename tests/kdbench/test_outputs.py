@@ -49,9 +49,23 @@ def test_other_networks_are_paired_by_relative_depth() -> None:
     assert [(t.depth, s.depth) for s, t in match_maps(isotropic, hierarchical)] == expected
 
 
-def test_networks_without_a_common_stride_are_an_error_that_says_what_each_offers() -> None:
-    with pytest.raises(NotApplicable, match="student offers strides 1, 2 and teacher offers strides 4, 8"):
-        match_maps([a_map(1, 0.5), a_map(2, 1)], [a_map(4, 0.5), a_map(8, 1)])
+def test_odd_strides_are_paired_by_their_nearest_power_of_two() -> None:
+    unpadded = [a_map(2.13, 1 / 4), a_map(4.8, 2 / 4), a_map(10.7, 3 / 4), a_map(24, 1)]
+    assert [(s.stride, t.stride) for s, t in match_maps([a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)], unpadded)] == [
+        (2, 2.13),
+        (4, 4.8),
+    ]
+
+
+def test_hierarchical_networks_without_a_common_stride_are_paired_by_depth() -> None:
+    student, teacher = [a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)], [a_map(16, 0.5), a_map(32, 1)]
+    assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 16), (4, 32)]
+
+
+def test_a_network_with_one_map_is_an_error_that_names_both_and_what_it_offers() -> None:
+    names = ("student small", "teacher big")
+    with pytest.raises(NotApplicable, match=r"paired with teacher big: student small offers s4d1 \(4x8x8\)"):
+        match_maps([a_map(4, 1)], [a_map(4, 0.5), a_map(8, 1)], names)
 
 
 @pytest.mark.parametrize("model", ["resnet8_w4", "vit_w16"])
