@@ -243,7 +243,7 @@ def test_show_and_lists_answer_for_people_and_programs(kdbench: Command) -> None
     assert about["paper"]["arxiv"] == "1503.02531"
     assert {p["parameter"]: p["default"] for p in about["parameters"]}["temperature"] == 4.0
     assert {row["name"] for row in json.loads(kdbench("list", "methods", "--json").stdout)} >= {"kd", "crd"}
-    assert json.loads(kdbench("list", "suites", "--json").stdout)[0]["name"] == "digits"
+    assert {row["name"] for row in json.loads(kdbench("list", "suites", "--json").stdout)} >= {"digits", "cifar100"}
     pairs = json.loads(kdbench("list", "pairs", "--json").stdout)
     assert pairs[0]["pair"] == "resnet8:resnet8_w4"
     models = {row["name"]: row for row in json.loads(kdbench("list", "models", "--json").stdout)}
