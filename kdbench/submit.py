@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.errors import KdbenchError
-from kdbench.evidence import metrics
+from kdbench.metrics import metrics
 from kdbench.plan import Cell, find_recorded, plan_cells
 from kdbench.progress import line_printer
 from kdbench.store import Entry, find_results, write_results
