@@ -16,12 +16,12 @@ from rich.console import Console
 
 from kdbench.catalogue import print_rows
 from kdbench.checkpoint import write_atomically
+from kdbench.console import line_printer
 from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.hashing import digest
 from kdbench.plan import BASELINE, resolve_params
 from kdbench.plugins import find_plugin, load_method, method_info
-from kdbench.progress import line_printer
 from kdbench.records import Hash, MethodInfo, Name, Part
 from kdbench.store import COSTS
 from kdbench.suite import Execution, Pair, Suite

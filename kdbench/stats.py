@@ -108,7 +108,7 @@ def verdict(mean: float, adjusted: float | None, higher_is_better: bool = True, 
 
 
 def tie_groups(values: Mapping[str, np.ndarray], higher_is_better: bool = True, level: float = 0.05) -> list[list[str]]:
-    """Methods in groups, the best first: the leader with all not separable from it after Holm over M - 1; then the rest.
+    """Groups, the best first: the leader with all not separable from it after Holm over M - 1; then the rest alike.
 
     Args:
         values: (P, S, I) a method, of which the mean counts.
@@ -133,7 +133,7 @@ def tie_groups(values: Mapping[str, np.ndarray], higher_is_better: bool = True, 
 def mean_ranks(
     scores: Mapping[str, np.ndarray], higher_is_better: bool = True
 ) -> dict[str, tuple[float, float | None]]:
-    """Each method's rank (1 is the best, ties share the middle), averaged over pairs, with half its t interval over seeds.
+    """A method's rank (1 is the best, ties share the middle) averaged over pairs, and half its t interval over seeds.
 
     Args:
         scores: (P, S) a method.

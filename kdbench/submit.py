@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kdbench.console import line_printer
 from kdbench.errors import KdbenchError
 from kdbench.metrics import metrics
 from kdbench.plan import Cell, find_recorded, plan_cells
-from kdbench.progress import line_printer
 from kdbench.store import Entry, find_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
 from kdbench.teachers import find_teacher
