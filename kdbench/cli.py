@@ -204,22 +204,6 @@ def track(
     raise typer.Exit(track_runs(runs, tracking_uri, results, open_console()))
 
 
-@app.command()
-def submit(
-    method: Annotated[list[str], typer.Argument(help="Methods whose records to submit.")],
-    suite: SuiteOption = "digits",
-    runs: Annotated[Path, typer.Option("--runs", help="Where the records are.")] = Path("runs"),
-    results: ResultsOption = None,
-) -> None:
-    """Check the complete records of methods and fold them into the accepted results.
-
-    Example: kdbench submit crd --suite digits
-    """
-    from kdbench.submit import submit_methods
-
-    submit_methods(split_names(method), suite, runs, results, open_console())
-
-
 @lists.command("methods")
 def list_methods(
     long: Annotated[bool, typer.Option("--long", help="Load each method and show its scheme and paper.")] = False,

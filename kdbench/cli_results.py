@@ -32,3 +32,39 @@ def compare(
 
     names = split_names(method)
     raise typer.Exit(compare_methods(names, suite, runs, results, metric, open_console(as_json), as_json))
+
+
+@app.command()
+def submit(
+    method: Annotated[list[str], typer.Argument(help="Methods whose records to submit.")],
+    suite: SuiteOption = "digits",
+    runs: RunsOption = Path("runs"),
+    results: ResultsOption = None,
+    supersedes: Annotated[
+        str | None, typer.Option("--supersedes", help="Why accepted records are replaced, for WITHDRAWN.md.")
+    ] = None,
+) -> None:
+    """Check the complete records of methods and fold them into the accepted results.
+
+    Example: kdbench submit crd --suite digits
+    """
+    from kdbench.submit import submit_methods
+
+    submit_methods(split_names(method), suite, runs, results, supersedes, open_console())
+
+
+@app.command()
+def validate(
+    results: Annotated[Path, typer.Argument(help="A folder of accepted results.")] = Path("results"),
+    against: Annotated[
+        Path | None, typer.Option("--against", help="The results before a change: what is gone must be explained.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every record of a results folder; each problem is a line with its file and line, and the exit code 1.
+
+    Example: kdbench validate results/
+    """
+    from kdbench.validate import validate as validate_results
+
+    raise typer.Exit(validate_results(results, against, open_console(as_json), as_json))

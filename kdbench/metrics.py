@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -93,8 +94,8 @@ def metrics(evidence: Evidence, labels: np.ndarray, num_classes: int) -> Metrics
     """
     if problem := contradiction(evidence, labels, num_classes):
         raise KdbenchError(f"The evidence does not belong to the suite's test labels: {problem}.")
-    known = metrics_for(num_classes)
-    return Metrics(**{name: METRICS[name].of(evidence) if METRICS[name] in known else None for name in METRICS})
+    values: dict[str, Any] = dict.fromkeys(METRICS)
+    return Metrics(**values | {metric.name: metric.of(evidence) for metric in metrics_for(num_classes)})
 
 
 def contradiction(evidence: Evidence, labels: np.ndarray, num_classes: int) -> str | None:
