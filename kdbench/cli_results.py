@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdbench.console import open_console
-from kdbench.options import JsonOption, ResultsOption, RunsOption, SuiteOption, split_names
+from kdbench.options import DataDirOption, DeviceOption, JsonOption, ResultsOption, RunsOption, SuiteOption, split_names
 
 app = typer.Typer()
 
@@ -68,3 +68,26 @@ def validate(
     from kdbench.validate import validate as validate_results
 
     raise typer.Exit(validate_results(results, against, open_console(as_json), as_json))
+
+
+@app.command()
+def verify(
+    record: Annotated[str, typer.Argument(help="A cell's folder in runs/, or results/SUITE/METHOD/records.jsonl:KEY.")],
+    level: Annotated[int, typer.Option("--level", min=1, max=3, help="1, 2 or 3, as below.")] = 1,
+    suite: Annotated[str | None, typer.Option("--suite", help="Your suite file. Default: the record's suite.")] = None,
+    results: ResultsOption = None,
+    device: DeviceOption = "auto",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Check a record on this machine, and store the level that it reached beside it.
+
+    1: its metrics follow from its evidence. 2: its first epoch, trained again, has the losses of its curve.
+    3: its cell, trained again, has the same predictions, or its pair the same accuracy within the interval.
+
+    Example: kdbench verify results/digits/kd/records.jsonl:9e384d5b --level 3
+    """
+    from kdbench.request import parse_data_dir
+    from kdbench.verify import verify as verify_record
+
+    parse_data_dir(data_dir)
+    raise typer.Exit(verify_record(record, level, suite, results, device, open_console()))
