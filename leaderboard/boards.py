@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import numpy as np
 
 from kdbench.hashing import digest
 from kdbench.records import MethodInfo
-from kdbench.suite import list_suites, load_suite
+from kdbench.suite import NAME, list_suites, load_suite
 from kdbench_leaderboard.read import Found, Origin, Store
 
 PLAIN = "vanilla"
@@ -72,7 +73,8 @@ class Board:
         """The data set's name in the published tables: 'uoft-cs/cifar100' is cifar100."""
         data = self.protocol.get("data")
         source = str(data.get("source", self.suite)) if isinstance(data, dict) else self.suite
-        return source.rpartition("/")[2].replace("-", "_")
+        name = source.rpartition("/")[2].replace("-", "_")
+        return name if re.fullmatch(NAME, name) and len(name) <= 100 else self.suite
 
     @property
     def found(self) -> list[Found]:

@@ -30,15 +30,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A horizontal interval drawn in a cell; the table's own scale."""
-
-    low: float | None
-    mean: float
-    high: float | None
-
-
-@dataclass(frozen=True)
 class Cell:
     """What one row says in one column.
 
@@ -49,6 +40,8 @@ class Cell:
         external: an address elsewhere, made from checked parts only.
         title: a tooltip.
         tags: short flags after the text, each with its explanation.
+        low, high: bounds of the value's interval.
+        draw: show the interval as a picture too, on the table's own scale.
     """
 
     text: str = ""
@@ -57,7 +50,9 @@ class Cell:
     external: str | None = None
     title: str = ""
     tags: tuple[tuple[str, str], ...] = ()
-    interval: Interval | None = None
+    low: float | None = None
+    high: float | None = None
+    draw: bool = False
     style: str = ""
 
 
@@ -92,9 +87,14 @@ class Table:
     @property
     def scale(self) -> tuple[float, float]:
         """The range of all intervals drawn in it, with 0."""
-        drawn = [c.interval for line in self.lines for c in line.cells.values() if c.interval]
-        bounds = [v for i in drawn for v in (i.low, i.mean, i.high) if v is not None] or [0.0]
+        drawn = [c for line in self.lines for c in line.cells.values() if c.draw]
+        bounds = [v for c in drawn for v in (c.low, c.value, c.high) if v is not None] or [0.0]
         return min(0.0, *bounds), max(0.0, *bounds)
+
+    @property
+    def head(self) -> int:
+        """The column that names the row."""
+        return next((i for i, c in enumerate(self.columns) if c.kind == "text"), 0)
 
     @property
     def sections(self) -> list[tuple[str, list[Line]]]:
@@ -116,19 +116,20 @@ def estimate(value: Estimate | None, digits: int = 2) -> Cell:
     if value is None:
         return Cell("–")
     mean, half = value
-    return Cell(f"{mean:.{digits}f}" if half is None else f"{mean:.{digits}f} ± {half:.{digits}f}", mean)
+    if half is None:
+        return Cell(f"{mean:.{digits}f}", mean)
+    return Cell(f"{mean:.{digits}f} ± {half:.{digits}f}", mean, low=mean - half, high=mean + half)
 
 
 def difference(value: Difference | None, draw: bool = False) -> Cell:
     """A paired difference with its interval; `draw` adds the interval as a picture."""
     if value is None:
         return Cell("–")
-    drawn = Interval(value.low, value.mean, value.high) if draw else None
-    style = "" if value.low is None or value.holds_zero else ("better" if value.mean > 0 else "worse")
-    if value.low is None:
-        return Cell(f"{value.mean:+.2f}", value.mean, title="one seed: no interval", interval=drawn)
+    if value.low is None or value.high is None:
+        return Cell(f"{value.mean:+.2f}", value.mean, title="one seed: no interval", draw=draw)
     text = f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
-    return Cell(text, value.mean, interval=drawn, style=style)
+    style = "" if value.holds_zero else "better" if value.mean > 0 else "worse"
+    return Cell(text, value.mean, low=value.low, high=value.high, draw=draw, style=style)
 
 
 def p_value(value: float | None) -> Cell:
