@@ -19,6 +19,7 @@ LEVELS = (
     "level 2: the first epoch was trained again",
     "level 3: cells were trained again",
 )
+VERDICT_HELP = "Against the plain student, the controls and plain KD, after Holm over all rows"
 GAIN_HELP = "Over the plain student, in percentage points, paired by seed and test image, with its 95 % interval"
 
 
@@ -76,7 +77,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         Column("scheme", "Scheme"),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
         Column("gain", "Gain", "number", help=GAIN_HELP),
-        Column("verdict", "Measured against plain student, controls and KD"),
+        Column("verdict", "Verdict", help=VERDICT_HELP, wide=True),
     ]
     lines = []
     for s in standings[:most]:
@@ -113,7 +114,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),
         Column("version", "Version", "number", hidden=True),
         Column("level", "Verified", "number", help="Level that all its records reached", hidden=True),
-        Column("verdict", "Measured against plain student, controls and KD", group="all"),
+        Column("verdict", "Verdict", help=VERDICT_HELP, group="all", wide=True),
     ]
     for pair in board.pairs:
         name = ":".join(pair)
@@ -174,7 +175,7 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Gain", "number", help=GAIN_HELP),
         *seeds,
-        Column("note", "Note"),
+        Column("note", "Note", wide=True),
     ]
     lines = []
     for s in sorted(standings, key=lambda s: -(s.pairs[pair].accuracy or (-1.0, None))[0]):
@@ -207,7 +208,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
         Column("gain", "Gain", "number", help=GAIN_HELP),
         *(Column(f"seed{n}", f"Seed {n}", "number") for n in range(board.seeds)),
         *([Column("best", "Best − last", "number", help="Of epochs, by test accuracy: what reporting the best one adds")] * best),
-        Column("note", "Note"),
+        Column("note", "Note", wide=True),
     ]
     lines = []
     for s in rows:
@@ -258,7 +259,7 @@ def published_table(method: str) -> Table | None:
         Column("accuracy", "Accuracy", "number"),
         Column("gain", "Gain", "number", help="Over the source's own student"),
         Column("source", "Source"),
-        Column("note", "Note and protocol"),
+        Column("note", "Note and protocol", wide=True),
     ]
     filters = [choices("dataset", "Data set", lines)]
     return Table("published", "Published results, under the protocols of their sources", columns, lines, filters)
