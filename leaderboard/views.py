@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kdbench.metrics import METRICS, metrics_for
 from kdbench_leaderboard import paths
@@ -45,6 +46,13 @@ def verdict_cell(s: Standing) -> Cell:
     return Cell("; ".join(parts) or "better than all references", style="" if parts else "better")
 
 
+def gain_cell(s: Standing) -> Cell:
+    """The gain over all pairs; marked as better or worse only if it is after correction."""
+    plain = s.against.get(PLAIN)
+    style = plain.verdict if plain and plain.verdict != "not separable" else ""
+    return replace(difference(s.gain, draw=True), style=style)
+
+
 def spoken(reference: str) -> str:
     return {PLAIN: "the plain student", KD: "plain KD"}.get(reference, reference)
 
@@ -85,7 +93,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
             "group": number(s.group, 0),
             "accuracy": estimate(s.accuracy),
-            "gain": difference(s.gain, draw=True),
+            "gain": gain_cell(s),
             "verdict": verdict_cell(s),
         }
         lines.append(line)
@@ -139,7 +147,7 @@ def suite_line(s: Standing, board: Board) -> Line:
     line.cells |= {
         "group": number(s.group, 0),
         "accuracy": estimate(s.accuracy),
-        "gain": difference(s.gain, draw=True),
+        "gain": gain_cell(s),
         "p": p_value(plain.adjusted if plain else None),
         "kd": difference(kd.difference if kd else None),
         "rank": estimate(s.rank),
