@@ -1,4 +1,4 @@
-"""How long the site takes to build, by the number of records: python benchmarks/site_build.py --records 2500 5000 10000"""
+"""How long the site takes to build: PYTHONPATH=. python benchmarks/site_build.py --records 2500 5000 10000"""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def main() -> None:
             home = (out / "index.html").stat().st_size / 1000
             size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-            sys.stdout.write(f"{count:7}{seconds:9.1f}{1000 * seconds / count:13.2f}{home:14.0f}{size:9.0f}{peak:16.0f}\n")
+            sys.stdout.write(
+                f"{count:7}{seconds:9.1f}{1000 * seconds / count:13.2f}{home:14.0f}{size:9.0f}{peak:16.0f}\n"
+            )
             sys.stdout.flush()
 
 

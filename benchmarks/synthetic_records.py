@@ -57,10 +57,12 @@ def make_method(name: str, **changes: Any) -> dict[str, Any]:
     return about | changes
 
 
-def make_record(suite: Suite, method: dict[str, Any], pair: tuple[str | None, str], seed: int, **changes: Any) -> Record:
+def make_record(
+    suite: Suite, method: dict[str, Any], pair: tuple[str | None, str], seed: int, **changes: Any
+) -> Record:
     """One record, sealed; `changes` replace any of its values."""
     teacher, student = pair
-    protocol = suite.protocol()
+    protocol = changes.get("protocol", suite.protocol())
     values: dict[str, Any] = {
         "kind": "cell",
         "status": "done",

@@ -185,5 +185,3 @@ def reproduced(store: Store) -> dict[tuple[str, str], tuple[int, int]]:
             )
             counts[mine.record.suite, mine.record.row] = (same + equal, of + 1)
     return counts
-
-

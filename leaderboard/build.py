@@ -12,7 +12,8 @@ from typing import Any
 from kdbench.errors import KdbenchError, writing
 from kdbench.store import find_results
 from kdbench_leaderboard import paths
-from kdbench_leaderboard.pages import Page, Site, all_pages, make_site, script
+from kdbench_leaderboard.page import Page, Site, make_site, script
+from kdbench_leaderboard.pages import all_pages
 from kdbench_leaderboard.read import Found, read_store
 
 MARKER = ".kdbench-site"

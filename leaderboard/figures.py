@@ -110,7 +110,7 @@ def scatter(points: Sequence[tuple[Standing, float, float, str]], x: dict[str, A
                 "y": [point[2] for point in own],
                 "hovertext": [point[3] for point in own],
                 "hovertemplate": "%{hovertext}<extra></extra>",
-                "marker": {**marks([point[0] for point in own]), "opacity": 0.85},
+                "marker": marks([point[0] for point in own]),
             }
         )
     y = axis("top-1 accuracy, %")
@@ -158,7 +158,7 @@ def tie_diagram(standings: Sequence[Standing]) -> Figure | None:
     means = [s.gain.mean if s.gain else 0.0 for s in rows]
     low = [s.gain.mean - s.gain.low if s.gain and s.gain.low is not None else 0.0 for s in rows]
     high = [s.gain.high - s.gain.mean if s.gain and s.gain.high is not None else 0.0 for s in rows]
-    hover = [f"<b>{name}</b>, group {s.group}<br>{s.accuracy[0]:.2f} %" for name, s in zip(names, rows, strict=True)]  # type: ignore[index]
+    hover = [f"<b>{label(s.row.title)}</b>, group {s.group}<br>{s.accuracy[0]:.2f} %" for s in rows if s.accuracy]
     bands, notes = [], []
     for group in sorted({s.group for s in rows if s.group}):
         where = [i for i, s in enumerate(rows) if s.group == group]
@@ -283,5 +283,3 @@ def board_figures(board: Board, standings: Sequence[Standing]) -> dict[str, Figu
         "cost-alone": training_cost(standings, alone=True),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
-
-

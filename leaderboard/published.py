@@ -1,4 +1,4 @@
-"""The survey's tables and the published results, with their sources, matched by data set, method, teacher and student."""
+"""The survey's tables and the published results, with their sources, matched by data set, method and pair."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def network(name: str) -> str:
 def method_names() -> dict[str, MethodName]:
     table = pd.read_csv(DATA / "method_names.csv", dtype=str, keep_default_na=False)
     return {
-        row.method: MethodName(row.method, row.title, row.scheme, [k for k in row.knowledge.split("|") if k], row.family)
+        row.method: MethodName(
+            row.method, row.title, row.scheme, [k for k in row.knowledge.split("|") if k], row.family
+        )
         for row in table.itertuples()
     }
 

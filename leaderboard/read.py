@@ -1,4 +1,4 @@
-"""Records, evidence and curves from `results/` and `runs/`. What is broken becomes a `Problem`: it costs its row alone."""
+"""Records, evidence and curves from `results/` and `runs/`. What is broken becomes a `Problem`, and costs its row."""
 
 from __future__ import annotations
 

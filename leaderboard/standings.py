@@ -181,11 +181,18 @@ def pair_result(board: Board, row: Row, plain: Row | None, pair: Pair) -> PairRe
     why = f"no record of seed {', '.join(map(str, missing))}" if missing else None
     gain = None
     if plain is not None and row is not plain:
-        common = [(c, p) for seed, c in done.items() if (p := plain.cell(pair, seed)) and p.correct is not None]
-        if common:
-            differences = np.stack([100.0 * c.correct - 100.0 * p.correct for c, p in common])
-            gain = crossed_difference(differences[None])
+        gain = seed_paired_gain(done, {seed: cell for seed in done if (cell := plain.cell(pair, seed))})
     return PairResult(done, accuracy, gain, why)
+
+
+def seed_paired_gain(cells: dict[int, Found], plain: dict[int, Found]) -> Difference | None:
+    """The difference to the plain student on the seeds that both have; None without one."""
+    differences = []
+    for seed, cell in cells.items():
+        beside = plain[seed].correct if seed in plain else None
+        if cell.correct is not None and beside is not None:
+            differences.append(100.0 * cell.correct - 100.0 * beside)
+    return crossed_difference(np.stack(differences)[None]) if differences else None
 
 
 def seed_image_values(board: Board, row: Row) -> np.ndarray:

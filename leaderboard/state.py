@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kdbench_leaderboard.pages import Site
+    from kdbench_leaderboard.page import Site
 
 Said = list[tuple[str, str]]  # where, what
 

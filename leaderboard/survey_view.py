@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
-from kdbench_leaderboard.published import BLOCKS, KNOWLEDGE, Entry, Key, Printed, block_of, entries, method_names, network
+from kdbench_leaderboard.published import (
+    BLOCKS,
+    KNOWLEDGE,
+    Entry,
+    Key,
+    Printed,
+    block_of,
+    entries,
+    method_names,
+    network,
+)
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number
 
@@ -22,8 +32,8 @@ def survey_table(dataset: str, boards: Boards) -> Table:
         info = found[0][1].row.info
         known.setdefault(key, Entry(key, block_of(info.scheme, info.families)))
     order = list(BLOCKS)
-    found = sorted(known.values(), key=lambda e: (order.index(e.block), not e.survey))  # stable: the survey's order
-    lines = [line for entry in found for line in entry_lines(entry, mine.get(entry.key, []))]
+    ordered = sorted(known.values(), key=lambda e: (order.index(e.block), not e.survey))  # stable: the survey's order
+    lines = [line for entry in ordered for line in entry_lines(entry, mine.get(entry.key, []))]
     columns = [
         Column("method", "Methods"),
         Column("knowledge", "Knowledge"),
@@ -141,7 +151,9 @@ def others_cell(printed: Sequence[Printed]) -> Cell:
     said = "; ".join(f"{p.accuracy:.2f}: {p.source.name}, {p.source.notes}" for p in found)
     if not rest:
         return Cell(text, first.accuracy, title=said)
-    return Cell(text, first.accuracy, tags=((f"+{len(rest)}", f"{min(rest):.2f} to {max(rest):.2f} in others. {said}"),))
+    return Cell(
+        text, first.accuracy, tags=((f"+{len(rest)}", f"{min(rest):.2f} to {max(rest):.2f} in others. {said}"),)
+    )
 
 
 def kdbench_cell(mine: Measured) -> Cell:

@@ -60,7 +60,7 @@ def spoken(reference: str) -> str:
 def line_of(s: Standing, board: Board) -> Line:
     """A row's filters and paper."""
     info = s.row.info
-    filters = {
+    filters: dict[str, list[str]] = {
         "scheme": [info.scheme],
         "knowledge": list(info.knowledge),
         "family": list(info.families),
@@ -215,7 +215,17 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Gain", "number", help=GAIN_HELP),
         *(Column(f"seed{n}", f"Seed {n}", "number") for n in range(board.seeds)),
-        *([Column("best", "Best − last", "number", help="Of epochs, by test accuracy: what reporting the best one adds")] * best),
+        *(
+            [
+                Column(
+                    "best",
+                    "Best − last",
+                    "number",
+                    help="Of epochs, by test accuracy: what reporting the best one adds",
+                )
+            ]
+            * best
+        ),
         Column("note", "Note", wide=True),
     ]
     lines = []

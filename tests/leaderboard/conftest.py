@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.synthetic_records import make_method, write_method
 
+from benchmarks.synthetic_records import make_method, write_method
 from kdbench.store import read_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
 from kdbench_leaderboard.build import build

@@ -21,7 +21,8 @@ def rows_of(page: Any, table: str, column: str) -> list[str]:
     return page.evaluate(
         """([id, key]) => { const t = document.getElementById(id);
             const i = [...t.tHead.rows[0].cells].findIndex((c) => c.dataset.key === key);
-            return [...t.tBodies].flatMap((b) => [...b.rows]).filter((r) => !r.hidden).map((r) => r.cells[i].innerText.trim()); }""",
+            const rows = [...t.tBodies].flatMap((b) => [...b.rows]).filter((r) => !r.hidden);
+            return rows.map((r) => r.cells[i].innerText.trim()); }""",
         [table, column],
     )
 
@@ -166,8 +167,8 @@ def test_nothing_shifts_while_a_page_loads(site: Path, path: str, open_page: Any
     page.wait_for_timeout(500)
     shift = page.evaluate(
         """() => new Promise((done) => { let sum = 0;
-            new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; })
-              .observe({ type: "layout-shift", buffered: true });
+            const add = (list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; };
+            new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
             setTimeout(() => done(sum), 300); })"""
     )
     assert shift < 0.1  # "good" of the Core Web Vitals
@@ -178,7 +179,9 @@ def test_a_seeds_number_leads_to_its_record_and_its_command(site: Path, open_pag
     page.click("#pair tbody tr >> nth=0 >> a >> nth=1")
     page.wait_for_selector("#record h2")
     assert "good, resnet8 → vit_w16, seed 0" in page.inner_text("#record h2")
-    assert "kdbench run --method good --suite digits --pair resnet8:vit_w16 --seeds 0," in page.inner_text("#record pre")
+    assert "kdbench run --method good --suite digits --pair resnet8:vit_w16 --seeds 0," in page.inner_text(
+        "#record pre"
+    )
 
 
 @pytest.mark.parametrize("state", ["suite=..&method=..&key=0", "suite=digits&method=../../x&key=12345678", "suite=a"])
@@ -194,7 +197,8 @@ def test_tables_can_be_read_by_a_screen_reader(site: Path, open_page: Any):
     assert page.locator("#board tbody th[scope=row]").count() == 8
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll("button, select, input, a")].filter((e) => !e.closest("[data-figure]") &&
-            !(e.innerText || e.getAttribute("aria-label") || (e.labels && e.labels.length))).map((e) => e.outerHTML)"""
+            !(e.textContent.trim() || e.getAttribute("aria-label") || (e.labels && e.labels.length))
+            ).map((e) => e.outerHTML)"""
     )
     assert unnamed == []
     assert page.get_attribute("html", "lang") == "en"

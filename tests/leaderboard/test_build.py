@@ -13,7 +13,7 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.build import build, write
-from kdbench_leaderboard.pages import script
+from kdbench_leaderboard.page import script
 
 
 class Links(html.parser.HTMLParser):
@@ -111,7 +111,9 @@ def test_paths_are_made_of_checked_names_alone(name: str, tmp_path: Path):
         write(tmp_path, "../outside.html", "")
 
 
-@pytest.mark.parametrize("number", ["javascript:alert(1)", "1503.02531' onclick=", "", "1503.0253100", "//evil.example"])
+@pytest.mark.parametrize(
+    "number", ["javascript:alert(1)", "1503.02531' onclick=", "", "1503.0253100", "//evil.example"]
+)
 def test_only_arxiv_numbers_become_links(number: str):
     assert paths.arxiv(number) is None
     assert paths.arxiv("1503.02531") == "https://arxiv.org/abs/1503.02531"

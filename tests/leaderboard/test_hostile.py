@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.synthetic_records import make_entry, make_method, make_record, write_method
 
+from benchmarks.synthetic_records import make_entry, make_method, make_record, write_method
 from kdbench.store import Entry, write_results
 from kdbench.suite import Suite, load_test_labels
 from kdbench_leaderboard.build import build
@@ -27,8 +27,8 @@ PAYLOADS = [
     "<a href=\"javascript:document.title='pwned'\">Attention</a>",
     "\u2028\u2029\u202e\x1b[31m\x07",
     "../../../../outside",
-    "<base href=\"https://evil.example/\"><meta http-equiv=\"refresh\" content=\"0;url=https://evil.example\">",
-    "=HYPERLINK(\"https://evil.example\")",
+    '<base href="https://evil.example/"><meta http-equiv="refresh" content="0;url=https://evil.example">',
+    '=HYPERLINK("https://evil.example")',
     "A" * 5000,
     "__proto__",
 ]
@@ -71,7 +71,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> Path:
         )
         write_results(results / "digits" / name, [*entries, Entry(refused, None, folder)])
     strange = suite.model_copy(update={"name": "strange", "title": "x"})
-    write_method(results, strange, make_method("kd"), 0.9, protocol={"x": PAYLOADS[0]}, fingerprint="0" * 64)
+    write_method(results, strange, make_method("kd"), 0.9, protocol={"data": {"source": f"x/{PAYLOADS[0]}"}})
     (results / "digits" / "broken").mkdir()
     (results / "digits" / "broken" / "records.jsonl").write_text("\n".join(PAYLOADS), encoding="utf-8")
     (results / "digits" / "<script>alert(1)<").mkdir()
@@ -95,15 +95,19 @@ def test_every_row_is_there_and_nothing_of_it_is_more_than_text(hostile: Path, o
         page.goto(path.as_uri())
         if page.locator("[data-figure]").count():
             page.wait_for_selector("html[data-drawn]")
-        for summary in page.locator("details.menu summary").all():
-            summary.hover()
+        page.evaluate(
+            """() => { for (const e of document.querySelectorAll("main *")) {
+                e.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })); if (e.focus) e.focus(); } }"""
+        )
         assert "pwned" not in page.title()
         found = page.evaluate(
             """() => ({
                 scripts: [...document.scripts].filter((s) => !s.src.startsWith("file:")).length,
                 frames: document.querySelectorAll("iframe, object, embed, base, meta[http-equiv=refresh]").length,
-                handlers: [...document.querySelectorAll("*")].filter((e) => [...e.attributes].some((a) => a.name.startsWith("on"))).length,
-                links: [...document.querySelectorAll("a[href]")].map((a) => a.href).filter((h) => !/^(file:|https:\\/\\/(arxiv\\.org|github\\.com)\\/)/.test(h)),
+                handlers: [...document.querySelectorAll("*")].filter((e) =>
+                    [...e.attributes].some((a) => a.name.startsWith("on"))).length,
+                links: [...document.querySelectorAll("a[href]")].map((a) => a.href)
+                    .filter((h) => !/^(file:|https:..arxiv.org.|https:..github.com.)/.test(h)),
                 images: [...document.images].length,
                 visible: getComputedStyle(document.body).display,
                 overlaid: [...document.querySelectorAll("main [style*=fixed]")].length,

@@ -45,7 +45,12 @@ def test_the_surveys_wrong_sums_are_those_that_its_notes_name():
 
 @pytest.mark.parametrize(
     ("printed", "suite"),
-    [("WRN-40-2", "wrn_40_2"), ("MobileNet", "mobilenetv1"), ("densenet40_12", "densenet_40_12"), ("ResNet-32x4", "resnet32x4")],
+    [
+        ("WRN-40-2", "wrn_40_2"),
+        ("MobileNet", "mobilenetv1"),
+        ("densenet40_12", "densenet_40_12"),
+        ("ResNet-32x4", "resnet32x4"),
+    ],
 )
 def test_networks_are_matched_however_they_are_written(printed: str, suite: str):
     assert network(printed) == network(suite)

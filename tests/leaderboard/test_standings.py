@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.synthetic_records import make_entry, make_method, make_record, write_method
 from scipy import stats as scipy_stats
 
+from benchmarks.synthetic_records import make_entry, make_method, make_record, write_method
 from kdbench.store import Entry, finish_cell, read_results, write_results
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards, reproduced
@@ -121,7 +121,9 @@ def test_a_method_without_a_teacher_stands_under_every_pair_of_its_student(resul
 def test_of_two_versions_the_newer_counts(copy: Path, suite: Suite, labels: np.ndarray):
     old = read_results(copy / "digits" / "kd")
     new = [
-        make_entry(suite, labels, make_method("kd", version=2), (e.record.teacher, e.record.student), e.record.seed, 0.99)
+        make_entry(
+            suite, labels, make_method("kd", version=2), (e.record.teacher, e.record.student), e.record.seed, 0.99
+        )
         for e in old
     ]
     write_results(copy / "digits" / "kd", [*old, *new])
