@@ -203,17 +203,19 @@ def prepare(
     device: torch.device,
     execution: Execution = "eager",
     notice: Notice = print,
+    cls: type[Method] | None = None,
 ) -> tuple[Trainer, list[Match]]:
     """Networks, method and optimizer of a cell, before the first step.
 
     Args:
         teacher: in evaluation mode, without gradients to its weights; None for a method that reads none.
+        cls: the method, where it is not the registered one of the cell's name.
 
     Raises:
         NotApplicable: the method cannot serve the pair.
     """
     suite, recipe = cell.suite, cell.recipe
-    cls = load_method(cell.method)
+    cls = cls or load_method(cell.method)
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
     given = is_pretrained(cell)
     student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), given)

@@ -210,6 +210,36 @@ def track(
 
 
 @app.command()
+def check(
+    method: Annotated[list[str] | None, typer.Argument(help="Methods to check.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check every installed method.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the conformance checks of methods; each failure says what to do. Seconds a method, on a CPU.
+
+    Example: kdbench check my_method
+    """
+    from kdbench.check import check_methods
+
+    names = split_names(method) if method else ()
+    raise typer.Exit(0 if check_methods(names, everything, console(), as_json) else 1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The method's name: lower case, digits, underscores.")],
+    folder: Annotated[Path | None, typer.Option("--out", help="Where to write it. Default: ./NAME.")] = None,
+) -> None:
+    """Write a small package with a new method, its tests and its README, outside kdbench.
+
+    Example: kdbench new my_method
+    """
+    from kdbench.new import write_package
+
+    write_package(name, folder, console())
+
+
+@app.command()
 def submit(
     method: Annotated[list[str], typer.Argument(help="Methods whose records to submit.")],
     suite: SuiteOption = "digits",

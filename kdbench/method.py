@@ -245,6 +245,7 @@ class Method(nn.Module):
             method that names nothing of the teacher trains without one.
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             are added to them.
+        expected_failed_checks: reasons by the name of a check of `kdbench check` that the method honestly fails.
     """
 
     name: ClassVar[str]
@@ -255,6 +256,7 @@ class Method(nn.Module):
     families: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[frozenset[str] | set[str]]
     deviations: ClassVar[tuple[str, ...]] = ()
+    expected_failed_checks: ClassVar[dict[str, str]] = {}
 
     class Params(BaseModel):
         """Hyperparameters: typed, with the paper's defaults, their ranges and a description each.
