@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.checks.bench import Bench, backward, batches, evaluate, fail_if
+from kdbench.checks.bench import Bench, backward, batches, evaluate, fail_if, output_tensors
 from kdbench.trainer import Trainer
 
 
@@ -66,11 +66,8 @@ def leaves_the_teacher_alone(bench: Bench) -> None:
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     for batch in batches(trainer):
         terms, _, outputs = evaluate(trainer, batch)
-        given = [
-            v for values in outputs[1]._values.values() for v in (values if isinstance(values, list) else [values])
-        ]
         fail_if(
-            any(value.requires_grad for value in given),
+            any(tensor.requires_grad for _, tensor in output_tensors(outputs[1])),
             "the loss lets gradients into the teacher's outputs: leave out requires_grad_().",
         )
         backward(trainer, terms)
@@ -92,7 +89,7 @@ def uses_every_weight(bench: Bench) -> None:
         default = bench.cls.Params.model_fields[name].default
         for value in (0.5 * default + 0.25, 2.0 * default + 0.5):
             try:
-                changed = losses(bench.trainer(**{name: type(default)(value)}))
+                changed = losses(bench.trainer(params={name: type(default)(value)}))
             except ValueError:  # out of its range
                 continue
             same = changed.keys() == plain.keys() and all(changed[term].equal(plain[term]) for term in plain)
