@@ -75,6 +75,7 @@ def run_check(method: str | type[Method], check: str) -> None:
         raise KdbenchError(f"No check '{check}'.{did_you_mean(check, NAMES)}")
     cls = load_method(method) if isinstance(method, str) else method
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             NAMES[check](Bench(cls))
         except (CheckFailed, KdbenchError):
