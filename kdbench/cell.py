@@ -240,7 +240,8 @@ def prepare(
         like: Any = student if role == "student" else teacher
         if like is None:
             raise ValueError("without a teacher there is no other like it: add 'teacher.network' to `requires`")
-        return build_network(suite, like.suite_model, int(torch.randint(2**62, ())))
+        network: Any = build_network(suite, like.suite_model, int(torch.randint(2**62, ())))
+        return nn.Sequential(network.own_input, network)
 
     generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
     method = build_method(

@@ -143,7 +143,8 @@ class Setup:
             (In `build`, PyTorch's global generator is seeded for the method, so that modules initialise as usual.)
         teacher_network: the frozen teacher, where `requires` names "teacher.network". Keep a copy of the part that is
             needed (`copy.deepcopy(setup.teacher_network.get_classifier())`).
-        untrained: makes another network of the "student"'s or the "teacher"'s architecture, with fresh weights.
+        untrained: makes another network of the "student"'s or the "teacher"'s architecture with fresh weights, from
+            images to logits.
     """
 
     student: Shapes
