@@ -228,7 +228,7 @@ def check(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The method's name: lower case, digits, underscores.")],
-    folder: Annotated[Path | None, typer.Option("--out", help="Where to write it. Default: ./NAME.")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Where to write it. Default: ./kdbench-NAME.")] = None,
 ) -> None:
     """Write a small package with a new method, its tests and its README, outside kdbench.
 

@@ -27,14 +27,15 @@ def write_package(name: str, folder: Path | None, console: Console) -> None:
         raise KdbenchError(f"'{name}' cannot be a method's name: lower-case letters, digits and underscores, please.")
     if name in RESERVED or name in list_plugins():
         raise KdbenchError(f"There is a method '{name}' already. Choose another name.")
-    folder = folder or Path(name)
+    distribution = f"kdbench-{name.replace('_', '-')}"
+    folder = folder or Path(distribution)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise KdbenchError(f"{folder} is there already. Choose another folder (--out), or remove it.")
     package = f"{name}_method" if name in sys.stdlib_module_names or name in ("kdbench", "torch", "timm") else name
     values = {
         "name": name,
         "package": package,
-        "distribution": name.replace("_", "-"),
+        "distribution": distribution,
         "class_name": "".join(part.capitalize() for part in name.split("_")),
         "year": str(datetime.now(UTC).year),
     }
