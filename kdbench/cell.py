@@ -257,6 +257,8 @@ def prepare(
             num_steps=recipe.epochs * -(-len(dataset.train_labels) // recipe.batch_size),
             device=device,
             generator=generator,
+            batch_size=recipe.batch_size,
+            image_shape=(suite.data.channels, *suite.data.image_size),
             teacher_network=teacher if "network" in wanted["teacher"] else None,
             untrained=untrained,
         ),
