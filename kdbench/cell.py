@@ -18,10 +18,11 @@ from kdbench.contract import check_state
 from kdbench.data import Dataset, load_data
 from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
-from kdbench.evidence import Evidence, evidence_from_logits, metrics
+from kdbench.evidence import Evidence, evidence_from_logits
 from kdbench.hashing import digest
 from kdbench.large_images import SOURCE, FileDataset, list_images
 from kdbench.method import Method, Setup
+from kdbench.metrics import metrics
 from kdbench.networks import build_network, count_macs, count_parameters
 from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
 from kdbench.plan import Cell
