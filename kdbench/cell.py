@@ -330,7 +330,7 @@ def build_record(
         params_source=cell.params_source,
         trials=cell.trials,
         teachers=teachers,
-        recipe=cell.recipe.model_dump(mode="json"),
+        recipe=cell.recipe.model_dump(mode="json", exclude_none=True),
         matching=matching or [],
         networks=networks or [],
         curve=curve,
