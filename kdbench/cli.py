@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdbench import cli_methods, cli_results
+from kdbench import cli_methods, cli_results, cli_site
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
 from kdbench.options import (
@@ -39,6 +39,7 @@ lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or m
 app.add_typer(lists, name="list")
 app.add_typer(cli_methods.app)
 app.add_typer(cli_results.app)
+app.add_typer(cli_site.app)
 
 
 @app.command()
