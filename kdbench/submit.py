@@ -89,7 +89,7 @@ def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, 
 
 
 def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teacher], notice: Notice) -> list[Entry]:
-    """The records of a method for the board: every pair and seed of the suite, each as `kdbench.record_checks` wants it.
+    """The records of a method for the board: every pair and seed of the suite, each as `record_checks` wants it.
 
     Raises:
         KdbenchError: names the first record that is missing or does not hold.

@@ -180,7 +180,8 @@ def test_a_loss_that_is_not_finite_names_its_terms(short: Suite) -> None:
 
 
 def test_long_gradients_are_cut_to_the_recipes_length(digits: Suite) -> None:
-    recipe = digits.recipe.model_copy(update={"clip_norm": 0.5, "momentum": 0.0, "weight_decay": 0.0})
+    clipped = {"resnet8_w2": {"clip_norm": 0.5, "momentum": 0.0, "weight_decay": 0.0}}
+    recipe = digits.recipe.model_copy(update={"students": clipped})
     trainer = make(digits.model_copy(update={"recipe": recipe}), "kd")
     before = [p.detach().clone() for p in trainer.parameters]
     feed = trainer.feed(0)
