@@ -21,6 +21,7 @@ MARKS = {  # colours of Okabe and Ito, told apart by the colour-blind
     "self": ("#009e73", "diamond"),
 }
 ROW_HEIGHT = 22
+LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
 
 
 def label(text: str) -> str:
@@ -113,7 +114,7 @@ def scatter(points: Sequence[tuple[Standing, float, float, str]], x: dict[str, A
             }
         )
     y = axis("top-1 accuracy, %")
-    return {"data": traces, "layout": base(height, xaxis=x, yaxis=y, legend={"orientation": "h", "y": 1.08})}
+    return {"data": traces, "layout": base(height, xaxis=x, yaxis=y, legend=LEGEND)}
 
 
 def compression(board: Board, standings: Sequence[Standing]) -> Figure | None:
@@ -169,7 +170,7 @@ def tie_diagram(standings: Sequence[Standing]) -> Figure | None:
             {
                 "xref": "paper",
                 "x": 1,
-                "xanchor": "right",
+                "xanchor": "left",
                 "y": (first + last) / 2,
                 "yanchor": "middle",
                 "text": f"group {group}",
@@ -188,6 +189,7 @@ def tie_diagram(standings: Sequence[Standing]) -> Figure | None:
     }
     x = axis("gain over the plain student, percentage points", zeroline=True)
     layout = base(rows_height(len(rows)), xaxis=x, yaxis=axis("", autorange="reversed"), showlegend=False)
+    layout["margin"] = {**layout["margin"], "r": 70}  # room for the groups' names
     return {"data": [trace], "layout": {**layout, "shapes": bands, "annotations": notes}}
 
 
@@ -241,7 +243,7 @@ def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
         "marker": marks(rows),
     }
     layout = base(rows_height(len(rows)) + 20, xaxis=axis("top-1 accuracy, %"), yaxis=axis("", autorange="reversed"))
-    return {"data": [seeds, means], "layout": {**layout, "legend": {"orientation": "h", "y": 1.08}}}
+    return {"data": [seeds, means], "layout": {**layout, "legend": LEGEND}}
 
 
 def curves(s: Standing) -> Figure | None:

@@ -135,9 +135,14 @@ def others_cell(printed: Sequence[Printed]) -> Cell:
     found = by_trust(printed)
     if not found:
         return Cell("–")
-    parts = [f"{p.accuracy:.2f}" + (f" ({p.gain:+.2f})" if p.gain is not None else "") for p in found]
+    first = found[0]
+    text = f"{first.accuracy:.2f}" + (f" ({first.gain:+.2f})" if first.gain is not None else "")
+    rest = [p.accuracy for p in found[1:] if p.accuracy is not None]
     said = "; ".join(f"{p.accuracy:.2f}: {p.source.name}, {p.source.notes}" for p in found)
-    return Cell(" · ".join(parts), found[0].accuracy, title=said)
+    if not rest:
+        return Cell(text, first.accuracy, title=said)
+    spread = f"{min(rest):.2f}" if len(set(rest)) == 1 else f"{min(rest):.2f} to {max(rest):.2f}"
+    return Cell(text, first.accuracy, title=said, tags=((f"{len(rest)} more: {spread}", said),))
 
 
 def kdbench_cell(mine: Measured) -> Cell:
