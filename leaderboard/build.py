@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def build(out: Path, results: Path | None, runs: Path | None) -> Site:
     if out.exists() and not (out / MARKER).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise KdbenchError(f"{out} exists and is no site of kdbench. Remove it, or choose another folder with --out.")
     store = read_store(find_results(results), runs)
-    site = make_site(store, datetime.now(UTC).strftime("on %Y-%m-%d"))
+    site = make_site(store)
     partial = out.with_name(out.name + ".partial")
     with writing(out):
         shutil.rmtree(partial, ignore_errors=True)
@@ -97,12 +97,5 @@ def command(cell: Found) -> str:
     if record.teacher:
         words += ["--pair", f"{record.teacher}:{record.student}"]
     words += ["--seeds", f"{record.seed},"]
-    words += [f"--set {quoted(f'{name}={value}')}" for name, value in record.variant.items()]
+    words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in record.variant.items()]
     return " ".join(words)
-
-
-def quoted(text: str) -> str:
-    """A word for a POSIX shell."""
-    import shlex
-
-    return shlex.quote(text)

@@ -45,7 +45,6 @@ class Site:
 
     store: Store
     boards: list[tuple[Board, list[Standing]]]
-    built: str
     environment: Environment = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,13 +52,18 @@ class Site:
         self.environment = Environment(
             loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self.environment.globals.update(policy=POLICY, empty=Cell(), suites=self.suites, built=self.built)
+        self.environment.globals.update(policy=POLICY, empty=Cell(), suites=self.suites, updated=self.updated)
 
     @cached_property
     def main_boards(self) -> list[tuple[Board, list[Standing]]]:
         """One board a suite; the one with most records first."""
         main = [(board, rows) for board, rows in self.boards if board.main]
         return sorted(main, key=lambda both: (-len(both[0].found), both[0].suite))
+
+    @cached_property
+    def updated(self) -> str:
+        """The date of the last record."""
+        return max((cell.record.finished[:10] for cell in self.store.cells), default="")
 
     @cached_property
     def suites(self) -> list[dict[str, str]]:
@@ -73,8 +77,8 @@ class Site:
         return path, page.render(root=root, path=path, title=title, here=here, **values)
 
 
-def make_site(store: Store, built: str) -> Site:
-    return Site(store, [(board, standings(board, store.costs)) for board in make_boards(store)], built)
+def make_site(store: Store) -> Site:
+    return Site(store, [(board, standings(board, store.costs)) for board in make_boards(store)])
 
 
 def script(name: str, value: Any) -> str:
@@ -125,7 +129,7 @@ def home_page(site: Site) -> Page:
     facts = {
         "methods": len({row.info.name for board, _ in site.boards for row in board.rows}),
         "cells": len(site.store.cells),
-        "updated": max((cell.record.finished[:10] for cell in site.store.cells), default=""),
+        "updated": site.updated,
         "problems": len(site.store.problems),
     }
     return site.page("home.html", "index.html", "Ranking", "home", rankings=rankings, facts=facts)

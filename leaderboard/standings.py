@@ -139,7 +139,8 @@ def contrast_with(reference: str, ranked: dict[str, Standing], values: dict[str,
 
 
 def standing(board: Board, row: Row, plain: Row | None, costs: list[CostRecord]) -> Standing:
-    pairs = {pair: pair_result(board, row, plain, pair) for pair in board.pairs}
+    comparable = plain if not row.foreign else None
+    pairs = {pair: pair_result(board, row, comparable, pair) for pair in board.pairs}
     gaps = [f"{t}:{s}: {result.why}" for (t, s), result in pairs.items() if result.why]
     if row.foreign:
         gaps.append("trained under a teacher other than the board's")

@@ -33,7 +33,7 @@ def survey_table(dataset: str, boards: Boards) -> Table:
         Column("others", "Others", "number", help="What other sources published, with their student's gain"),
         Column("kdbench", "kdbench", "number", help="Mean over seeds ± half its 95 % interval, the last epoch"),
         Column("gap", "Gap", "number", help="kdbench minus the published number, percentage points"),
-        Column("notes", "Protocol and notes"),
+        Column("notes", "Protocol and notes", wide=True),
     ]
     filters = [choices("knowledge", "Knowledge", lines), choices("shown", "Numbers of", lines)]
     return Table("survey", f"Results on {dataset}", columns, lines, filters)
@@ -141,8 +141,7 @@ def others_cell(printed: Sequence[Printed]) -> Cell:
     said = "; ".join(f"{p.accuracy:.2f}: {p.source.name}, {p.source.notes}" for p in found)
     if not rest:
         return Cell(text, first.accuracy, title=said)
-    spread = f"{min(rest):.2f}" if len(set(rest)) == 1 else f"{min(rest):.2f} to {max(rest):.2f}"
-    return Cell(text, first.accuracy, title=said, tags=((f"{len(rest)} more: {spread}", said),))
+    return Cell(text, first.accuracy, tags=((f"+{len(rest)}", f"{min(rest):.2f} to {max(rest):.2f} in others. {said}"),))
 
 
 def kdbench_cell(mine: Measured) -> Cell:
@@ -150,13 +149,12 @@ def kdbench_cell(mine: Measured) -> Cell:
         return Cell("–")
     board, s, pair = mine[0]
     one = estimate(s.pairs[pair].accuracy)
-    tags = [(board.suite, board.title)]
-    tags += [("yours", "from your own runs/ folder, not accepted")] if s.row.origin == "yours" else []
+    tags = [("yours", "from your own runs/ folder, not accepted")] if s.row.origin == "yours" else []
     for other, standing, at in mine[1:]:
         said = estimate(standing.pairs[at].accuracy).text
         tags.append((f"{said} {other.suite}{' (yours)' if standing.row.origin == 'yours' else ''}", other.title))
     href = paths.pair(board, pair) if board.main else paths.suite(board)
-    return Cell(one.text, one.value, href=href, tags=tuple(tags))
+    return Cell(one.text, one.value, href=href, tags=tuple(tags), title=f"on {board.suite}")
 
 
 def notes_of(survey_note: str, printed: Sequence[Printed]) -> list[str]:

@@ -19,6 +19,7 @@ class Column:
         help: what it is, for a tooltip.
         hidden: not shown until the visitor chooses it.
         group: shown only while this view is chosen ('all' or a pair); None for always.
+        wide: holds sentences.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Column:
     help: str = ""
     hidden: bool = False
     group: str | None = None
+    wide: bool = False
 
 
 @dataclass(frozen=True)

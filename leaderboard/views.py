@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kdbench.metrics import METRICS, metrics_for
 from kdbench_leaderboard import paths
@@ -19,6 +20,7 @@ LEVELS = (
     "level 2: the first epoch was trained again",
     "level 3: cells were trained again",
 )
+VERDICT_HELP = "Against the plain student, the controls and plain KD, after Holm over all rows"
 GAIN_HELP = "Over the plain student, in percentage points, paired by seed and test image, with its 95 % interval"
 
 
@@ -42,6 +44,13 @@ def verdict_cell(s: Standing) -> Cell:
     parts = [f"worse than {', '.join(map(spoken, losing))}"] if losing else []
     parts += [f"not better than {', '.join(map(spoken, level))}"] if level else []
     return Cell("; ".join(parts) or "better than all references", style="" if parts else "better")
+
+
+def gain_cell(s: Standing) -> Cell:
+    """The gain over all pairs; marked as better or worse only if it is after correction."""
+    plain = s.against.get(PLAIN)
+    style = plain.verdict if plain and plain.verdict != "not separable" else ""
+    return replace(difference(s.gain, draw=True), style=style)
 
 
 def spoken(reference: str) -> str:
@@ -76,7 +85,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         Column("scheme", "Scheme"),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
         Column("gain", "Gain", "number", help=GAIN_HELP),
-        Column("verdict", "Measured against plain student, controls and KD"),
+        Column("verdict", "Verdict", help=VERDICT_HELP, wide=True),
     ]
     lines = []
     for s in standings[:most]:
@@ -84,7 +93,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
             "group": number(s.group, 0),
             "accuracy": estimate(s.accuracy),
-            "gain": difference(s.gain, draw=True),
+            "gain": gain_cell(s),
             "verdict": verdict_cell(s),
         }
         lines.append(line)
@@ -113,7 +122,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),
         Column("version", "Version", "number", hidden=True),
         Column("level", "Verified", "number", help="Level that all its records reached", hidden=True),
-        Column("verdict", "Measured against plain student, controls and KD", group="all"),
+        Column("verdict", "Verdict", help=VERDICT_HELP, group="all", wide=True),
     ]
     for pair in board.pairs:
         name = ":".join(pair)
@@ -138,7 +147,7 @@ def suite_line(s: Standing, board: Board) -> Line:
     line.cells |= {
         "group": number(s.group, 0),
         "accuracy": estimate(s.accuracy),
-        "gain": difference(s.gain, draw=True),
+        "gain": gain_cell(s),
         "p": p_value(plain.adjusted if plain else None),
         "kd": difference(kd.difference if kd else None),
         "rank": estimate(s.rank),
@@ -174,7 +183,7 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Gain", "number", help=GAIN_HELP),
         *seeds,
-        Column("note", "Note"),
+        Column("note", "Note", wide=True),
     ]
     lines = []
     for s in sorted(standings, key=lambda s: -(s.pairs[pair].accuracy or (-1.0, None))[0]):
@@ -207,7 +216,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
         Column("gain", "Gain", "number", help=GAIN_HELP),
         *(Column(f"seed{n}", f"Seed {n}", "number") for n in range(board.seeds)),
         *([Column("best", "Best − last", "number", help="Of epochs, by test accuracy: what reporting the best one adds")] * best),
-        Column("note", "Note"),
+        Column("note", "Note", wide=True),
     ]
     lines = []
     for s in rows:
@@ -258,7 +267,7 @@ def published_table(method: str) -> Table | None:
         Column("accuracy", "Accuracy", "number"),
         Column("gain", "Gain", "number", help="Over the source's own student"),
         Column("source", "Source"),
-        Column("note", "Note and protocol"),
+        Column("note", "Note and protocol", wide=True),
     ]
     filters = [choices("dataset", "Data set", lines)]
     return Table("published", "Published results, under the protocols of their sources", columns, lines, filters)

@@ -101,7 +101,7 @@ class BoardTable {
     for (const [body, lines] of this.lines) {
       let here = 0;
       for (const line of lines) {
-        const has = (name, value) => (line.dataset[name] || "").split(" ").includes(value);
+        const has = (name, value) => (line.dataset[name] || "").split("|").includes(value);
         const fits = this.filters.every((input) => !input.value || has(input.dataset.filter, input.value)) &&
           (pair === "all" || has("pair", pair)) &&
           words.every((word) => line.textContent.toLowerCase().includes(word));
