@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from kdbench.method import Paper as Paper
     from kdbench.method import Setup as Setup
     from kdbench.method import Shapes as Shapes
+    from kdbench.method import Stage as Stage
 
 __version__ = "0.1.0"
-PLUGIN_API = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes")
+PLUGIN_API = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage")
 __all__ = ["KdbenchError", *PLUGIN_API]  # noqa: PLE0604
 
 

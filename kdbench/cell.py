@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -140,12 +140,12 @@ def train_cell(
     if not is_pretrained(cell):
         trainer.train(checkpoint, on_epoch)
 
-    weights = half_precision_weights(trainer.student) if cell.kind == "teacher" else trainer.student.state_dict()
+    weights = half_precision_weights(trainer.student) if cell.kind == "teacher" else trainer.deployed.state_dict()
     logits = trainer.predict().cpu()
     labels = dataset.test_labels.numpy()
     evidence = evidence_from_logits(logits.numpy(), labels)
     example = torch.zeros(1, cell.suite.data.channels, *cell.suite.data.image_size)
-    student = trainer.student.cpu()
+    deployed = trainer.deployed.cpu()
     with writing(folder):
         save_tensors(partial / "logits.safetensors", {"logits": logits})
         sha256 = save_tensors(partial / "weights.safetensors", weights)
@@ -157,8 +157,8 @@ def train_cell(
         timm_name=spec.name,
         arguments=spec.arguments,
         metrics=metrics(evidence, labels, cell.suite.data.num_classes),
-        parameters=count_parameters(student),
-        macs=count_macs(student, example),
+        parameters=count_parameters(deployed),
+        macs=count_macs(deployed, example),
         sha256=sha256 if cell.kind == "teacher" else None,
     )
     cost = Cost(
@@ -166,7 +166,10 @@ def train_cell(
         steps=trainer.epochs_done * trainer.steps_per_epoch,
         method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
     )
-    record = build_record(cell, device, trainer.execution, matching, [network], cost, trainer.curve, evidence).sealed()
+    stages = [f"a stage '{stage.name}' of {stage.epochs} epochs before the others" for stage in trainer.stages[:-1]]
+    record = build_record(
+        cell, device, trainer.execution, matching, [network], cost, trainer.curve, evidence, deviations=stages
+    ).sealed()
     finish_cell(folder, record, evidence)
     return Entry(record, evidence, folder)
 
@@ -201,17 +204,19 @@ def prepare(
     device: torch.device,
     execution: Execution = "eager",
     notice: Notice = print,
+    cls: type[Method] | None = None,
 ) -> tuple[Trainer, list[Match]]:
     """Networks, method and optimizer of a cell, before the first step.
 
     Args:
         teacher: in evaluation mode, without gradients to its weights; None for a method that reads none.
+        cls: the method, where it is not the registered one of the cell's name.
 
     Raises:
         NotApplicable: the method cannot serve the pair.
     """
     suite, recipe = cell.suite, cell.recipe
-    cls = load_method(cell.method)
+    cls = cls or load_method(cell.method)
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
     given = is_pretrained(cell)
     student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), given)
@@ -227,7 +232,17 @@ def prepare(
     elif wanted["student"] & mapped:
         maps = [(m, m) for m in feature_maps(student, example)]
     read_student = OutputReader("student", student, wanted["student"], [s for s, _ in maps])
-    read_teacher = OutputReader("teacher", teacher, wanted["teacher"], [t for _, t in maps]) if teacher else None
+    reads_outputs = wanted["teacher"] - {"network"}
+    read_teacher = None
+    if teacher is not None and reads_outputs:
+        read_teacher = OutputReader("teacher", teacher, reads_outputs, [t for _, t in maps])
+
+    def untrained(role: Literal["student", "teacher"]) -> nn.Module:
+        like: Any = student if role == "student" else teacher
+        if like is None:
+            raise ValueError("without a teacher there is no other like it: add 'teacher.network' to `requires`")
+        network: Any = build_network(suite, like.suite_model, int(torch.randint(2**62, ())))
+        return nn.Sequential(network.own_input, network)
 
     generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
     method = build_method(
@@ -243,6 +258,10 @@ def prepare(
             num_steps=recipe.epochs * -(-len(dataset.train_labels) // recipe.batch_size),
             device=device,
             generator=generator,
+            batch_size=recipe.batch_size,
+            image_shape=(suite.data.channels, *suite.data.image_size),
+            teacher_network=teacher if "network" in wanted["teacher"] else None,
+            untrained=untrained,
         ),
     )
     for module in (student, teacher, method):
@@ -288,9 +307,11 @@ def build_record(
     evidence: Evidence | None = None,
     status: Literal["done", "not_applicable"] = "done",
     reason: str | None = None,
+    deviations: Sequence[str] = (),
 ) -> Record:
     """The record of a cell, not yet sealed."""
     info = method_info(load_method(cell.method), find_plugin(cell.method))
+    info = info.model_copy(update={"deviations": [*info.deviations, *deviations]})
     teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in [cell.teacher] if t]
     return Record(
         kind=cell.kind,
@@ -309,7 +330,7 @@ def build_record(
         params_source=cell.params_source,
         trials=cell.trials,
         teachers=teachers,
-        recipe=cell.recipe.model_dump(mode="json"),
+        recipe=cell.recipe.model_dump(mode="json", exclude_none=True),
         matching=matching or [],
         networks=networks or [],
         curve=curve,

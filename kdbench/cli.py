@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdbench import cli_results, cli_site
+from kdbench import cli_methods, cli_results, cli_site
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
 from kdbench.options import (
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
 app.add_typer(lists, name="list")
+app.add_typer(cli_methods.app)
 app.add_typer(cli_results.app)
 app.add_typer(cli_site.app)
 

@@ -64,8 +64,9 @@ def estimate_seconds(
     for (name, pair), recipe, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
         with suppress(NotApplicable):  # such cells take no time
-            step, prediction = time_kind(suite, pair, name, params, dataset, device, machine.execution)
-            total += count * recipe.epochs * (step * suite.data.train / recipe.batch_size + prediction)
+            step, prediction, more = time_kind(suite, pair, name, params, dataset, device, machine.execution)
+            epoch = step * suite.data.train / recipe.batch_size + prediction
+            total += count * (recipe.epochs + more) * epoch
     lanes = machine.workers if machine.devices == ["cpu"] else len(machine.devices)
     return total / lanes
 
@@ -78,8 +79,10 @@ def time_kind(
     dataset: Dataset,
     device: torch.device,
     execution: Execution,
-) -> tuple[float, float]:
-    """Seconds of a step and of a prediction; on a CPU, of large networks, from an eighth of a batch.
+) -> tuple[float, float, int]:
+    """Seconds of a step and of a prediction, and epochs before the main stage.
+
+    On a CPU, large networks are timed on an eighth of a batch.
 
     Raises:
         NotApplicable: the method cannot serve the pair.
@@ -92,7 +95,8 @@ def time_kind(
         slow = time_steps(trainer, 1) > SLOW  # the warm-up as well
         if slow:
             break
-    return time_steps(trainer, 1 if slow else TIMED) * whole / batch, time_prediction(trainer)
+    step = time_steps(trainer, 1 if slow else TIMED) * whole / batch
+    return step, time_prediction(trainer), trainer.epochs - recipe.epochs
 
 
 def duration(seconds: float) -> str:

@@ -33,6 +33,7 @@ class Progressed:
 
     cell: Cell
     epochs_done: int
+    epochs: int
     loss: float | None
 
 
@@ -192,7 +193,7 @@ def work(pipe: Connection, root: Path, device_name: str, execution: Execution) -
                 cell,
                 root,
                 device,
-                on_epoch=lambda epochs_done, loss: pipe.send(("progressed", (epochs_done, loss))),
+                on_epoch=lambda *progress: pipe.send(("progressed", progress)),
                 notice=lambda text: pipe.send(("noticed", text)),
                 execution=execution,
             )

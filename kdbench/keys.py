@@ -23,7 +23,7 @@ def cell_key(
         {
             "kind": "cell",
             "protocol": suite.protocol(),
-            "recipe": suite.recipe_of(student).model_dump(mode="json"),
+            "recipe": suite.recipe_of(student).model_dump(mode="json", exclude_none=True),
             "student": [student, suite.models[student].identity],
             "seed": seed,
             "method": method,

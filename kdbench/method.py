@@ -26,7 +26,7 @@ and is registered in its package's pyproject.toml:
     [project.entry-points."kdbench.methods"]
     kd = "my_package.kd:KD"
 
-`pip install -e .` there, and `kdbench run --method kd` finds it.
+`pip install -e .` there, `kdbench check kd` tests it, and `kdbench run --method kd` finds it.
 
 The trainer owns the data, both networks, the optimizer and the clock. It sums the terms (the cross-entropy with the
 labels is one that the method adds itself), differentiates and logs them. A method never sees test data.
@@ -46,26 +46,31 @@ student, moved to its device, checkpointed and restored, by construction:
                 self.bank[batch.index] = ...
 
 Anything else that changes (a counter, a tensor or a list of parameters as a plain attribute) would be lost when a run
-is interrupted: use a buffer, `nn.ModuleList`, `nn.ParameterList`.
+is interrupted: use a buffer, `nn.ModuleList`, `nn.ParameterList`. A module without trainable parameters (a copy of the
+teacher's classifier, say) stays in evaluation mode.
+
+Three hooks serve what most methods do not need: `stages` (trainings before the main one), `inputs` (other images) and
+`deployed` (another network than the student is evaluated).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, device, nn
 
 from kdbench.errors import NotApplicable, did_you_mean
 
-__all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes"]
+__all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage"]
 
 Scheme = Literal["baseline", "offline", "online", "self"]
 Knowledge = Literal["response", "feature", "relation"]
 WHAT = ("logits", "embedding", "features", "pre_activations")
-OUTPUTS = frozenset(f"{role}.{what}" for role in ("student", "teacher") for what in WHAT)
+OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT} | {"teacher.network"})
 
 
 @dataclass(frozen=True)
@@ -131,11 +136,17 @@ class Setup:
         train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts.
         num_classes: C.
         mean, std: the normalisation of the images, a value a channel.
-        num_steps: optimizer steps of the whole training.
+        num_steps: optimizer steps of the main stage.
+        batch_size: images in a batch; the last one of an epoch may have fewer.
+        image_shape: (C, H, W) of the images.
         device: where everything lives. Modules and buffers may be made on the CPU: they are moved after `build`.
         generator: the method's own random numbers, on the device, for every draw in `loss`, so that the draws of one
             method never shift the batches or the initial weights of another. It may be kept; its state is checkpointed.
             (In `build`, PyTorch's global generator is seeded for the method, so that modules initialise as usual.)
+        teacher_network: the frozen teacher, where `requires` names "teacher.network". Keep a copy of the part that is
+            needed (`copy.deepcopy(setup.teacher_network.get_classifier())`).
+        untrained: makes another network of the "student"'s or the "teacher"'s architecture with fresh weights, from
+            images to logits.
     """
 
     student: Shapes
@@ -147,6 +158,10 @@ class Setup:
     num_steps: int
     device: device
     generator: Generator
+    batch_size: int = 64
+    image_shape: tuple[int, int, int] = (3, 32, 32)
+    teacher_network: Any = None  # a timm model, whose interfaces beyond nn.Module's are not typed
+    untrained: Callable[[Literal["student", "teacher"]], nn.Module] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,7 @@ class Batch:
         view: (B,) int64, which of the finitely many crops and flips it is; None if a method changed the images.
         epoch, step: 0-dim int64 tensors on the device, counted from 0.
         progress: 0-dim float tensor, the part of the training that is done, 0 to 1.
+        extra: what the method's own `inputs` adds for its `loss`.
     """
 
     images: Tensor
@@ -169,6 +185,7 @@ class Batch:
     epoch: Tensor
     step: Tensor
     progress: Tensor
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Outputs(Required):
@@ -198,6 +215,26 @@ class Outputs(Required):
         return self._get("pre_activations")
 
 
+Loss = Callable[[Batch, Outputs, Outputs], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training before the main one, with the suite's recipe over its own epochs and the optimizer's state anew.
+
+    Attributes:
+        name: names its terms in the curves: "hint.mse".
+        epochs: how many; the clock of the batches counts from 0 in each stage.
+        loss: as `Method.loss`. Weights that it does not reach stay as they are.
+        learning_rate: instead of the recipe's.
+    """
+
+    name: str
+    epochs: int
+    loss: Loss
+    learning_rate: float | None = None
+
+
 class Method(nn.Module):
     """A distillation method.
 
@@ -209,9 +246,11 @@ class Method(nn.Module):
         knowledge: any of response, feature, relation.
         families: further families of the survey: data_free, multi_teacher, adversarial, ...
         requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
-            "student.pre_activations" and the same of "teacher". A method that names no output of the teacher trains
-            without one.
-        deviations: what it changes of the suite's protocol for itself (more epochs, extra views), in words.
+            "student.pre_activations" and the same of "teacher", or "teacher.network" for `setup.teacher_network`. A
+            method that names nothing of the teacher trains without one.
+        deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
+            are added to them.
+        expected_failed_checks: reasons by the name of a check of `kdbench check` that the method honestly fails.
     """
 
     name: ClassVar[str]
@@ -222,6 +261,7 @@ class Method(nn.Module):
     families: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[frozenset[str] | set[str]]
     deviations: ClassVar[tuple[str, ...]] = ()
+    expected_failed_checks: ClassVar[dict[str, str]] = {}
 
     class Params(BaseModel):
         """Hyperparameters: typed, with the paper's defaults, their ranges and a description each.
@@ -249,6 +289,34 @@ class Method(nn.Module):
         Raises:
             NotApplicable: the method cannot serve this pair of networks; the message is the reason.
         """
+
+    def stages(self) -> Sequence[Stage]:
+        """Trainings before the main one, in their order: none. Called once, after `build`."""
+        return ()
+
+    def inputs(self, batch: Batch) -> Batch:
+        """The batch that both networks see: by default the trainer's own.
+
+        A method that changes images returns `dataclasses.replace(batch, images=..., view=None)`, draws from
+        `setup.generator`, and may put whatever its `loss` needs into `extra`.
+        """
+        return batch
+
+    def deployed(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> nn.Module:
+        """The network that is evaluated and counted, from images to logits: by default the student.
+
+        Args:
+            read: makes the student's outputs of images, those that `requires` names.
+        """
+        return student
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training mode, but for modules without trainable parameters. Not for methods to change."""
+        super().train(mode)
+        for module in self.children():
+            if not any(parameter.requires_grad for parameter in module.parameters()) and list(module.parameters()):
+                module.eval()
+        return self
 
     @abstractmethod
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:

@@ -35,8 +35,8 @@ def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: 
         if seed is not None:
             torch.manual_seed(seed)
         where = f"Suite '{suite.name}', models.{name}"
-        network = create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
-    network.own_input = own_input(suite.data, spec)
+        network: Any = create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
+    network.own_input, network.suite_model = own_input(suite.data, spec), name
     return network
 
 

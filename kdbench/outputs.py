@@ -201,15 +201,12 @@ class OutputReader:
         except (RuntimeError, ValueError, AssertionError) as error:
             raise wrong_size(self.model, as_seen(self.model, example), error) from error
         self.model.train(training)
-        return Shapes(
-            self.role,
-            embedding=outputs.embedding.shape[1] if "embedding" in self.wanted else None,
-            **{
-                what: tuple(chw(value) for value in getattr(outputs, what))
-                for what in ("features", "pre_activations")
-                if what in self.wanted
-            },
-        )
+        shapes = {
+            what: value.shape[1] if isinstance(value, Tensor) else tuple(map(chw, value))
+            for what, value in outputs._values.items()
+            if what != "logits"
+        }
+        return Shapes(self.role, **shapes)
 
 
 def as_vector(classifier: nn.Module, value: Tensor) -> Tensor:

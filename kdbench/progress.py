@@ -57,12 +57,10 @@ class Display:
     def show(self, event: Event) -> None:
         """Update the display for one event of the executor."""
         match event:
-            case Progressed(cell, epochs_done, None):
-                row = self.progress.add_task(
-                    escape(str(cell)), total=cell.recipe.epochs, completed=epochs_done, loss=""
-                )
+            case Progressed(cell, epochs_done, epochs, None):
+                row = self.progress.add_task(escape(str(cell)), total=epochs, completed=epochs_done, loss="")
                 self.rows[cell.key] = row
-            case Progressed(cell, epochs_done, loss):
+            case Progressed(cell, epochs_done, _, loss):
                 self.progress.update(self.rows[cell.key], completed=epochs_done, loss=f"loss {loss:.3f}")
             case Finished(cell):
                 self.end(cell)

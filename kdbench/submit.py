@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kdbench.checks import record_problems
 from kdbench.console import line_printer
 from kdbench.cost_record import CostRecord, parse_cost
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.plan import Cell, find_recorded, plan_cells
+from kdbench.record_checks import record_problems
 from kdbench.store import COSTS, Entry, find_results, read_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
 from kdbench.teachers import Teacher, find_teacher
@@ -89,7 +89,7 @@ def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, 
 
 
 def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teacher], notice: Notice) -> list[Entry]:
-    """The records of a method for the board: every pair and seed of the suite, each as `kdbench.checks` wants it.
+    """The records of a method for the board: every pair and seed of the suite, each as `record_checks` wants it.
 
     Raises:
         KdbenchError: names the first record that is missing or does not hold.

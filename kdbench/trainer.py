@@ -22,7 +22,7 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.feed import Feed, epoch_feed
 from kdbench.inputs import as_seen
 from kdbench.large_images import FileDataset, LargeImages
-from kdbench.method import Batch, Method, Outputs
+from kdbench.method import Batch, Method, Outputs, Stage
 from kdbench.optimizer import build_optimizer, optimizer_tensors
 from kdbench.outputs import OutputReader
 from kdbench.stream import torch_seed
@@ -31,7 +31,8 @@ from kdbench.views import SmallImages
 
 Notice = Callable[[str], None]
 Read = Callable[[Tensor], Outputs]
-OnEpoch = Callable[[int, float | None], None]  # (epochs done, mean loss of the last one)
+OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
+MAIN = ""  # name of the main stage
 CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
 CHECKPOINT_SHARE = 0.05  # of the time at most
 
@@ -80,6 +81,10 @@ class Trainer:
             else LargeImages(data, dataset, recipe.batch_size, device)
         )
         self.steps_per_epoch = math.ceil(len(self.labels) / recipe.batch_size)
+        self.deployed = method.deployed(student, read_student)
+        self.stage = Stage(MAIN, recipe.epochs, method.loss)
+        self.stages = [*method.stages(), self.stage]
+        self.epochs = sum(stage.epochs for stage in self.stages)
         self.parameters = [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
@@ -97,7 +102,7 @@ class Trainer:
         self.curve: dict[str, list[float]] = {}
         self.terms: list[str] = []  # names of the loss terms, and "loss"
 
-    def train(self, checkpoint: Path, on_epoch: OnEpoch = lambda epochs_done, loss: None) -> None:
+    def train(self, checkpoint: Path, on_epoch: OnEpoch = lambda *progress: None) -> None:
         """Train to the last epoch, from the first or from what `restore` read; keep `checkpoint` fresh.
 
         Raises:
@@ -106,25 +111,39 @@ class Trainer:
         """
         if self.epochs_done == 0:
             torch.manual_seed(torch_seed(self.stream, self.seed, "dropout"))
-        on_epoch(self.epochs_done, None)
+        on_epoch(self.epochs_done, self.epochs, None)
         saved, pause = time.monotonic(), CHECKPOINT_EVERY
-        while self.epochs_done < self.recipe.epochs:
+        while self.epochs_done < self.epochs:
             started = time.monotonic()
-            terms = self.train_epoch(self.epochs_done)
-            terms["test_top1"] = self.test_top1()
+            terms = self.train_epoch(self.enter_stage(self.epochs_done))
+            if self.stage.name == MAIN:
+                terms["test_top1"] = self.test_top1()
             for name, value in terms.items():
-                self.curve.setdefault(name, []).append(value)
+                self.curve.setdefault(f"{self.stage.name}.{name}".removeprefix("."), []).append(value)
             self.epochs_done += 1
             now = time.monotonic()
             self.seconds += now - started
-            if now - saved > pause and self.epochs_done < self.recipe.epochs:
+            if now - saved > pause and self.epochs_done < self.epochs:
                 self.save(checkpoint)
                 saved = time.monotonic()
                 pause = max(CHECKPOINT_EVERY, (saved - now) / CHECKPOINT_SHARE)
-            on_epoch(self.epochs_done, terms["loss"])
+            on_epoch(self.epochs_done, self.epochs, terms["loss"])
+
+    def enter_stage(self, epoch: int) -> int:
+        """Go to the stage of an epoch of the whole training; returns which of the stage's own epochs it is."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                break
+            epoch -= stage.epochs
+        if stage is not self.stage:
+            self.stage, self.terms, self.captured = stage, [], None
+        if epoch == 0:
+            for value in optimizer_tensors(self.optimizer, self.parameters).values():
+                value.zero_()
+        return epoch
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the training set; the last short batch is kept.
+        """One pass over the training set, in the stage that was entered; the last short batch is kept.
 
         Returns:
             the mean of each loss term and of their sum, "loss", over the samples.
@@ -141,9 +160,12 @@ class Trainer:
         return dict(zip(self.terms, (terms @ sizes / n).tolist(), strict=True))
 
     def feed(self, epoch: int) -> Feed:
-        """What the steps of an epoch read."""
-        n = len(self.labels)
-        return epoch_feed(self.recipe, self.stream, self.seed, epoch, n, self.data.num_views, self.device)
+        """What the steps of an epoch of the stage read."""
+        stage, n = self.stage, len(self.labels)
+        rate = stage.learning_rate or self.recipe.learning_rate
+        recipe = self.recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
+        stream = f"{self.stream}/{stage.name}".removesuffix("/")
+        return epoch_feed(recipe, stream, self.seed, epoch, n, self.data.num_views, self.device)
 
     def run_steps(self, feed: Feed) -> Tensor:
         """The steps of an epoch, nothing in which waits for the device; returns their loss terms (T, S)."""
@@ -189,25 +211,28 @@ class Trainer:
 
     def step(self, batch: Batch) -> Tensor:
         """One optimizer step; returns the detached loss terms (T,), their sum last."""
+        batch = self.method.inputs(batch)
         with autocast(self.device, self.recipe.precision):
             student = self.read_student(batch.images)
             teacher = Outputs("teacher")
             if self.read_teacher is not None:
                 with torch.no_grad():
                     teacher = self.read_teacher(batch.images)
-        terms = self.method.loss(batch, student, teacher)
+        terms = self.stage.loss(batch, student, teacher)
         check_terms(self.method.name, terms, self.terms[:-1])
         self.terms = [*terms, "loss"]
         values = torch.stack(list(terms.values()))
         loss = values.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimizer.step()
         return torch.cat([values.detach(), loss.detach()[None]])
 
     def predict(self) -> Tensor:
         """Logits (I, C) of the test images."""
-        return predict(self.student, self.images.test(), self.device, self.recipe.precision)
+        return predict(self.deployed, self.images.test(), self.device, self.recipe.precision)
 
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""

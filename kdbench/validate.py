@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 from rich.console import Console
 
-from kdbench.checks import record_problems
 from kdbench.console import line_printer
 from kdbench.cost_record import file_name, parse_cost
 from kdbench.curves import Curve, read_curves
 from kdbench.errors import KdbenchError
 from kdbench.evidence import Evidence, read_evidence
 from kdbench.hashing import digest, file_sha256
+from kdbench.record_checks import record_problems
 from kdbench.records import Part, Record, parse_record
 from kdbench.store import COSTS, TEACHERS, weights_name
 from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels

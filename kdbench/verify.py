@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from kdbench.checks import record_problems
 from kdbench.console import line_printer
 from kdbench.curves import Curve, read_curves
 from kdbench.errors import KdbenchError
+from kdbench.record_checks import record_problems
 from kdbench.request import parse_device
 from kdbench.store import CELL_FOLDER, Entry, find_results, read_cell, read_results, read_runs
 from kdbench.suite import Suite, load_suite, load_test_labels
@@ -186,7 +186,8 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Callable[[str],
         return f"its loss terms are {sorted(before)}, here {sorted(terms)}", ""
     apart = {name: abs(terms[name] - before[name]) / max(abs(before[name]), 1e-12) for name in terms}
     worst = max(apart, key=lambda name: apart[name])
-    said = f"'{worst}' of the first epoch is {terms[worst]:.6g} here, {before[worst]:.6g} on the record"
+    values = f"{terms[worst]:.6g} here, {before[worst]:.6g} on the record"
+    said = f"'{worst}' of the first epoch is {values} ({apart[worst]:.1e} apart)"
     if apart[worst] > TOLERANCE:
         return f"{said}, over {100 * TOLERANCE:g} % apart", ""
     return None, "the first epoch's losses are identical" if apart[worst] == 0 else said

@@ -134,7 +134,7 @@ def test_a_corrupt_checkpoint_is_named_set_aside_and_the_cell_starts_again(
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
     monkeypatch.setattr(trainer_module, "CHECKPOINT_SHARE", 1e9)
 
-    def stop(epochs_done: int, loss: float | None) -> None:
+    def stop(epochs_done: int, epochs: int, loss: float | None) -> None:
         if epochs_done == 2:
             raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_multistep_drops_after_each_milestone(digits: Suite) -> None:
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
-def test_all_methods_see_the_same_batches_from_the_same_weights(short: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_methods_see_the_same_batches_from_the_same_weights(short: Suite) -> None:
     seen: dict[str, list[Batch]] = {}
     for method in ("vanilla", "crd"):
         trainer = make(short, method)
@@ -75,7 +76,7 @@ def test_all_methods_see_the_same_batches_from_the_same_weights(short: Suite, mo
             seen[method].append(batch)
             return original(batch, student, teacher)
 
-        monkeypatch.setattr(trainer.method, "loss", watch)
+        trainer.stage = replace(trainer.stage, loss=watch)
         trainer.train_epoch(0)
         seen.setdefault("weights", []).append(weights)  # type: ignore[arg-type]
     one, other = seen.pop("weights")
@@ -117,7 +118,7 @@ def test_an_interrupted_training_ends_bit_equal(
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
     monkeypatch.setattr(trainer_module, "CHECKPOINT_SHARE", 1e9)
 
-    def stop(epochs_done: int, loss: float | None) -> None:
+    def stop(epochs_done: int, epochs: int, loss: float | None) -> None:
         if epochs_done == stop_after:
             raise KeyboardInterrupt
 
@@ -165,16 +166,29 @@ def test_every_method_learns_on_a_convolutional_and_a_transformer_student(
     assert all(math.isfinite(value) for values in trainer.curve.values() for value in values)
 
 
-def test_a_loss_that_is_not_finite_names_its_terms(short: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_names_its_terms(short: Suite) -> None:
     trainer = make(short, "vanilla")
     original = trainer.method.loss
-    monkeypatch.setattr(
-        trainer.method,
-        "loss",
-        lambda batch, student, teacher: {**original(batch, student, teacher), "bad": student.logits.sum() * math.nan},
+    trainer.stage = replace(
+        trainer.stage,
+        loss=lambda batch, student, teacher: (
+            original(batch, student, teacher) | {"bad": student.logits.sum() * math.nan}
+        ),
     )
     with pytest.raises(Diverged, match=r"not finite in step 1 of epoch 1: 'ce' is 2[.]\d+, 'bad' is nan"):
         trainer.train_epoch(0)
+
+
+def test_long_gradients_are_cut_to_the_recipes_length(digits: Suite) -> None:
+    clipped = {"resnet8_w2": {"clip_norm": 0.5, "momentum": 0.0, "weight_decay": 0.0}}
+    recipe = digits.recipe.model_copy(update={"students": clipped})
+    trainer = make(digits.model_copy(update={"recipe": recipe}), "kd")
+    before = [p.detach().clone() for p in trainer.parameters]
+    feed = trainer.feed(0)
+    trainer.student.train()
+    trainer.step_at(feed, 0)
+    moved = torch.cat([(p.detach() - b).flatten() for p, b in zip(trainer.parameters, before, strict=True)])
+    assert moved.norm().item() == pytest.approx(0.5 * trainer.rate.item(), rel=1e-4)
 
 
 def test_bf16_runs_the_networks_in_half_and_the_loss_in_float32(digits: Suite, tmp_path: Path) -> None:

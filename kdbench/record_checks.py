@@ -63,7 +63,7 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
     """Pair, seed, recipe, teacher and key, as the suite has them."""
     students = {pair.student for pair in suite.pairs}
     recipe = suite.recipe_of(record.student) if record.kind == "cell" else suite.teacher_recipe()
-    if record.recipe != recipe.model_dump(mode="json"):
+    if record.recipe != recipe.model_dump(mode="json", exclude_none=True):
         yield "its recipe is not the suite's"
     if record.kind == "teacher":
         if record.student not in {pair.teacher for pair in suite.pairs}:

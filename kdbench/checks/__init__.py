@@ -1,0 +1,112 @@
+"""Conformance checks for methods: what every method must keep to, each breach as a sentence of advice.
+
+`kdbench check METHOD` runs them all; `kdbench.testing.parametrize_with_checks` makes pytest tests of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from kdbench.checks import declaration, gradients, honesty, numbers, repetition
+from kdbench.checks.bench import Bench, CheckFailed
+from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
+from kdbench.method import Method
+from kdbench.plugins import load_method
+
+CHECKS: tuple[Callable[[Bench], None], ...] = (
+    declaration.says_what_it_is,
+    declaration.describes_its_params,
+    declaration.rejects_bad_params,
+    declaration.declares_changed_images,
+    numbers.returns_terms,
+    gradients.gives_finite_gradients,
+    gradients.trains_every_parameter,
+    gradients.uses_every_weight,
+    gradients.leaves_the_teacher_alone,
+    honesty.reads_what_it_requires,
+    honesty.leaves_its_inputs_alone,
+    honesty.sees_no_test_data,
+    numbers.takes_any_batch,
+    numbers.averages_over_the_batch,
+    numbers.survives_half_precision,
+    numbers.never_waits_for_the_device,
+    repetition.draws_from_its_generator,
+    repetition.keeps_state_in_buffers,
+    repetition.repeats_itself,
+    repetition.goes_on_where_it_stopped,
+)
+NAMES = {check.__name__: check for check in CHECKS}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found.
+
+    Attributes:
+        outcome: "passed"; "failed"; "expected", a failure that the method declares; "unexpected", its absence.
+        message: the advice, or the declared reason.
+    """
+
+    check: str
+    outcome: Literal["passed", "failed", "expected", "unexpected"]
+    message: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        return self.outcome in ("passed", "expected")
+
+
+def run_check(method: str | type[Method], check: str) -> None:
+    """Run one check.
+
+    Args:
+        method: a registered name, or a class.
+
+    Raises:
+        CheckFailed: the method breaks it; the message says what to do.
+        KdbenchError: no such method or check.
+    """
+    if check not in NAMES:
+        raise KdbenchError(f"No check '{check}'.{did_you_mean(check, NAMES)}")
+    cls = load_method(method) if isinstance(method, str) else method
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            NAMES[check](Bench(cls))
+        except (CheckFailed, KdbenchError):
+            raise
+        except NotApplicable as reason:
+            said = f"the method applies to neither pair of one family that the checks have: {reason}."
+            raise CheckFailed(said) from reason
+        except Exception as error:  # whatever the method does wrong
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise CheckFailed(f"build or loss fails: {said}") from error
+
+
+def check_method(method: str | type[Method], expected_failed_checks: dict[str, str] | None = None) -> Iterator[Result]:
+    """Run all checks, one after the other.
+
+    Args:
+        expected_failed_checks: reasons by the name of a check; beside those that the class declares.
+
+    Raises:
+        KdbenchError: no such method, or a reason for a check that does not exist.
+    """
+    cls = load_method(method) if isinstance(method, str) else method
+    expected = {**getattr(cls, "expected_failed_checks", {}), **(expected_failed_checks or {})}
+    for name in expected:
+        if name not in NAMES:
+            raise KdbenchError(f"expected_failed_checks of '{cls.name}': no check '{name}'.{did_you_mean(name, NAMES)}")
+    for name in NAMES:
+        try:
+            run_check(cls, name)
+        except CheckFailed as failure:
+            yield Result(name, "expected", expected[name]) if name in expected else Result(name, "failed", str(failure))
+        else:
+            passed = "passes now: take it out of expected_failed_checks."
+            yield Result(name, "unexpected", passed) if name in expected else Result(name, "passed")

@@ -1,0 +1,179 @@
+"""A method on small networks and random images, where a step takes milliseconds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.cell import prepare, set_up_device
+from kdbench.data import Dataset
+from kdbench.errors import NotApplicable
+from kdbench.method import Batch, Method, Outputs
+from kdbench.networks import build_network
+from kdbench.plan import Cell
+from kdbench.suite import Suite, load_suite
+from kdbench.trainer import Trainer, autocast
+
+BATCH, SAMPLES = 16, 40  # the third batch is a short one
+SEED = 7
+PAIRS = {  # (teacher, student) of the suite "digits"
+    "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8")],  # the second where channels must agree
+    "across families": [("vit", "resnet8_w4")],
+}
+
+
+class CheckFailed(AssertionError):
+    """What is wrong with a method, and what its author can do about it."""
+
+
+@cache
+def small_suite() -> Suite:
+    """The digits' networks and image size, with few samples, a low learning rate and no weight decay."""
+    digits = load_suite("digits")
+    recipe = digits.recipe.model_copy(
+        update={"epochs": 3, "batch_size": BATCH, "learning_rate": 0.01, "weight_decay": 0.0}
+    )
+    data = digits.data.model_copy(update={"train": SAMPLES, "test": BATCH})
+    return digits.model_copy(update={"data": data, "recipe": recipe, "methods": {}})
+
+
+def random_images(test_seed: int = 0) -> Dataset:
+    """Random images and labels; the test set alone depends on the argument."""
+    train, test = torch.Generator().manual_seed(SEED), torch.Generator().manual_seed(test_seed)
+    return Dataset(
+        torch.randint(256, (SAMPLES, 1, 8, 8), generator=train, dtype=torch.uint8),
+        torch.randint(10, (SAMPLES,), generator=train),
+        torch.randint(256, (BATCH, 1, 8, 8), generator=test, dtype=torch.uint8),
+        torch.randint(10, (BATCH,), generator=test),
+    )
+
+
+class Bench:
+    """Trainings of one method, as the trainer of a cell would set them up.
+
+    Attributes:
+        cls: the method.
+        teacher: the network above the last training that was made; None for a method without one.
+    """
+
+    teacher: nn.Module | None = None
+
+    def __init__(self, cls: type[Method]) -> None:
+        self.cls = cls
+        set_up_device(torch.device("cpu"))
+
+    def trainer(
+        self, kind: str = "one family", test_seed: int = 0, precision: str = "float32", params: Mapping[str, Any] = {}
+    ) -> Trainer:
+        """A training before its first step.
+
+        Raises:
+            NotApplicable: the method serves none of the pairs of this kind.
+        """
+        for teacher, student in PAIRS[kind]:
+            try:
+                return self.prepare(teacher, student, test_seed, precision, params)
+            except NotApplicable:
+                if (teacher, student) == PAIRS[kind][-1]:
+                    raise
+        raise AssertionError(kind)
+
+    def trainers(self) -> Iterator[Trainer]:
+        """A training of one family, and one across families unless the method declines it."""
+        yield self.trainer()
+        try:
+            yield self.trainer("across families")
+        except NotApplicable as reason:
+            fail_if(not str(reason), "NotApplicable is raised without a reason: say what the pair lacks.")
+
+    def prepare(self, teacher: str, student: str, test_seed: int, precision: str, params: Mapping[str, Any]) -> Trainer:
+        suite = small_suite()
+        recipe = suite.recipe.model_copy(update={"precision": precision})
+        suite = suite.model_copy(update={"recipe": recipe})
+        values = self.cls.Params.model_validate(params).model_dump(mode="json")
+        cell = Cell("cell", suite, self.cls.name, 1, "", student=student, seed=SEED, params=values)
+        network: nn.Module | None = None
+        if self.cls.reads_teacher():
+            network = build_network(suite, teacher, SEED).eval().requires_grad_(False)
+        trainer, _ = prepare(cell, random_images(test_seed), network, torch.device("cpu"), cls=self.cls)
+        self.teacher = network
+        trainer.stages = [replace(stage, epochs=min(2, stage.epochs)) for stage in trainer.stages]
+        trainer.epochs = sum(stage.epochs for stage in trainer.stages)
+        trainer.student.train()
+        trainer.method.train()
+        return trainer
+
+    def train(self, trainer: Trainer) -> dict[str, list[float]]:
+        """To the last epoch; returns the curves."""
+        with tempfile.TemporaryDirectory() as folder:
+            trainer.train(Path(folder) / "checkpoint.safetensors")
+        return trainer.curve
+
+
+def batches(trainer: Trainer) -> Iterator[Batch]:
+    """The first epoch of each stage, the stage entered."""
+    for stage in trainer.stages:
+        trainer.stage, trainer.terms = stage, []
+        feed = trainer.feed(0)
+        for i in range(len(feed.step)):
+            yield trainer.batch(feed, i)
+
+
+Terms = dict[str, Tensor]
+Around = Callable[[Callable[[], Any]], Any]
+
+
+def evaluate(trainer: Trainer, batch: Batch, around: Around = lambda run: run()) -> tuple[Terms, Batch, list[Outputs]]:
+    """The loss of a batch without an optimizer step, its gradients set.
+
+    Args:
+        around: runs what the method itself does: its inputs, its loss.
+
+    Returns:
+        the terms, the batch as the networks saw it, their outputs.
+    """
+    batch = around(lambda: trainer.method.inputs(batch))
+    with autocast(trainer.device, trainer.recipe.precision):
+        student, teacher = trainer.read_student(batch.images), Outputs("teacher")
+        if trainer.read_teacher is not None:
+            with torch.no_grad():
+                teacher = trainer.read_teacher(batch.images)
+    terms = around(lambda: trainer.stage.loss(batch, student, teacher))
+    return terms, batch, [student, teacher]
+
+
+def backward(trainer: Trainer, terms: Terms) -> None:
+    """Fresh gradients of the sum of the terms."""
+    trainer.optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()
+
+
+def output_tensors(outputs: Outputs) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a network's outputs, with its name for a message."""
+    for name, values in outputs._values.items():
+        for tensor in values if isinstance(values, list) else [values]:
+            yield f"{outputs._role}.{name}", tensor
+
+
+def fail_if(condition: bool, advice: str) -> None:
+    if condition:
+        raise CheckFailed(advice)
+
+
+def state(trainer: Trainer) -> dict[str, Tensor]:
+    """A copy of all that a training has changed."""
+    return {name: value.clone() for name, value in trainer.tensors().items()}
+
+
+def first_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str | None:
+    """The name of a tensor that two states do not share bit by bit."""
+    if one.keys() != other.keys():
+        return min(one.keys() ^ other.keys())
+    return next((name for name in one if not torch.equal(one[name], other[name])), None)

@@ -1,0 +1,128 @@
+"""What a method reads and touches: what it declares, and never the test set."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from kdbench.checks.bench import Bench, batches, evaluate, fail_if, first_difference, output_tensors, state
+from kdbench.method import Method, Outputs, Required
+from kdbench.trainer import Read
+
+
+def reads_what_it_requires(bench: Bench) -> None:
+    """`requires` names all that build and loss read, and nothing else."""
+    read: set[str] = set()
+    get = Required._get
+
+    def watched(self: Required, name: str) -> Any:
+        read.add(f"{self._role}.{name}")
+        return get(self, name)
+
+    Required._get = watched  # type: ignore[method-assign]
+    try:
+        for params in ({}, zero_weights(bench.cls)):
+            trainer = bench.trainer(params=params)
+            for batch in batches(trainer):
+                evaluate(trainer, batch)
+    except AttributeError as error:
+        fail_if("requires" in str(error), str(error))
+        raise
+    finally:
+        Required._get = get  # type: ignore[method-assign]
+    superfluous = sorted(set(bench.cls.requires) - read - {"teacher.network", "student.logits"})
+    if "student.logits" in bench.cls.requires - read and len(read & bench.cls.requires) == 0:
+        superfluous.append("student.logits")
+    fail_if(
+        bool(superfluous),
+        f"`requires` names '{(superfluous or [''])[0]}', which is never read: remove it, it costs a computation.",
+    )
+
+
+def zero_weights(cls: type[Method]) -> dict[str, float]:
+    """The loss weights that are 0 by default, set to 1: their terms may read more."""
+    fields = cls.Params.model_fields.items()
+    return {name: 1.0 for name, field in fields if name.endswith("_weight") and field.default == 0}
+
+
+def leaves_its_inputs_alone(bench: Bench) -> None:
+    """Images, labels and outputs are not changed in place."""
+    trainer = bench.trainer()
+    noted: list[tuple[str, Tensor, int]] = []
+
+    def noting(read: Read) -> Read:
+        def note(images: Tensor) -> Outputs:
+            outputs = read(images)
+            noted.extend((name, tensor, tensor._version) for name, tensor in output_tensors(outputs))
+            return outputs
+
+        return note
+
+    trainer.read_student = noting(trainer.read_student)
+    trainer.read_teacher = noting(trainer.read_teacher) if trainer.read_teacher else None
+    for batch in batches(trainer):
+        given = {f"batch.{name}": getattr(batch, name) for name in ("images", "labels", "index")}
+        noted[:] = [(name, tensor, tensor._version) for name, tensor in given.items()]
+        evaluate(trainer, batch)
+        for name, tensor, version in noted:
+            fail_if(tensor._version != version, f"{name} is changed in place, which others read: work on a copy.")
+
+
+def sees_no_test_data(bench: Bench) -> None:
+    """Another test set changes nothing, and no file is opened in build or loss."""
+    ends = []
+    with no_files():
+        for test_seed in range(2):
+            trainer = bench.trainer(test_seed=test_seed)
+            trainer.stages = [replace(stage, epochs=1) for stage in trainer.stages]
+            for epoch in range(len(trainer.stages)):
+                trainer.train_epoch(trainer.enter_stage(epoch))
+            ends.append(state(trainer))
+    different = first_difference(*ends)
+    fail_if(
+        different is not None,
+        f"with another test set the training ends otherwise ('{different}' differs): a method must not reach for it.",
+    )
+
+
+watching = False
+opened: list[str] = []
+OWN = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".json", ".toml", ".typed")
+SYSTEM = ("/proc/", "/dev/", "/sys/")
+
+
+def note_opening(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: files that are opened while a method is watched."""
+    if watching and event == "open" and isinstance(arguments[0], str):
+        path = arguments[0]
+        if not path.endswith(OWN) and not path.startswith(SYSTEM):
+            opened.append(path)
+    elif watching and event == "socket.connect":
+        opened.append("a network connection")
+
+
+@contextmanager
+def no_files() -> Iterator[None]:
+    """Fails where anything but code is opened meanwhile."""
+    global watching  # noqa: PLW0603  (an audit hook cannot be removed, only told to look away)
+    if note_opening not in installed:
+        sys.addaudithook(note_opening)
+        installed.append(note_opening)
+    opened.clear()
+    watching = True
+    try:
+        yield
+    finally:
+        watching = False
+    fail_if(
+        bool(opened),
+        f"build or loss opens {(opened or [''])[0]}: a method has its data from the batch and from setup alone.",
+    )
+
+
+installed: list[Any] = []

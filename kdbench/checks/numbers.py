@@ -1,0 +1,153 @@
+"""What the numbers must not depend on: the size of the batch, half precision, the device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from kdbench.checks.bench import Bench, backward, batches, evaluate, fail_if
+from kdbench.contract import check_terms
+from kdbench.method import Batch
+
+CLOSE = 0.15  # relative; bf16 keeps 8 bits
+
+
+def returns_terms(bench: Bench) -> None:
+    """The loss is a dict of named 0-dim float tensors, the same in every step."""
+    trainer = bench.trainer()
+    known: list[str] = []
+    for batch in batches(trainer):
+        known = [] if batch.step == 0 else known
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            terms, *_ = evaluate(trainer, batch)
+        fail_if(bool(said), f"the loss makes PyTorch warn: {str(said[0].message).splitlines()[0]}" if said else "")
+        check_terms(bench.cls.name, terms, known)
+        known = list(terms)
+
+
+def takes_any_batch(bench: Bench) -> None:
+    """A batch of one and a short last batch give finite terms and gradients."""
+    for trainer in bench.trainers():
+        for batch in batches(trainer):
+            for size in (1, 3):
+                terms, *_ = evaluate(trainer, rows(batch, slice(size)))
+                backward(trainer, terms)
+                grads = [p.grad for p in trainer.parameters if p.grad is not None]
+                finite = all(v.isfinite().all() for v in (*terms.values(), *grads))
+                fail_if(
+                    not finite,
+                    f"with {size} image{'s' * (size > 1)} in a batch the loss or its gradient is not finite: "
+                    "look for a standard deviation or mean over too few values, and batch norm over 1 x 1 maps.",
+                )
+
+
+def averages_over_the_batch(bench: Bench) -> None:
+    """A response loss of a batch that holds everything twice is that of the batch."""
+    cls = bench.cls
+    trainer = bench.trainer()
+    for batch in batches(trainer):
+        if batch.step != 0:
+            continue
+        state, before = trainer.generator.get_state(), trainer.method.state_dict()
+        before = {name: value.clone() for name, value in before.items()}
+        once, *_ = evaluate(trainer, batch)
+        trainer.generator.set_state(state)
+        trainer.method.load_state_dict(before)
+        twice, *_ = evaluate(trainer, rows(batch, torch.arange(2 * len(batch.labels)) % len(batch.labels)))
+        for name, value in once.items():
+            ratio = (twice[name] / value).item()
+            fail_if(
+                1.8 < ratio < 2.2,
+                f"term '{name}' doubles with the batch: average over the batch, do not sum.",
+            )
+            fail_if(
+                cls.knowledge == ("response",) and 0.45 < ratio < 0.55,
+                f"term '{name}' halves with twice the batch: it is divided by the batch's size twice.",
+            )
+
+
+def rows(batch: Batch, which: slice | Tensor) -> Batch:
+    """Some images of a batch."""
+    assert batch.view is not None
+    return replace(
+        batch, images=batch.images[which], labels=batch.labels[which], index=batch.index[which], view=batch.view[which]
+    )
+
+
+def survives_half_precision(bench: Bench) -> None:
+    """With networks in bfloat16 the terms are near those in float32."""
+    exact, half = bench.trainer(), bench.trainer(precision="bf16")
+    for batch, same in zip(batches(exact), batches(half), strict=True):
+        if batch.step != 0:
+            continue
+        terms, *_ = evaluate(exact, batch)
+        rounded, *_ = evaluate(half, same)
+        for name, value in terms.items():
+            gap, scale = (rounded[name] - value).abs().item(), value.abs().item()
+            fail_if(
+                not gap <= CLOSE * (scale + 0.1),
+                f"term '{name}' is {rounded[name].item():.4g} under bf16 autocast and {scale:.4g} in float32: "
+                "look for small differences of large numbers, or exp() of them.",
+            )
+
+
+class HostSync(Exception):
+    """An operation that waits for the device."""
+
+
+READS = {"item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__"}
+
+
+class NoReads(TorchFunctionMode):
+    """Forbids what brings a tensor's value to Python."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in READS:
+            raise HostSync(f"Tensor.{func.__name__}()")
+        return func(*args, **(kwargs or {}))
+
+
+class NoSync(TorchDispatchMode):
+    """Forbids operations whose result decides what the host does next."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "_unique2", "unique_dim")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().split("::")[1].split(".")[0]
+        if name in self.FORBIDDEN:
+            raise HostSync({"_local_scalar_dense": "reading a tensor's value"}.get(name, name))
+        if name in ("index", "index_put", "index_put_", "_unsafe_index") and any(
+            isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1] or ()
+        ):
+            raise HostSync("indexing with a boolean mask")
+        return func(*args, **(kwargs or {}))
+
+
+def never_waits_for_the_device(bench: Bench) -> None:
+    """Neither loss nor inputs read a value on the host: a captured step would keep the first one for ever."""
+
+    def around(run: Callable[[], Any]) -> Any:
+        with NoReads(), NoSync():
+            return run()
+
+    trainer = bench.trainer()
+    for batch in batches(trainer):
+        try:
+            terms, *_ = evaluate(trainer, batch, around)
+            if batch.step == 0:
+                with NoSync():
+                    backward(trainer, terms)
+        except HostSync as error:
+            fail_if(
+                True,
+                f"the step waits for the device ({error}), and a captured step would freeze what was read: keep the "
+                "value a tensor (batch.epoch and batch.progress are), and choose with torch.where.",
+            )

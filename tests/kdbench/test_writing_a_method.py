@@ -1,0 +1,165 @@
+"""What the documentation and `kdbench new` give a stranger works, outside kdbench's repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdbench.checks import check_method
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "writing-a-method.md"
+Install = Callable[..., Path]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def code_blocks() -> dict[str, str]:
+    """The guide's Python code by file name."""
+    blocks = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
+    return dict(blocks)
+
+
+@pytest.mark.parametrize(("name", "target"), [("soft_hinge", "SoftHinge"), ("map_angle", "MapAngle")])
+def test_the_guides_methods_pass_all_checks_from_their_own_package(
+    name: str, target: str, install_plugin: Install
+) -> None:
+    install_plugin(f"their-{name}", {name: f"{name}:{target}"}, **{name: code_blocks()[name]})
+    assert [result for result in check_method(name) if result.outcome != "passed"] == []
+
+
+def test_the_guides_test_runs_every_check(install_plugin: Install, tmp_path: Path) -> None:
+    install_plugin("theirs", {"map_angle": "map_angle:MapAngle"}, map_angle=code_blocks()["map_angle"])
+    (tmp_path / "test_it.py").write_text(code_blocks()["test_map_angle"])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_it.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "20 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_guide_names_real_hooks_and_checks() -> None:
+    from kdbench import Method, Setup
+    from kdbench.checks import NAMES
+
+    text = GUIDE.read_text()
+    assert all(hasattr(Method, hook) for hook in ("stages", "inputs", "deployed"))
+    assert "teacher_network" in Setup.__dataclass_fields__
+    assert {"trains_every_parameter", "never_waits_for_the_device"} <= set(NAMES)
+    assert "trains_every_parameter" in text
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A command in a fresh virtual environment that sees the packages of this one."""
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", environment], check=True, timeout=120)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    here = environment / "lib" / version / "site-packages" / "packages-of-the-tests.pth"
+    packages = sysconfig.get_paths()["purelib"]  # where the tests run in a virtual environment themselves
+    here.write_text(f"import site; site.addsitedir({packages!r})\n")
+
+    def run(*arguments: str | Path, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [environment / "bin" / "python", "-m", *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "100"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_new_package_is_installed_checked_tested_and_run(
+    stranger: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    def files() -> set[Path]:
+        return {path for folder in ("kdbench", "methods") for path in (ROOT / folder).rglob("*.py")}
+
+    before = files()
+    written = stranger("kdbench", "new", "my_method")
+    assert written.returncode == 0, written.stderr
+    assert "kdbench check my_method" in written.stdout
+    package = tmp_path / "kdbench-my-method"
+    installed = stranger("pip", "install", "--no-build-isolation", "--no-deps", "--no-index", "-q", "-e", package)
+    assert installed.returncode == 0, installed.stderr
+    checked = stranger("kdbench", "check", "my_method")
+    assert checked.returncode == 0, checked.stdout
+    assert "my_method: all 20 checks passed" in checked.stdout
+    tested = stranger("pytest", "-q", cwd=package)
+    assert "22 passed" in tested.stdout, tested.stdout
+    ran = stranger(
+        "kdbench", "run", "--method", "my_method", "--pair", "resnet8:resnet8_w2", "--seeds", "1", "--epochs", "2",
+        "--no-mlflow", "--out", "runs",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    [record] = [json.loads(path.read_text()) for path in tmp_path.glob("runs/digits/my_method/*/record.json")]
+    assert record["method"]["distribution"] == "kdbench-my-method"
+    assert record["method"]["distribution_version"] == "0.1.0"
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("kd", "There is a method 'kd' already"),
+        ("teachers", "Choose another name"),
+        ("My-Method", "lower-case letters"),
+        ("class", "cannot be a method's name"),
+        ("../up", "cannot be a method's name"),
+    ],
+)
+def test_a_name_that_cannot_be_one_is_one_line(name: str, said: str, kdbench: Command, tmp_path: Path) -> None:
+    done = kdbench("new", name)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_keeps_what_is_there(kdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "kdbench-mine").mkdir()
+    (tmp_path / "kdbench-mine" / "thesis.txt").write_text("years of work")
+    done = kdbench("new", "mine")
+    assert done.returncode == 2
+    assert "is there already" in done.stderr
+    assert (tmp_path / "kdbench-mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_module_of_a_common_name_hides_no_other(kdbench: Command, tmp_path: Path) -> None:
+    assert kdbench("new", "random").returncode == 0
+    assert (tmp_path / "kdbench-random" / "random_method.py").exists()
+    assert 'random = "random_method:Random"' in (tmp_path / "kdbench-random" / "pyproject.toml").read_text()
+
+
+def test_check_names_what_is_wrong_and_exits_with_1(kdbench: Command, install_plugin: Install) -> None:
+    source = code_blocks()["soft_hinge"].replace("margins(student.logits)).mean()", "margins(student.logits)).sum()")
+    install_plugin("theirs", {"soft_hinge": "soft_hinge:SoftHinge"}, soft_hinge=source)
+    done = kdbench("check", "soft_hinge", "--json")
+    assert done.returncode == 1
+    [failed] = [row for row in json.loads(done.stdout) if row["outcome"] != "passed"]
+    assert failed["check"] == "averages_over_the_batch"
+    assert "term 'margin' doubles with the batch" in failed["message"]
+    assert kdbench("check", "soft_hinges").returncode == 2
+    assert "Name a method" in kdbench("check").stderr
+
+
+def test_checking_all_reports_a_broken_plugin_and_goes_on(kdbench: Command, install_plugin: Install) -> None:
+    install_plugin("broken", {"aaa_broken": "broken:Nothing"}, broken="1 / 0")
+    done = kdbench("check", "--all")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stdout
+    assert "vanilla: all 20 checks passed" in done.stdout
