@@ -23,7 +23,7 @@ def all_pages(site: Site) -> Iterator[Page]:
     yield from survey_pages(site)
     yield from method_pages(site)
     yield methods_page(site)
-    yield site.page("state.html", "state.html", "State", "state", has_tables=False, **state.sections(site))
+    yield site.page("state.html", "state.html", "State", "state", has_tables=False, sections=state.sections(site))
     yield site.page("submit.html", "submit.html", "Submit yours", "submit", has_tables=False)
     yield site.page("cell.html", "cell.html", "Record", "cell", has_tables=False)
     yield "data/papers.js", script("papers", papers(site))
