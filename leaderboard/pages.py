@@ -38,7 +38,7 @@ def home_page(site: Site) -> Page:
             "more": max(0, len(rows) - 100),
             "fingerprint": board.fingerprint,
             "pairs": len(board.pairs),
-            "seeds": board.seeds,
+            "seeds": len(board.seeds),
             "path": paths.suite(board),
         }
         for board, rows in site.main_boards[:12]

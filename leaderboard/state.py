@@ -15,7 +15,6 @@ def sections(site: Site) -> list[tuple[str, Said]]:
     store = site.store
     gaps: Said = []
     inapplicable: Said = []
-    off: Said = []
     older: Said = []
     for board, rows in site.boards:
         for s in rows:
@@ -26,10 +25,6 @@ def sections(site: Site) -> list[tuple[str, Said]]:
             inapplicable += [(where, f"{student}: {reason}") for reason, student in reasons.items()]
             if s.row.older:
                 older.append((where, f"{s.row.older} records that newer ones replace, or of other test images"))
-        by_row: dict[str, list[str]] = {}
-        for cell in board.off_protocol:
-            by_row.setdefault(cell.record.row, []).append("; ".join(cell.record.off_protocol))
-        off += [(f"{board.suite} / {row}", f"{len(why)} records: {why[0]}") for row, why in sorted(by_row.items())]
     problems = [(" / ".join(filter(None, (p.suite, p.method))), p.what) for p in store.problems]
     withdrawn = [
         (f"{w.suite} / {w.row}", f"version {w.version}, {w.date}, {w.status}: {w.reason}") for w in store.withdrawn
@@ -38,8 +33,18 @@ def sections(site: Site) -> list[tuple[str, Said]]:
         ("Records that cannot be shown", problems),
         ("Rows that are not ranked", gaps),
         ("Cells that a method cannot serve", inapplicable),
-        ("Records off the protocol", off),
+        ("Records off the protocol", off_protocol(site)),
         ("Older versions and replaced records", older),
         ("Withdrawn and superseded rows", withdrawn),
         ("Cells of yours that failed", [(f"{p.suite} / {p.method}", p.what) for p in store.failures]),
     ]
+
+
+def off_protocol(site: Site) -> Said:
+    """Records that are never ranked: quick looks and validation runs."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for cell in site.store.cells:
+        if cell.record.off_protocol:
+            place = (cell.record.suite, f"{cell.record.row}{' (yours)' if cell.origin == 'yours' else ''}")
+            reasons.setdefault(place, []).append("; ".join(cell.record.off_protocol))
+    return [(f"{suite} / {row}", f"{len(why)} records: {why[0]}") for (suite, row), why in sorted(reasons.items())]
