@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
@@ -171,7 +172,7 @@ def kdbench_cell(mine: Measured, beside_best: bool) -> Cell:
     if best is not None:
         tags.append((f"best {best:+.2f}", "others report the best epoch; choosing it would add this here"))
     href = paths.pair(board, pair) if board.main else paths.suite(board)
-    return Cell(one.text, one.value, href=href, tags=tuple(tags), title=f"on {board.suite}")
+    return replace(one, href=href, tags=tuple(tags), title=f"on {board.suite}")
 
 
 def notes_of(survey_note: str, printed: Sequence[Printed]) -> list[str]:
