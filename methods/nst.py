@@ -12,7 +12,7 @@ from kdbench_methods.with_kd import WithKD
 
 
 class NST(WithKD):
-    """Channels of the student's maps are distributed over positions as the teacher's are (eq. 4 to 6).
+    """Channels of the student's maps are distributed over positions as the teacher's are.
 
     L = CE(z_s, y) + selectivity_weight * sum_l MMD^2(channels of f_s^l, channels of f_t^l)
     MMD^2 = mean k(t, t') + mean k(s, s') - 2 mean k(s, t),    k(x, y) = (x . y)^2
