@@ -18,10 +18,11 @@ from kdbench.contract import check_state
 from kdbench.data import Dataset, load_data
 from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
-from kdbench.evidence import Evidence, evidence_from_logits, metrics
+from kdbench.evidence import Evidence, evidence_from_logits
 from kdbench.hashing import digest
 from kdbench.large_images import SOURCE, FileDataset, list_images
 from kdbench.method import Method, Setup
+from kdbench.metrics import metrics
 from kdbench.networks import build_network, count_macs, count_parameters
 from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
 from kdbench.plan import Cell
@@ -257,6 +258,8 @@ def prepare(
             num_steps=recipe.epochs * -(-len(dataset.train_labels) // recipe.batch_size),
             device=device,
             generator=generator,
+            batch_size=recipe.batch_size,
+            image_shape=(suite.data.channels, *suite.data.image_size),
             teacher_network=teacher if "network" in wanted["teacher"] else None,
             untrained=untrained,
         ),
@@ -327,7 +330,7 @@ def build_record(
         params_source=cell.params_source,
         trials=cell.trials,
         teachers=teachers,
-        recipe=cell.recipe.model_dump(mode="json"),
+        recipe=cell.recipe.model_dump(mode="json", exclude_none=True),
         matching=matching or [],
         networks=networks or [],
         curve=curve,

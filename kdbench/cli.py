@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdbench import cli_methods, cli_results, cli_site
+from kdbench.console import open_console
 from kdbench.errors import KdbenchError
+from kdbench.options import (
+    CompileOption,
+    DataDirOption,
+    DeviceOption,
+    GraphOption,
+    JsonOption,
+    OutOption,
+    ResultsOption,
+    SuiteOption,
+    WorkersOption,
+    split_names,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from kdbench.suite import Execution
 
 app = typer.Typer(
@@ -26,23 +37,9 @@ app = typer.Typer(
 )
 lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
 app.add_typer(lists, name="list")
-
-SuiteOption = Annotated[
-    str, typer.Option("--suite", help="A built-in suite's name, or the path of a suite file (.toml).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-WorkersOption = Annotated[str, typer.Option("--workers", help="Processes, a cell each at a time; auto: cores or GPUs.")]
-ResultsOption = Annotated[
-    Path | None, typer.Option("--results", help="Accepted results. Default: ./results, else the source checkout's.")
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Your copy of the data sets' Parquet files. Default: KDBENCH_DATA, else download."),
-]
-CompileOption = Annotated[bool, typer.Option("--compile", help="Run networks through torch.compile.")]
-GraphOption = Annotated[bool, typer.Option("--graph", help="Capture the training step as a CUDA graph.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
+app.add_typer(cli_methods.app)
+app.add_typer(cli_results.app)
+app.add_typer(cli_site.app)
 
 
 @app.command()
@@ -104,7 +101,7 @@ def run(
         mlflow=mlflow,
         as_json=as_json,
     )
-    raise typer.Exit(run_request(request, console(as_json)))
+    raise typer.Exit(run_request(request, open_console(as_json)))
 
 
 @app.command()
@@ -129,7 +126,7 @@ def teach(
 
     parse_data_dir(data_dir)
     how = execution(compile_, graph)
-    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, how, results, force, console()))
+    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, how, results, force, open_console()))
 
 
 @app.command()
@@ -149,15 +146,15 @@ def show(
 
     match what:
         case [method]:
-            show_method(method, console(), as_json)
+            show_method(method, open_console(), as_json)
         case ["model", name]:
             from kdbench.show_networks import show_model
 
-            show_model(name, suite, size, console(), as_json)
+            show_model(name, suite, size, open_console(), as_json)
         case ["pair", pair]:
             from kdbench.show_networks import show_pair
 
-            show_pair(pair, suite, size, console(), as_json)
+            show_pair(pair, suite, size, open_console(), as_json)
         case _:
             raise KdbenchError(
                 f"Cannot show '{' '.join(what)}'. Write: show METHOD, show model NAME, or show pair T:S."
@@ -188,7 +185,7 @@ def cost(
     found = load_suite(suite)
     names, devices, pairs = split_names(method), parse_device(device), parse_pairs(found, pair or ())
     how, values = parse_execution(execution(compile_, graph), devices), parse_settings(settings or (), names)
-    raise typer.Exit(measure_costs(found, values, pairs, devices[0], how, steps, out, console(as_json), as_json))
+    raise typer.Exit(measure_costs(found, values, pairs, devices[0], how, steps, out, open_console(as_json), as_json))
 
 
 @app.command()
@@ -206,53 +203,7 @@ def track(
     """
     from kdbench.track import track_runs
 
-    raise typer.Exit(track_runs(runs, tracking_uri, results, console()))
-
-
-@app.command()
-def check(
-    method: Annotated[list[str] | None, typer.Argument(help="Methods to check.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Check every installed method.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Run the conformance checks of methods; each failure says what to do. Seconds a method, on a CPU.
-
-    Example: kdbench check my_method
-    """
-    from kdbench.check import check_methods
-
-    names = split_names(method) if method else ()
-    raise typer.Exit(0 if check_methods(names, everything, console(), as_json) else 1)
-
-
-@app.command()
-def new(
-    name: Annotated[str, typer.Argument(help="The method's name: lower case, digits, underscores.")],
-    folder: Annotated[Path | None, typer.Option("--out", help="Where to write it. Default: ./kdbench-NAME.")] = None,
-) -> None:
-    """Write a small package with a new method, its tests and its README, outside kdbench.
-
-    Example: kdbench new my_method
-    """
-    from kdbench.new import write_package
-
-    write_package(name, folder, console())
-
-
-@app.command()
-def submit(
-    method: Annotated[list[str], typer.Argument(help="Methods whose records to submit.")],
-    suite: SuiteOption = "digits",
-    runs: Annotated[Path, typer.Option("--runs", help="Where the records are.")] = Path("runs"),
-    results: ResultsOption = None,
-) -> None:
-    """Check the complete records of methods and fold them into the accepted results.
-
-    Example: kdbench submit crd --suite digits
-    """
-    from kdbench.submit import submit_methods
-
-    submit_methods(split_names(method), suite, runs, results, console())
+    raise typer.Exit(track_runs(runs, tracking_uri, results, open_console()))
 
 
 @lists.command("methods")
@@ -266,7 +217,7 @@ def list_methods(
     """
     from kdbench.catalogue import show_methods
 
-    show_methods(long, console(), as_json)
+    show_methods(long, open_console(), as_json)
 
 
 @lists.command("suites")
@@ -277,7 +228,7 @@ def list_suites(as_json: JsonOption = False) -> None:
     """
     from kdbench.catalogue import show_suites
 
-    show_suites(console(), as_json)
+    show_suites(open_console(), as_json)
 
 
 @lists.command("pairs")
@@ -288,7 +239,7 @@ def list_pairs(suite: SuiteOption = "digits", as_json: JsonOption = False) -> No
     """
     from kdbench.show_networks import show_pairs
 
-    show_pairs(suite, console(), as_json)
+    show_pairs(suite, open_console(), as_json)
 
 
 @lists.command("models")
@@ -304,9 +255,9 @@ def list_models(
     from kdbench.show_networks import show_models, show_names
 
     if pattern is None:
-        show_models(suite, console(), as_json)
+        show_models(suite, open_console(), as_json)
     else:
-        show_names(pattern, console(), as_json)
+        show_names(pattern, open_console(), as_json)
 
 
 def execution(compile_: bool, graph: bool) -> Execution:
@@ -314,24 +265,6 @@ def execution(compile_: bool, graph: bool) -> Execution:
     if compile_ and graph:
         raise KdbenchError("--compile and --graph are two ways to run a step. Choose one.")
     return "compiled" if compile_ else "captured" if graph else "eager"
-
-
-def split_names(values: list[str]) -> tuple[str, ...]:
-    """Names from repeated and comma-separated options, each once."""
-    names = tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
-    if not names:
-        raise KdbenchError("Name at least one method. 'kdbench list methods' shows them.")
-    return names
-
-
-def console(to_stderr: bool = False) -> Console:
-    """Where people read; standard error when standard output is for a program."""
-    from rich.console import Console
-
-    found = Console(stderr=to_stderr)
-    if not found.is_terminal and "COLUMNS" not in os.environ:
-        found.width = 120  # a file or a pipe has no width of its own
-    return found
 
 
 def main() -> None:

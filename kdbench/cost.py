@@ -8,74 +8,26 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from rich.console import Console
 
 from kdbench.catalogue import print_rows
 from kdbench.checkpoint import write_atomically
+from kdbench.console import line_printer
+from kdbench.cost_record import CostRecord, StepCost, file_name
 from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.hashing import digest
 from kdbench.plan import BASELINE, resolve_params
 from kdbench.plugins import find_plugin, load_method, method_info
-from kdbench.progress import line_printer
-from kdbench.records import Hash, MethodInfo, Name, Part
 from kdbench.store import COSTS
 from kdbench.suite import Execution, Pair, Suite
 from kdbench.timing import random_dataset, time_steps, timed_trainer
 from kdbench.trainer import Notice, Trainer
 
 ROUNDS = 5  # of plain and method steps in turn, so that a change of the machine's pace meets both
-
-
-class StepCost(Part):
-    """One network's training step.
-
-    Attributes:
-        milliseconds: of a step, the median over rounds.
-        peak_memory: bytes on the GPU; None on a CPU.
-        parameters: trainable ones, the method's own among them.
-    """
-
-    milliseconds: float = Field(gt=0)
-    peak_memory: int | None = Field(ge=0)
-    parameters: int = Field(ge=0)
-
-
-class CostRecord(Part):
-    """What a method costs on one pair and one machine.
-
-    Attributes:
-        fingerprint: of the suite's protocol.
-        plain, method: the step of the plain student and of the method, with a live teacher where it reads one.
-        steps: timed in each of the rounds.
-        sha256: of this record without `sha256`.
-    """
-
-    schema_version: Literal[1] = 1
-    kind: Literal["cost"] = "cost"
-    suite: Name
-    fingerprint: Hash
-    pair: str
-    info: MethodInfo
-    params: dict[str, Any]
-    batch_size: int = Field(gt=0)
-    precision: str
-    plain: StepCost
-    method: StepCost
-    rounds: int
-    steps: int
-    environment: dict[str, str]
-    finished: str
-    sha256: str = ""
-
-    def sealed(self) -> CostRecord:
-        """The same record with its hash filled in."""
-        content = self.model_dump(mode="json", exclude={"sha256"})
-        return self.model_copy(update={"sha256": digest(content)})
 
 
 def measure(
@@ -169,12 +121,10 @@ def cost(
 
 def write_record(out: Path, record: CostRecord) -> None:
     """One file for each method, parameters, pair and machine; a later measurement replaces it."""
-    place = {key: record.environment.get(key) for key in ("device", "cpu", "gpu", "execution")}
-    about = [record.fingerprint, record.pair, record.info.name, record.info.version, record.params, place]
     folder = out / record.suite / COSTS
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{record.info.name}-{digest(about)[:16]}.json"
+        path = folder / file_name(record)
         write_atomically(path, (json.dumps(record.model_dump(mode="json")) + "\n").encode())
 
 

@@ -1,4 +1,4 @@
-"""The evidence of a cell: what its network said of every test image. All metrics follow from it and the test labels.
+"""The evidence of a cell: what its network said of every test image. All metrics (`kdbench.metrics`) follow from it.
 
 Kept in half precision where it is a probability, *before* metrics are computed, so that they recompute exactly.
 """
@@ -13,9 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import KdbenchError
-from kdbench.records import Metrics
-
-CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -63,26 +60,6 @@ def evidence_from_logits(logits: np.ndarray, labels: np.ndarray) -> Evidence:
         rank=rank,
         log_probability=np.maximum(np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0], np.finfo(np.float16).min),
         top_probability=np.exp(log_p.max(axis=1)),
-    )
-
-
-def metrics(evidence: Evidence, labels: np.ndarray, num_classes: int) -> Metrics:
-    """All metrics of one network, from its evidence and the suite's canonical test labels.
-
-    Raises:
-        KdbenchError: the evidence contradicts itself or the labels.
-    """
-    correct = evidence.predicted == labels if len(evidence.predicted) == len(labels) else None
-    if correct is None or np.any(correct != (evidence.rank == 0)):
-        raise KdbenchError("The evidence does not belong to the suite's test labels.")
-    top = evidence.top_probability.astype(np.float64)
-    bins = np.minimum((top * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gap = np.bincount(bins, weights=correct - top, minlength=CALIBRATION_BINS)
-    return Metrics(
-        top1=float(100 * correct.mean()),
-        top5=float(100 * (evidence.rank < 5).mean()) if num_classes > 10 else None,
-        nll=float(-evidence.log_probability.astype(np.float64).mean()),
-        ece=float(100 * np.abs(gap).sum() / len(labels)),
     )
 
 

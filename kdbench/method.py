@@ -136,7 +136,9 @@ class Setup:
         train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts.
         num_classes: C.
         mean, std: the normalisation of the images, a value a channel.
-        num_steps: optimizer steps of the whole training.
+        num_steps: optimizer steps of the main stage.
+        batch_size: images in a batch; the last one of an epoch may have fewer.
+        image_shape: (C, H, W) of the images.
         device: where everything lives. Modules and buffers may be made on the CPU: they are moved after `build`.
         generator: the method's own random numbers, on the device, for every draw in `loss`, so that the draws of one
             method never shift the batches or the initial weights of another. It may be kept; its state is checkpointed.
@@ -156,6 +158,8 @@ class Setup:
     num_steps: int
     device: device
     generator: Generator
+    batch_size: int = 64
+    image_shape: tuple[int, int, int] = (3, 32, 32)
     teacher_network: Any = None  # a timm model, whose interfaces beyond nn.Module's are not typed
     untrained: Callable[[Literal["student", "teacher"]], nn.Module] | None = None
 

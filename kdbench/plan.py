@@ -12,13 +12,13 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
-from kdbench.hashing import digest
+from kdbench.keys import cell_key, teacher_key
 from kdbench.method import Method
 from kdbench.plugins import load_method, source_sha256
 from kdbench.records import Record, row_name
 from kdbench.store import TEACHERS, Entry, cell_folder, read_cell
 from kdbench.suite import Data, Pair, Recipe, Suite
-from kdbench.teachers import Teacher, teacher_key
+from kdbench.teachers import Teacher
 
 BASELINE = "vanilla"
 Source = Literal["paper", "paper per pair", "suite", "user", "tuned"]
@@ -70,19 +70,8 @@ class Cell:
     def key(self) -> str:
         if self.kind == "teacher":
             return teacher_key(self.suite, self.student)
-        return digest(
-            {
-                "kind": self.kind,
-                "protocol": self.protocol,
-                "recipe": self.recipe.model_dump(mode="json"),
-                "student": [self.student, self.suite.models[self.student].identity],
-                "seed": self.seed,
-                "method": self.method,
-                "version": self.method_version,
-                "params": self.params,
-                "teachers": [self.teacher.sha256] if self.teacher else [],
-            }
-        )
+        teachers = [self.teacher.sha256] if self.teacher else []
+        return cell_key(self.suite, self.student, self.seed, self.method, self.method_version, self.params, teachers)
 
     def folder(self, root: Path) -> Path:
         """Where its record lies: below `runs/`, or below the cache for a teacher."""

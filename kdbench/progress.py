@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -14,11 +13,6 @@ from kdbench.executor import Event, Failed, Finished, Noticed, Progressed, Waiti
 from kdbench.large_images import SOURCE
 from kdbench.plan import Cell
 from kdbench.suite import Suite
-
-
-def line_printer(console: Console) -> Callable[[str], None]:
-    """Prints a line as it is: not marked up, not wrapped."""
-    return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def load_with_progress(suite: Suite, console: Console) -> None:

@@ -239,9 +239,12 @@ def parse_record(text: str | bytes, where: str) -> Record:
     """
     try:
         record = Record.model_validate_json(text)
+        intact = record.curve is None or digest(record.curve) == record.curve_sha256
+        intact = intact and record.sha256 == record.content_sha256()
     except ValidationError as error:
         raise KdbenchError(f"{where} is no valid record: {first_problem(error)}.") from error
-    intact = record.curve is None or digest(record.curve) == record.curve_sha256
-    if not intact or record.sha256 != record.content_sha256():
+    except ValueError as error:  # a number that JSON has no place for, where any value may stand
+        raise KdbenchError(f"{where} is no valid record: {error}.") from error
+    if not intact:
         raise KdbenchError(f"{where} is corrupt: its content does not match its hash.")
     return record

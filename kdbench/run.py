@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kdbench.console import line_printer
 from kdbench.errors import KdbenchError
 from kdbench.estimate import count_kinds, duration, estimate_seconds
 from kdbench.executor import Machine
 from kdbench.hashing import digest
 from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells
-from kdbench.progress import line_printer, load_with_progress
+from kdbench.progress import load_with_progress
 from kdbench.report import Report, as_json, reproduction, result_table
 from kdbench.request import (
     Request,

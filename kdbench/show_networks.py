@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 
 from kdbench.catalogue import print_rows
+from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.inputs import as_seen
 from kdbench.networks import build_network, count_macs, count_parameters, create
 from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
-from kdbench.progress import line_printer
 from kdbench.suite import Model, Suite, load_suite
 
 

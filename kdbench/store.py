@@ -1,8 +1,9 @@
 """Where records lie: `runs/` (a folder per cell, what you ran) and `results/` (folded files, what the board accepted).
 
 runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors
-results/<suite>/<method>/records.jsonl (no curves), evidence.parquet
-results/<suite>/teachers/records.jsonl, evidence.parquet, <model>-<hash>.safetensors
+results/<suite>/<method>/records.jsonl (no curves), evidence.parquet, curves.parquet, verified.jsonl
+results/<suite>/teachers/the same, <model>-<hash>.safetensors
+Both have <suite>/costs/<method>-<hash>.json, what `kdbench cost` measured.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.curves import write_curves
 from kdbench.errors import KdbenchError, writing
 from kdbench.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records import Record, parse_record
@@ -146,7 +148,7 @@ def read_results(folder: Path) -> list[Entry]:
 
 
 def write_results(folder: Path, entries: list[Entry]) -> None:
-    """Fold records into `records.jsonl`, a line each in a stable order, and their evidence into one file.
+    """Fold records into `records.jsonl`, a line each in a stable order; their evidence and curves into a file each.
 
     Raises:
         KdbenchError: the disk is full or the folder cannot be written.
@@ -155,9 +157,11 @@ def write_results(folder: Path, entries: list[Entry]) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_evidence(folder / ".evidence.parquet", {e.record.key: e.evidence for e in entries if e.evidence})
+        write_curves(folder / ".curves.parquet", {e.record.key: e.record.curve for e in entries if e.record.curve})
         text = "".join(e.record.to_json(curve=False) + "\n" for e in entries)
         (folder / ".records.jsonl").write_text(text, encoding="utf-8")
         (folder / ".evidence.parquet").replace(folder / "evidence.parquet")
+        (folder / ".curves.parquet").replace(folder / "curves.parquet")
         (folder / ".records.jsonl").replace(folder / "records.jsonl")
 
 

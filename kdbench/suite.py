@@ -103,6 +103,7 @@ class Recipe(Table):
         optimizer: "sgd", or "adamw" with PyTorch's betas (`momentum` and `nesterov` are SGD's).
         schedule: "one_cycle" (PyTorch's OneCycleLR with its defaults, the learning rate alone) or "multistep".
         milestones: epochs after which the learning rate is multiplied by `decay` (multistep).
+        clip_norm: the length to which longer gradients are cut; none if it is not given.
         precision: of the networks' forward passes; losses are float32 always.
     """
 
@@ -116,6 +117,7 @@ class Recipe(Table):
     schedule: Literal["one_cycle", "multistep"]
     milestones: tuple[Annotated[int, Field(gt=0)], ...] = ()
     decay: float = Field(0.1, gt=0)
+    clip_norm: float | None = Field(None, gt=0)
     precision: Literal["float32", "bf16"]
 
     def shortened(self, epochs: int) -> Recipe:
@@ -236,8 +238,8 @@ class Suite(Table):
             "suite": self.name,
             "revision": self.revision,
             "data": self.data.model_dump(mode="json", exclude_none=True),
-            "recipe": self.recipe_of().model_dump(mode="json"),
-            "teacher_recipe": self.teacher_recipe().model_dump(mode="json"),
+            "recipe": self.recipe_of().model_dump(mode="json", exclude_none=True),
+            "teacher_recipe": self.teacher_recipe().model_dump(mode="json", exclude_none=True),
             "selection": "last epoch",
             "off_protocol": list(self.off_protocol),
         }
@@ -251,7 +253,7 @@ class Suite(Table):
             "suite": self.name,
             "revision": self.revision,
             "data": data.model_dump(mode="json", exclude_none=True),
-            "recipe": self.teacher_recipe().model_dump(mode="json"),
+            "recipe": self.teacher_recipe().model_dump(mode="json", exclude_none=True),
             "selection": "last epoch",
         }
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.cache import cache_folder
+from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.executor import Machine
 from kdbench.plan import plan_teacher
-from kdbench.progress import line_printer, load_with_progress
+from kdbench.progress import load_with_progress
 from kdbench.request import parse_device, parse_execution, parse_workers
 from kdbench.store import Entry, find_results, weights_name, write_results
 from kdbench.suite import Execution, load_suite

@@ -17,7 +17,8 @@ from kdbench.cache import cache_folder
 from kdbench.checkpoint import load_tensors
 from kdbench.errors import KdbenchError
 from kdbench.evidence import Evidence
-from kdbench.hashing import digest, file_sha256
+from kdbench.hashing import file_sha256
+from kdbench.keys import teacher_key
 from kdbench.networks import build_network
 from kdbench.records import Record
 from kdbench.store import TEACHERS, Entry, read_results, read_runs, set_aside, weights_name
@@ -47,11 +48,6 @@ class Teacher:
         network = build_network(suite, self.model)
         network.load_state_dict(load_tensors(self.path)[0])
         return network.eval().requires_grad_(False)
-
-
-def teacher_key(suite: Suite, model: str) -> str:
-    """Hash of all that a teacher depends on."""
-    return digest({"kind": "teacher", "protocol": suite.teacher_protocol(), "model": suite.models[model].identity})
 
 
 def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice) -> Teacher | None:

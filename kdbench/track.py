@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kdbench.console import line_printer
 from kdbench.errors import KdbenchError
-from kdbench.progress import line_printer
 from kdbench.report import same_images
 from kdbench.store import find_results, read_runs
 from kdbench.suite import list_suites, load_suite

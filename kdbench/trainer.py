@@ -225,6 +225,8 @@ class Trainer:
         loss = values.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimizer.step()
         return torch.cat([values.detach(), loss.detach()[None]])
 

@@ -1,4 +1,4 @@
-"""Attention-based feature distillation (Ji et al. 2021)."""
+"""Show, attend and distill: attention-based feature distillation (Ji et al. 2021)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup
-from kdbench_methods.maps import BatchNorm, averaged
+from kdbench_methods.layers import BatchNorm
 from kdbench_methods.with_kd import WithKD
 
 
 class AFD(WithKD):
-    """Each of the teacher's attention maps is matched by all of the student's, to the degree that is learned.
+    """Every teacher's map teaches all of the student's, weighed by an attention from their channel means (eq. 1 to 8).
 
-    L = CE(z_s, y) + KD + attention_weight * sum_t mean_i sum_s a_i^{t, s} * mean (Q(f_s^i) - Q(f_t^i))^2
-    a_i^t = softmax_s((q_i^t . W_t k_i^s + p_t . p_s) / sqrt(dim)),   Q(f) = vec(mean_c f^2) / |vec(mean_c f^2)|
+    L = CE(z_s, y) + kd_weight * KD + attention_weight * sum_t mean_i sum_s a_{t,s} * mean (Q_t(f_s) - Q_t(f_t))^2
 
-    Queries and keys are linear in the maps' means over positions, batch normalised; the keys pass a ReLU. p are learned
-    vectors of the maps' places. The student's mean_c f^2 is averaged to the teacher's size. As the authors' code
-    (clovaai/attention-feature-distillation, distill/AFD.py, 42a3077), but with the matched maps where it takes those of
-    every block.
+    a_{t,.} = softmax over s of (query_t . key_{s,t} + p_t . p_s) / sqrt(dim);
+    Q_t(f) = mean_c f_c^2 in the size of map t, made unit length. As in distill/AFD.py and utils.py of the authors' code
+    (github.com/clovaai/attention-feature-distillation, commit 42a3077), on the matched maps instead of every block's.
     """
 
     name, version = "afd", 1
@@ -36,46 +34,51 @@ class AFD(WithKD):
 
     class Params(WithKD.Params):
         kd_weight: float = Field(0.9, ge=0, description="weight of the softened teacher's logits")
-        attention_weight: float = Field(200.0, ge=0, description="weight of the attended differences")
+        attention_weight: float = Field(200.0, ge=0, description="weight of the attended maps' distance")
         dim: int = Field(128, ge=1, description="width of queries and keys")
 
     def build(self, setup: Setup) -> None:
         assert setup.teacher is not None
-        dim, students, teachers = self.params.dim, setup.student.features, setup.teacher.features
-        self.queries = nn.ModuleList(linear(channels, dim) for channels, _, _ in teachers)
-        self.keys = nn.ModuleList(nn.Sequential(linear(channels, dim), nn.ReLU()) for channels, _, _ in students)
-        self.bilinear = linear(dim, len(teachers) * dim)
-        self.bilinear[1].bias.requires_grad_(False)  # the same for all of the student's maps, unseen by the softmax
-        self.teacher_places = nn.Parameter(nn.init.xavier_normal_(torch.empty(len(teachers), dim)))
-        self.student_places = nn.Parameter(nn.init.xavier_normal_(torch.empty(len(students), dim)))
+        ins, outs = ([c for c, _, _ in shapes.features] for shapes in (setup.student, setup.teacher))
+        dim = self.params.dim
+        self.query = nn.ModuleList(Embedding(c, dim) for c in outs)
+        self.key = nn.ModuleList(Embedding(c, dim) for c in ins)
+        self.bilinear = Embedding(dim, dim * len(outs))
+        self.position_t = nn.Parameter(nn.init.xavier_normal_(torch.empty(len(outs), dim)))
+        self.position_s = nn.Parameter(nn.init.xavier_normal_(torch.empty(len(ins), dim)))
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        p = self.params
         attention = self.attention(student.features, teacher.features)
-        differences = torch.stack(
-            [torch.stack([difference(s, t) for s in student.features], dim=1) for t in teacher.features], dim=1
-        )
-        attended = (attention * differences).sum(dim=(1, 2)).mean()
-        return {**self.ce_and_kd(batch, student, teacher), "attention": p.attention_weight * attended}
+        distances = attention_distances(student.features, teacher.features)
+        attended = (attention * distances).sum(dim=2).mean(dim=0).sum()
+        return {**self.ce_and_kd(batch, student, teacher), "attended": self.params.attention_weight * attended}
 
-    def attention(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
-        """(B, T, S): how much each of the teacher's maps attends to each of the student's; sums to 1 over these."""
-        query = torch.stack([q(f.mean(dim=(2, 3))) for q, f in zip(self.queries, teacher_maps, strict=True)], dim=1)
-        key = torch.stack([k(f.mean(dim=(2, 3))) for k, f in zip(self.keys, student_maps, strict=True)], dim=1)
-        key = self.bilinear(key.flatten(0, 1)).unflatten(1, (query.shape[1], -1)).unflatten(0, key.shape[:2])
-        places = self.teacher_places @ self.student_places.T
-        scores = torch.einsum("btd,bstd->bts", query, key) + places
-        return F.softmax(scores / self.params.dim**0.5, dim=2)
+    def attention(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+        """(B, T, S): how much each teacher's map gives to each student's, for each image."""
+        queries = torch.stack([q(f.mean(dim=(2, 3))) for q, f in zip(self.query, teacher, strict=True)], dim=1)
+        keys = torch.stack([k(f.mean(dim=(2, 3))).relu() for k, f in zip(self.key, student, strict=True)], dim=1)
+        keys = self.bilinear(keys.flatten(0, 1)).reshape(*keys.shape[:2], len(teacher), -1)
+        scores = torch.einsum("bstd,btd->bts", keys, queries) + self.position_t @ self.position_s.T
+        return (scores / self.params.dim**0.5).softmax(dim=2)
 
 
-def difference(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """(B,): mean squared difference of the attention maps of two (B, C, H, W) maps, in the teacher's size."""
-    energies = (f.square().mean(dim=1, keepdim=True) for f in (student_map, teacher_map))
-    height, width = teacher_map.shape[2:]
-    q_s, q_t = (F.normalize(averaged(e, (height, width)).flatten(1), dim=1) for e in energies)
-    return (q_s - q_t).square().mean(dim=1)
+class Embedding(nn.Module):
+    """A linear map with batch norm, of (B, C) vectors."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(in_channels, channels), BatchNorm(channels)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return self.norm(self.linear(vectors)[:, :, None, None])[:, :, 0, 0]
 
 
-def linear(in_features: int, out_features: int) -> nn.Sequential:
-    """A linear map, batch normalised."""
-    return nn.Sequential(nn.Linear(in_features, out_features, bias=False), BatchNorm(out_features))
+def attention_distances(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+    """(B, T, S): mean squared differences of the attention maps of all pairs, in the teacher's size."""
+    rows = []
+    for f_t in teacher:
+        size = (f_t.shape[2], f_t.shape[3])
+        q_t = F.normalize(f_t.square().mean(dim=1).flatten(1), dim=1)
+        resized = (F.adaptive_avg_pool2d(f_s.square().mean(dim=1, keepdim=True), size).flatten(1) for f_s in student)
+        rows.append(torch.stack([(F.normalize(q_s, dim=1) - q_t).square().mean(dim=1) for q_s in resized], dim=1))
+    return torch.stack(rows, dim=1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Outputs, Paper, Setup
+from kdbench import Batch, Field, Outputs, Paper, Setup, Stage
+from kdbench_methods.layers import BatchNorm
 from kdbench_methods.with_kd import WithKD
 
 
@@ -14,8 +17,9 @@ class FitNets(WithKD):
 
     L = CE(z_s, y) + hint_weight * mean((r(f_s) - f_t)^2)
 
-    One stage, as in the common CIFAR-100 comparisons; the paper pretrains up to the hint layer first. The hint is the
-    middle one of the matched maps: the end of the second stage of a three-stage network.
+    One stage, as in the common CIFAR-100 comparisons. The paper first trains up to the hint layer on the hint alone,
+    then by KD: `hint_epochs`, with hint_weight 0 and a kd_weight. The hint is the middle one of the matched maps: the
+    end of the second stage of a three-stage network.
     """
 
     name, version = "fitnets", 1
@@ -31,11 +35,18 @@ class FitNets(WithKD):
 
     class Params(WithKD.Params):
         hint_weight: float = Field(100.0, ge=0, description="weight of the hint's mean squared error")
+        hint_epochs: int = Field(0, ge=0, description="epochs of a stage before, on the hint alone")
 
     def build(self, setup: Setup) -> None:
         assert setup.teacher is not None
         self.hint = len(setup.student.features) // 2
         self.regressor = regressor(setup.student.features[self.hint], setup.teacher.features[self.hint])
+
+    def stages(self) -> Sequence[Stage]:
+        return [Stage("hint", self.params.hint_epochs, self.hint_stage)] if self.params.hint_epochs else []
+
+    def hint_stage(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return {"hint": hint_loss(self.regressor(student.features[self.hint]), teacher.features[self.hint])}
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         hint = hint_loss(self.regressor(student.features[self.hint]), teacher.features[self.hint])
@@ -63,4 +74,4 @@ def regressor(student: tuple[int, int, int], teacher: tuple[int, int, int]) -> n
     else:
         enlarge = nn.Upsample((target[0], target[1]), mode="bilinear")
         conv = nn.Sequential(enlarge, nn.Conv2d(in_channels, channels, 3, padding=1))
-    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
+    return nn.Sequential(conv, BatchNorm(channels), nn.ReLU())

@@ -1,4 +1,4 @@
-"""Feature normalized knowledge distillation (Xu et al. 2020)."""
+"""Feature-normalised knowledge distillation (Xu et al. 2020)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kdbench_methods.with_kd import WithKD
 
 
 class FN(WithKD):
-    """The norm of an image's feature is its temperature: the student learns the teacher's logits at a common norm.
+    """KD in which each image has its own temperature: the length of its embedding (eq. 9).
 
-    L = CE(z_s, y) + normalized_weight * H(softmax(n_t), softmax(n_s)),   n = z * min(|f|, norm) / |f|
+    L = CE(z_s, y) + normalised_weight * H(softmax(n(z_t, e_t)), softmax(n(z_s, e_s)))
+    n(z, e) = z * min(1, length / |e|)
 
-    f is the vector before the classifier. Weight and norm are those of the authors' CIFAR-100 script (aztc/FNKD,
-    train_gluon_script_cifar.py and models/symbol_Resnet_cifar.py, 099b6ca). There the classifier sees f at its new
-    norm; here its logits are scaled, which scales its bias as well and is the same where it has none.
+    As in train_gluon_script_cifar.py and models/symbol_Resnet_cifar.py of the authors' code (github.com/aztc/FNKD,
+    commit 099b6ca), which caps the embeddings' length. There the classifier's bias keeps its size; here it does not.
     """
 
     name, version = "fn", 1
@@ -27,20 +27,20 @@ class FN(WithKD):
     )
     scheme = "offline"
     knowledge = ("response", "feature")
-    requires = frozenset({"student.logits", "student.embedding", "teacher.logits", "teacher.embedding"})
+    requires = frozenset(f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "embedding"))
 
     class Params(WithKD.Params):
-        normalized_weight: float = Field(9.0, ge=0, description="weight of the normalized logits' cross-entropy")
-        norm: float = Field(2.0, gt=0, description="what a longer feature is shortened to")
+        normalised_weight: float = Field(9.0, ge=0, description="weight of the normalised soft labels")
+        length: float = Field(2.0, gt=0, description="the embeddings' length, at most")
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        n_s = normalized(student.logits, student.embedding, self.params.norm)
-        n_t = normalized(teacher.logits, teacher.embedding, self.params.norm)
-        cross_entropy = F.cross_entropy(n_s, F.softmax(n_t, dim=1))
-        terms = self.ce_and_kd(batch, student, teacher)
-        return {**terms, "normalized": self.params.normalized_weight * cross_entropy}
+        p = self.params
+        z_s = normalised(student.logits, student.embedding, p.length)
+        z_t = normalised(teacher.logits, teacher.embedding, p.length)
+        soft = F.cross_entropy(z_s, z_t.softmax(dim=1))
+        return {**self.ce_and_kd(batch, student, teacher), "normalised": p.normalised_weight * soft}
 
 
-def normalized(logits: Tensor, embedding: Tensor, norm: float) -> Tensor:
-    """(B, C) logits of (B, D) embeddings, as if none were longer than the norm."""
-    return logits * (norm / embedding.norm(dim=1, keepdim=True).clamp(min=norm))
+def normalised(logits: Tensor, embedding: Tensor, length: float) -> Tensor:
+    """(B, C) logits of a (B, D) embedding that is shortened to a length."""
+    return logits * (length / embedding.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)

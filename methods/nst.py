@@ -1,4 +1,4 @@
-"""Neuron selectivity transfer (Huang and Wang 2017)."""
+"""Neuron selectivity transfer (Huang & Wang 2017)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench import Batch, Field, Outputs, Paper
-from kdbench_methods.maps import to_smaller
+from kdbench_methods.layers import same_size
 from kdbench_methods.with_kd import WithKD
 
 
 class NST(WithKD):
-    """Channels of the student's maps are distributed over positions as the teacher's are.
+    """Channels respond at the places where the teacher's do: their distributions agree under a kernel (eq. 4 and 7).
 
-    L = CE(z_s, y) + selectivity_weight * sum_l MMD^2(channels of f_s^l, channels of f_t^l)
-    MMD^2 = mean k(t, t') + mean k(s, s') - 2 mean k(s, t),    k(x, y) = (x . y)^2
+    L = CE(z_s, y) + selectivity_weight * sum_l MMD^2(channels of f_s, channels of f_t),    k(a, b) = (a . b)^2
 
-    A channel is its map as a unit vector over the positions. Larger maps are averaged to the smaller size. As in the
-    code of Tian et al. (2020) each image has a discrepancy of its own and the loss is their mean.
+    Each channel is its map as a vector of unit length.
     """
 
     name, version = "nst", 1
@@ -36,17 +34,17 @@ class NST(WithKD):
         selectivity_weight: float = Field(50.0, ge=0, description="weight of the maximum mean discrepancies")
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        discrepancy = [discrepancy_loss(s, t) for s, t in zip(student.features, teacher.features, strict=True)]
-        weighted = self.params.selectivity_weight * torch.stack(discrepancy).sum()
-        return {**self.ce_and_kd(batch, student, teacher), "selectivity": weighted}
+        pairs = zip(student.features, teacher.features, strict=True)
+        selectivity = torch.stack([discrepancy(f_s, f_t) for f_s, f_t in pairs]).sum()
+        return {**self.ce_and_kd(batch, student, teacher), "selectivity": self.params.selectivity_weight * selectivity}
 
 
-def discrepancy_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy of the channels of two (B, C, H, W) maps, a mean over the batch."""
-    s, t = (F.normalize(f.flatten(2), dim=2) for f in to_smaller(student_map, teacher_map))
-    return kernel(t, t).mean() + kernel(s, s).mean() - 2 * kernel(s, t).mean()
+def discrepancy(student_map: Tensor, teacher_map: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy of the channels of two (B, C, H, W) maps; the larger is averaged down."""
+    s, t = (F.normalize(f.flatten(2), dim=2) for f in same_size(student_map, teacher_map))
+    return kernel(t, t) + kernel(s, s) - 2 * kernel(s, t)
 
 
-def kernel(x: Tensor, y: Tensor) -> Tensor:
-    """(B, C, N) and (B, D, N) channels to (B, C, D) values of the polynomial kernel of degree 2."""
-    return (x @ y.transpose(1, 2)).square()
+def kernel(a: Tensor, b: Tensor) -> Tensor:
+    """Mean of k over all pairs of channels of (B, C, N) and (B, D, N), and over the batch."""
+    return (a @ b.transpose(1, 2)).square().mean()

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup
-from kdbench_methods.maps import BatchNorm, to_smaller
+from kdbench_methods.layers import BatchNorm
 from kdbench_methods.with_kd import WithKD
 
 
 class OFD(WithKD):
-    """The student's maps before the ReLU match the teacher's above a margin, below it they need only be low.
+    """The student's maps before their ReLU follow the teacher's where these are active, else stay low (eq. 1 to 3).
 
-    L = CE(z_s, y) + feature_weight * sum_l 2^(l - last) * 1/B sum d_p(max(t_l, m_l), r_l(s_l))
-    d_p(t, s) = 0 if s <= t <= 0 else (t - s)^2,   m_l = E[t_l | t_l < 0] a channel,   r_l = batch norm of a 1 x 1 conv
+    L = CE(z_s, y) + map_weight * sum_l 2^(l - n + 1) * sum of d(r_l(f_l^s), max(f_l^t, m_l)) / B
+    d(s, t) = 0 where s <= t <= 0, (s - t)^2 elsewhere
 
-    The margins are means over all training batches so far; the authors' code (clovaai/overhaul-distillation,
-    CIFAR-100/distiller.py, 76344a8) computes them from the teacher's batch norm, whose batch statistics it takes
-    throughout, where the teacher here is in evaluation mode. Larger maps are averaged to the smaller size.
+    r_l is a 1 x 1 convolution with batch norm. The margin m of a channel, its mean over negative values, is measured
+    while training (the paper's first way), over all batches so far; the teacher stays in evaluation mode.
     """
 
     name, version = "ofd", 1
@@ -33,50 +33,45 @@ class OFD(WithKD):
     requires = frozenset({"student.logits", "student.pre_activations", "teacher.logits", "teacher.pre_activations"})
 
     class Params(WithKD.Params):
-        feature_weight: float = Field(1e-3, ge=0, description="weight of the maps' distances, sums over positions")
+        map_weight: float = Field(0.001, ge=0, description="weight of the maps' partial distance")
 
     def build(self, setup: Setup) -> None:
         assert setup.teacher is not None
-        pairs = zip(setup.student.pre_activations, setup.teacher.pre_activations, strict=True)
-        self.connectors = nn.ModuleList(connector(s[0], t[0]) for s, t in pairs)
-        self.margins = nn.ModuleList(Margin(t[0]) for t in setup.teacher.pre_activations)
+        channels = [
+            (s[0], t[0]) for s, t in zip(setup.student.pre_activations, setup.teacher.pre_activations, strict=True)
+        ]
+        self.connectors = nn.ModuleList(connector(s, t) for s, t in channels)
+        for i, (_, t) in enumerate(channels):
+            self.register_buffer(f"negative_sum_{i}", torch.zeros(t))
+            self.register_buffer(f"negative_count_{i}", torch.zeros(t))
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        targets = [torch.maximum(t, margin(t)) for margin, t in zip(self.margins, teacher.pre_activations, strict=True)]
-        pairs = [to_smaller(s, t) for s, t in zip(student.pre_activations, targets, strict=True)]
-        distances = [partial_distance(connect(s), t) for connect, (s, t) in zip(self.connectors, pairs, strict=True)]
-        weighted = [distance / 2**depth for depth, distance in enumerate(reversed(distances))]
+        total = []
+        maps = zip(self.connectors, student.pre_activations, teacher.pre_activations, strict=True)
+        for i, (connect, f_s, f_t) in enumerate(maps):
+            margin = self.margin(i, f_t)
+            target = F.adaptive_avg_pool2d(f_t, (f_s.shape[2], f_s.shape[3])).maximum(margin)
+            total.append(2.0 ** (i - len(self.connectors) + 1) * partial_distance(connect(f_s), target))
         terms = self.ce_and_kd(batch, student, teacher)
-        return {**terms, "feature": self.params.feature_weight * torch.stack(weighted).sum()}
-
-
-class Margin(nn.Module):
-    """The mean of the negative values of a channel, over all that was seen; 0 before there was one."""
-
-    negative_sum: Tensor
-    negatives: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("negative_sum", torch.zeros(channels, 1, 1))
-        self.register_buffer("negatives", torch.zeros(channels, 1, 1))
+        return {**terms, "map": self.params.map_weight * torch.stack(total).sum()}
 
     @torch.no_grad()
-    def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W), which is added to what was seen, to (C, 1, 1)."""
-        self.negative_sum += feature.clamp(max=0).sum(dim=(0, 2, 3))[:, None, None]
-        self.negatives += (feature < 0).sum(dim=(0, 2, 3))[:, None, None]
-        return self.negative_sum / self.negatives.clamp(min=1)
+    def margin(self, i: int, teacher_map: Tensor) -> Tensor:
+        """(C, 1, 1): mean of each channel's negative values, in this batch and all before."""
+        total, count = getattr(self, f"negative_sum_{i}"), getattr(self, f"negative_count_{i}")
+        total += teacher_map.clamp(max=0).sum(dim=(0, 2, 3))
+        count += (teacher_map < 0).sum(dim=(0, 2, 3))
+        return (total / count.clamp(min=1))[:, None, None]
 
 
-def partial_distance(student_map: Tensor, target: Tensor) -> Tensor:
-    """Squared error of (B, C, H, W) maps where not student <= target <= 0; summed over an image, a mean over images."""
-    counts = (student_map > target) | (target > 0)
-    return ((target - student_map).square() * counts).sum() / len(target)
+def partial_distance(student: Tensor, target: Tensor) -> Tensor:
+    """Squared difference of (B, C, H, W) maps but where student <= target <= 0: summed, averaged over the batch."""
+    low = (student <= target) & (target <= 0)
+    return (student - target).square().masked_fill(low, 0).sum() / len(student)
 
 
 def connector(in_channels: int, channels: int) -> nn.Sequential:
-    """A 1 x 1 convolution and batch norm."""
+    """A 1 x 1 convolution, initialised as the authors do, and batch norm."""
     conv = nn.Conv2d(in_channels, channels, 1, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out")
+    nn.init.normal_(conv.weight, std=(2 / channels) ** 0.5)
     return nn.Sequential(conv, BatchNorm(channels))

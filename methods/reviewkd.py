@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup
-from kdbench_methods.maps import BatchNorm
+from kdbench_methods.layers import BatchNorm
 from kdbench_methods.with_kd import WithKD
 
 
 class ReviewKD(WithKD):
-    """The student's deep maps, fused step by step into its shallow ones, match the teacher's.
+    """Each teacher's map is matched by the student's map fused with all deeper ones (eq. 5 to 7).
 
-    r_L = conv(s_L),   r_l = a * conv(s_l) + b * r_{l+1},   (a, b) = sigmoid(conv[conv(s_l), r_{l+1}])
-    L = CE(z_s, y) + min((epoch + 1) / warm_up_epochs, 1) * review_weight * sum_l HCL(out_l(r_l), f_t^l)
+    L = CE(z_s, y) + min((epoch + 1) / warm_up_epochs, 1) * review_weight * sum_l HCL(fused_l, f_l^t)
 
-    As in the authors' code (dvlab-research/ReviewKD, CIFAR-100/model/reviewkd.py, 6607308) the vectors before the
-    classifiers are the last maps, of 1 x 1. Maps are those after the last ReLU, which every network has, where the
-    authors take the teacher's before it; they tune review_weight for each pair, from 0.6 to 8.
+    Fusion goes from deep to shallow: fused_l = a * conv(f_l^s) + b * enlarged fused_{l+1}, with attention maps a and b
+    computed from both. The embeddings count as the deepest maps. HCL compares at full size and averaged to 4, 2 and 1.
     """
 
     name, version = "reviewkd", 1
@@ -32,66 +32,67 @@ class ReviewKD(WithKD):
     scheme = "offline"
     knowledge = ("feature",)
     requires = frozenset(
-        {f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "features", "embedding")}
+        f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "features", "embedding")
     )
 
     class Params(WithKD.Params):
-        review_weight: float = Field(1.0, ge=0, description="weight of the hierarchical context loss")
-        warm_up_epochs: int = Field(20, ge=1, description="epochs over which that weight grows to its value")
+        review_weight: float = Field(5.0, ge=0, description="weight of the hierarchical context losses")
+        warm_up_epochs: int = Field(20, ge=1, description="epochs over which it grows to its weight")
+        max_width: int = Field(512, ge=1, description="channels of the fused maps, at most")
 
     def build(self, setup: Setup) -> None:
         assert setup.teacher is not None
-        students = [shape[0] for shape in setup.student.features] + [setup.student.embedding]
-        teachers = [shape[0] for shape in setup.teacher.features] + [setup.teacher.embedding]
-        width = min(512, students[-1])
+        ins = [*(c for c, _, _ in setup.student.features), setup.student.embedding]
+        outs = [*(c for c, _, _ in setup.teacher.features), setup.teacher.embedding]
+        mid = min(self.params.max_width, ins[-1])
         self.fusions = nn.ModuleList(
-            Fusion(s, width, t, fuses=i + 1 < len(students))
-            for i, (s, t) in enumerate(zip(students, teachers, strict=True))
+            Fusion(i, mid, o, is_deepest=level == len(ins) - 1)
+            for level, (i, o) in enumerate(zip(ins, outs, strict=True))
         )
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p = self.params
-        review: Tensor | None = None
-        losses = []
-        for fusion, s, t in reversed(list(zip(self.fusions, pyramid(student), pyramid(teacher), strict=True))):
-            reviewed, review = fusion(s, review, t.shape[2:])
-            losses.append(context_loss(reviewed, t))
+        f_s, f_t = ([*o.features, o.embedding[:, :, None, None]] for o in (student, teacher))
+        review: list[Tensor] = []
+        fused: Tensor | None = None
+        for fusion, own, target in reversed(list(zip(self.fusions, f_s, f_t, strict=True))):
+            fused, matched = fusion(own, fused, (target.shape[2], target.shape[3]))
+            review.append(context_loss(matched, target))
         warm_up = ((batch.epoch + 1) / p.warm_up_epochs).clamp(max=1)
         terms = self.ce_and_kd(batch, student, teacher)
-        return {**terms, "review": warm_up * p.review_weight * torch.stack(losses).sum()}
+        return {**terms, "review": warm_up * p.review_weight * torch.stack(review).sum()}
 
 
 class Fusion(nn.Module):
-    """Attention-based fusion of a map with the review of the deeper ones."""
+    """Attention-based fusion (ABF) of a map with the fused deeper ones."""
 
-    def __init__(self, in_channels: int, width: int, out_channels: int, *, fuses: bool) -> None:
+    def __init__(self, in_channels: int, mid: int, channels: int, is_deepest: bool) -> None:
         super().__init__()
-        self.reduce = nn.Sequential(nn.Conv2d(in_channels, width, 1, bias=False), BatchNorm(width))
-        self.attend = nn.Sequential(nn.Conv2d(2 * width, 2, 1), nn.Sigmoid()) if fuses else None
-        self.out = nn.Sequential(nn.Conv2d(width, out_channels, 3, padding=1, bias=False), BatchNorm(out_channels))
-        for conv in (self.reduce[0], self.out[0]):
-            nn.init.kaiming_uniform_(conv.weight, a=1)
+        self.reduce = nn.Sequential(nn.Conv2d(in_channels, mid, 1, bias=False), BatchNorm(mid))
+        self.expand = nn.Sequential(nn.Conv2d(mid, channels, 3, padding=1, bias=False), BatchNorm(channels))
+        self.attend = None if is_deepest else nn.Sequential(nn.Conv2d(2 * mid, 2, 1), nn.Sigmoid())
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_uniform_(module.weight, a=1)
 
-    def forward(self, feature: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) map and the review of deeper ones to the teacher's shape, and the review with this map."""
-        review = self.reduce(feature)
+    def forward(self, own: Tensor, deeper: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Fused (B, mid, H, W) and matched (B, C, H, W) maps in the teacher's size."""
+        fused = self.reduce(own)
         if self.attend is not None and deeper is not None:
-            deeper = F.interpolate(deeper, review.shape[2:])
-            a, b = self.attend(torch.cat([review, deeper], dim=1)).split(1, dim=1)
-            review = a * review + b * deeper
-        review = F.interpolate(review, size)
-        return self.out(review), review
+            deeper = F.interpolate(deeper, fused.shape[2:], mode="nearest")
+            a, b = self.attend(torch.cat([fused, deeper], dim=1)).split(1, dim=1)
+            fused = a * fused + b * deeper
+        if fused.shape[2:] != size:
+            fused = F.interpolate(fused, size, mode="nearest")
+        return fused, self.expand(fused)
 
 
-def pyramid(outputs: Outputs) -> list[Tensor]:
-    """The maps, shallow to deep, and the embedding as a map of 1 x 1."""
-    return [*outputs.features, outputs.embedding[:, :, None, None]]
-
-
-def context_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """HCL: mean squared errors of two (B, C, H, W) maps, whole and averaged to 4, 2 and 1, weighted 1, 1/2, 1/4, ..."""
-    levels = [size for size in (4, 2, 1) if size < min(student_map.shape[2:])]
-    losses = [F.mse_loss(student_map, teacher_map)]
-    losses += [F.mse_loss(*(F.adaptive_avg_pool2d(f, size) for f in (student_map, teacher_map))) for size in levels]
-    weights = [2.0**-i for i in range(len(losses))]
-    return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum() / sum(weights)
+def context_loss(student_map: Tensor, teacher_map: Tensor, levels: Sequence[int] = (4, 2, 1)) -> Tensor:
+    """Hierarchical context loss (HCL) of two (B, C, H, W) maps: mean squared errors, weighed 1, 1/2, 1/4, 1/8."""
+    loss, weight, total = F.mse_loss(student_map, teacher_map), 1.0, 1.0
+    for level in levels:
+        if level < student_map.shape[2]:
+            weight /= 2
+            s, t = (F.adaptive_avg_pool2d(f, level) for f in (student_map, teacher_map))
+            loss, total = loss + weight * F.mse_loss(s, t), total + weight
+    return loss / total

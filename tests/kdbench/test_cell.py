@@ -16,7 +16,7 @@ from kdbench.cache import cache_folder
 from kdbench.cell import CellFailed, run_cell
 from kdbench.data import load_data
 from kdbench.errors import KdbenchError
-from kdbench.evidence import metrics
+from kdbench.metrics import metrics
 from kdbench.plan import Cell, plan_cells, plan_teacher
 from kdbench.store import Entry, partial_folder, read_cell
 from kdbench.suite import Suite, load_suite

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from kdbench.errors import KdbenchError
-from kdbench.evidence import Evidence, agreement, evidence_from_logits, metrics, read_evidence, write_evidence
+from kdbench.evidence import Evidence, agreement, evidence_from_logits, read_evidence, write_evidence
+from kdbench.metrics import metrics
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 20, 300)

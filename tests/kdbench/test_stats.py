@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from kdbench.stats import mean_interval, paired_difference, student_t_cdf, student_t_quantile
+from kdbench.stats import (
+    crossed_difference,
+    holm,
+    mean_interval,
+    mean_ranks,
+    paired_difference,
+    student_t_cdf,
+    student_t_quantile,
+    student_t_tails,
+    tie_groups,
+    verdict,
+)
 
 PAIRS, SEEDS, IMAGES = 4, 5, 400
 
@@ -106,3 +117,71 @@ def test_a_mean_has_the_t_interval_over_seeds() -> None:
 def test_students_t_equals_scipys(df: float, p: float) -> None:
     assert student_t_quantile(p, df) == pytest.approx(scipy_stats.t.ppf(p, df), rel=1e-6)
     assert student_t_cdf(1.3, df) == pytest.approx(scipy_stats.t.cdf(1.3, df), abs=1e-9)
+
+
+@pytest.mark.parametrize("df", [1, 2, 4, 4.7, 30, 800, 3184, 1e5])
+@pytest.mark.parametrize("t", [0, 1e-3, 0.3, 1.3, 2, 5, 12, 40])
+def test_the_tails_of_students_t_equal_scipys_however_small(t: float, df: float) -> None:
+    assert student_t_tails(t, df) == pytest.approx(2 * scipy_stats.t.sf(t, df), rel=1e-9, abs=1e-300)
+    assert student_t_tails(-t, df) == student_t_tails(t, df)
+
+
+def test_the_p_value_is_at_most_5_percent_exactly_where_the_interval_leaves_0_out() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(100):
+        one, other, _ = simulate(rng, 0.2, 0.3)
+        found = paired_difference(one, other)
+        assert found.p_value is not None
+        assert (found.p_value <= 0.05) != found.holds_zero
+
+
+def test_under_no_difference_p_is_at_most_5_percent_in_no_more_than_7() -> None:
+    rng = np.random.default_rng(8)
+    trials, rejected = 400, 0
+    for _ in range(trials):
+        d = rng.normal(size=(1, 5, 1)) + rng.normal(size=(1, 1, 60)) + rng.normal(size=(1, 5, 60))
+        p = crossed_difference(d).p_value
+        assert p is not None
+        rejected += p <= 0.05
+    assert rejected / trials <= 0.07
+
+
+def test_holm_equals_its_definition() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm([0.01, None]) == [pytest.approx(0.02), None]
+    assert holm([]) == []
+
+
+def test_a_verdict_follows_the_metrics_direction() -> None:
+    assert verdict(1.0, 0.01) == "better"
+    assert verdict(-1.0, 0.01) == "worse"
+    assert verdict(-1.0, 0.01, higher_is_better=False) == "better"
+    assert verdict(1.0, 0.06) == verdict(1.0, None) == verdict(0.0, 0.0) == "not separable"
+
+
+def methods(*rates: float) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(11)
+    return {f"m{i}": rng.random((PAIRS, SEEDS, IMAGES)) < rate for i, rate in enumerate(rates)}
+
+
+def test_clearly_different_methods_stand_in_groups_of_their_own() -> None:
+    found = methods(0.5, 0.9, 0.7)
+    assert tie_groups(found) == [["m1"], ["m2"], ["m0"]]
+    assert tie_groups(found, higher_is_better=False) == [["m0"], ["m2"], ["m1"]]
+
+
+def test_two_copies_of_one_method_tie_in_group_and_rank() -> None:
+    found = methods(0.5, 0.9)
+    found["copy"] = found["m1"]
+    assert tie_groups(found) == [["copy", "m1"], ["m0"]]
+    ranks = mean_ranks({name: values.mean(axis=2) for name, values in found.items()})
+    assert ranks["copy"] == ranks["m1"] == (1.5, 0.0)
+    assert ranks["m0"] == (3.0, 0.0)
+
+
+def test_mean_ranks_equal_scipys() -> None:
+    scores = {name: values.mean(axis=2) for name, values in methods(0.8, 0.8, 0.81, 0.79).items()}
+    table = scipy_stats.rankdata(-np.stack(list(scores.values())), axis=0).mean(axis=1)
+    for name, ranks in zip(scores, table, strict=True):
+        assert mean_ranks(scores)[name] == pytest.approx(mean_interval(ranks))

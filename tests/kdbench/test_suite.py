@@ -50,7 +50,7 @@ def test_built_in_suites_are_valid(name: str) -> None:
         ('name = "mine"', 'name = "../mine"', "name"),
         ('name = "mine"', 'name = "digits"', "built-in"),
         ("[recipe]", "[recipe", "not valid TOML"),
-        ("learning_rate = 0.03", 'learning_rate = "fast"', "learning_rate"),
+        ("clip_norm = 2.0", 'clip_norm = "short"', "clip_norm"),
         ("[recipe.students.vit_w16]", "[recipe.students.vit]\n[recipe.students.nobody]", "nobody"),
     ],
 )
@@ -86,8 +86,8 @@ def test_a_quick_look_keeps_the_teachers(digits: Suite) -> None:
 
 
 def test_a_students_override_moves_its_own_recipe_alone(digits: Suite) -> None:
-    assert digits.recipe_of("vit_w16").learning_rate == 0.03
-    assert digits.recipe_of("resnet8_w4").learning_rate == 0.1
+    assert digits.recipe_of("vit_w16").clip_norm == 2.0
+    assert digits.recipe_of("resnet8_w4").clip_norm is None
 
 
 def test_milestones_keep_their_place_in_a_shortened_recipe(digits: Suite) -> None:

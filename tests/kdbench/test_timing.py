@@ -10,7 +10,8 @@ import torch
 
 from kdbench import cell as cell_module
 from kdbench.cell import CellFailed, run_cell
-from kdbench.cost import CostRecord, measure
+from kdbench.cost import measure
+from kdbench.cost_record import CostRecord
 from kdbench.estimate import count_kinds, duration
 from kdbench.hashing import digest
 from kdbench.plan import plan_cells

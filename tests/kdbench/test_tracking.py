@@ -15,7 +15,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from kdbench.evidence import Evidence, evidence_from_logits, metrics
+from kdbench.evidence import Evidence, evidence_from_logits
+from kdbench.metrics import metrics
 from kdbench.records import Cost, MethodInfo, Network, Record, TeacherRef
 from kdbench.store import Entry, finish_cell
 from kdbench.suite import digest

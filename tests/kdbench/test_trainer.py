@@ -179,6 +179,18 @@ def test_a_loss_that_is_not_finite_names_its_terms(short: Suite) -> None:
         trainer.train_epoch(0)
 
 
+def test_long_gradients_are_cut_to_the_recipes_length(digits: Suite) -> None:
+    clipped = {"resnet8_w2": {"clip_norm": 0.5, "momentum": 0.0, "weight_decay": 0.0}}
+    recipe = digits.recipe.model_copy(update={"students": clipped})
+    trainer = make(digits.model_copy(update={"recipe": recipe}), "kd")
+    before = [p.detach().clone() for p in trainer.parameters]
+    feed = trainer.feed(0)
+    trainer.student.train()
+    trainer.step_at(feed, 0)
+    moved = torch.cat([(p.detach() - b).flatten() for p, b in zip(trainer.parameters, before, strict=True)])
+    assert moved.norm().item() == pytest.approx(0.5 * trainer.rate.item(), rel=1e-4)
+
+
 def test_bf16_runs_the_networks_in_half_and_the_loss_in_float32(digits: Suite, tmp_path: Path) -> None:
     recipe = digits.recipe.model_copy(update={"precision": "bf16", "epochs": 2})
     suite = digits.model_copy(update={"recipe": recipe})

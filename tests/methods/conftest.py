@@ -20,7 +20,7 @@ def build() -> Build:
 
     def build(cls: type[Method], student: dict[str, Any], teacher: dict[str, Any], **params: Any) -> Method:
         torch.manual_seed(0)
-        method = cls(cls.Params.model_validate({k: v for k, v in params.items() if k != "teacher_network"}))
+        method = cls(cls.Params.model_validate(params))
         method.build(
             Setup(
                 student=Shapes("student", **student),
@@ -32,7 +32,7 @@ def build() -> Build:
                 num_steps=10,
                 device=torch.device("cpu"),
                 generator=torch.Generator().manual_seed(1),
-                teacher_network=params.get("teacher_network"),
+                batch_size=8,
             )
         )
         return method.double().train()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdbench import Outputs
-from kdbench_methods.fn import FN, normalized
+from kdbench_methods.fn import FN, normalised
 
 
 def outputs(role: str, random: Callable[..., Tensor], size: int, seed: int) -> Outputs:
@@ -31,8 +31,8 @@ def test_the_loss_equals_loops_over_images(build: Callable, batch_of: Callable, 
     for i in range(5):
         p_s, p_t = probabilities(student, i), probabilities(teacher, i)
         total -= sum(t * math.log(s) for s, t in zip(p_s, p_t, strict=True)) / 5
-    terms = build(FN, {}, {}, norm=1.5, normalized_weight=4.0).loss(batch_of(5), student, teacher)
-    assert terms["normalized"].item() == pytest.approx(4 * total, rel=1e-9)
+    terms = build(FN, {}, {}, length=1.5, normalised_weight=4.0).loss(batch_of(5), student, teacher)
+    assert terms["normalised"].item() == pytest.approx(4 * total, rel=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -42,8 +42,8 @@ def test_logits_of_a_linear_classifier_do_not_see_how_long_a_long_feature_is(see
     classifier = torch.randn(4, 3, dtype=torch.float64, generator=generator)
     f = torch.randn(6, 4, dtype=torch.float64, generator=generator)
     f = f / f.norm(dim=1, keepdim=True)
-    assert torch.allclose(normalized(2 * scale * f @ classifier, 2 * scale * f, 2.0), 2 * f @ classifier)
-    assert torch.allclose(normalized(f @ classifier, f, 2.0), f @ classifier)
+    assert torch.allclose(normalised(2 * scale * f @ classifier, 2 * scale * f, 2.0), 2 * f @ classifier)
+    assert torch.allclose(normalised(f @ classifier, f, 2.0), f @ classifier)
 
 
 @settings(max_examples=25, deadline=None)
@@ -56,13 +56,13 @@ def test_the_students_own_logits_are_the_cheapest_in_any_order_of_the_batch(seed
     def loss(n_s: Tensor, n_t: Tensor) -> float:
         return torch.nn.functional.cross_entropy(n_s, n_t.softmax(dim=1)).item()
 
-    n_s, n_t = normalized(s, e_s, 2.0), normalized(t, e_t, 2.0)
+    n_s, n_t = normalised(s, e_s, 2.0), normalised(t, e_t, 2.0)
     assert loss(n_t, n_t) <= loss(n_s, n_t)
     assert loss(n_s[order], n_t[order]) == pytest.approx(loss(n_s, n_t), rel=1e-9)
 
 
 def test_a_feature_of_zeros_has_a_gradient() -> None:
     embedding = torch.zeros(1, 4, requires_grad=True)
-    normalized(torch.ones(1, 3, requires_grad=True), embedding, 2.0).square().sum().backward()
+    normalised(torch.ones(1, 3, requires_grad=True), embedding, 2.0).square().sum().backward()
     assert embedding.grad is not None
     assert embedding.grad.isfinite().all()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdbench import Outputs
-from kdbench_methods.nst import NST, discrepancy_loss
+from kdbench_methods.nst import NST, discrepancy
 
 SEEDS = st.integers(0, 2**31)
 
@@ -21,7 +21,7 @@ def drawn(seed: int, *shape: int) -> Tensor:
 
 
 def test_the_discrepancies_equal_their_golden_value(maps: tuple[list[Tensor], list[Tensor]]) -> None:
-    total = sum(discrepancy_loss(s, t).item() for s, t in zip(*maps, strict=True))
+    total = sum(discrepancy(s, t).item() for s, t in zip(*maps, strict=True))
     assert total == pytest.approx(1.0691103739492567, rel=1e-6)
 
 
@@ -38,7 +38,7 @@ def test_the_discrepancy_equals_loops_over_channels() -> None:
         return sum(values) / len(values)
 
     images = [mean_kernel(i, i) + mean_kernel(j, j) - 2 * mean_kernel(i, j) for i, j in zip(s, t, strict=True)]
-    assert discrepancy_loss(s, t).item() == pytest.approx(sum(images) / 2, rel=1e-9)
+    assert discrepancy(s, t).item() == pytest.approx(sum(images) / 2, rel=1e-9)
 
 
 @settings(max_examples=20, deadline=None)
@@ -46,8 +46,8 @@ def test_the_discrepancy_equals_loops_over_channels() -> None:
 def test_it_is_zero_for_equal_channels_in_any_order_and_at_any_scale_and_positive_otherwise(seed: int) -> None:
     s, t = drawn(seed, 3, 5, 3, 3), drawn(seed + 1, 3, 4, 3, 3)
     order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
-    assert discrepancy_loss(-3 * s[:, order], s).abs().item() < 1e-12
-    assert discrepancy_loss(s, t).item() > 0
+    assert discrepancy(-3 * s[:, order], s).abs().item() < 1e-12
+    assert discrepancy(s, t).item() > 0
 
 
 @settings(max_examples=20, deadline=None)
@@ -55,7 +55,7 @@ def test_it_is_zero_for_equal_channels_in_any_order_and_at_any_scale_and_positiv
 def test_it_does_not_depend_on_the_order_of_the_batch(seed: int) -> None:
     s, t = drawn(seed, 6, 5, 3, 3), drawn(seed + 1, 6, 4, 3, 3)
     order = torch.randperm(6, generator=torch.Generator().manual_seed(seed))
-    assert discrepancy_loss(s[order], t[order]).item() == pytest.approx(discrepancy_loss(s, t).item(), rel=1e-9)
+    assert discrepancy(s[order], t[order]).item() == pytest.approx(discrepancy(s, t).item(), rel=1e-9)
 
 
 def test_maps_of_any_sizes_and_a_dead_channel_have_a_loss(build: Callable, batch_of: Callable) -> None:
@@ -66,5 +66,5 @@ def test_maps_of_any_sizes_and_a_dead_channel_have_a_loss(build: Callable, batch
     terms = method.loss(batch_of(1), student, teacher)
     terms["selectivity"].backward()
     pairs = zip(student.features, teacher.features, strict=True)
-    assert terms["selectivity"].item() == pytest.approx(2 * sum(discrepancy_loss(s, t).item() for s, t in pairs))
+    assert terms["selectivity"].item() == pytest.approx(2 * sum(discrepancy(s, t).item() for s, t in pairs))
     assert all(m.grad is not None and m.grad.isfinite().all() for m in maps)

@@ -1,4 +1,4 @@
-"""SP, RKD and PKT: relations between the images of a batch."""
+"""SP, RKD, PKT, CC, IRG and ICKD: relations between the images of a batch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kdbench_methods.cc import correlation_loss
+from kdbench_methods.ickd import channel_loss
+from kdbench_methods.irg import graph_loss
 from kdbench_methods.pkt import neighbour_loss
 from kdbench_methods.rkd import angles, distances
 from kdbench_methods.sp import similarity_loss
@@ -95,3 +98,46 @@ def test_equal_images_and_zero_embeddings_give_finite_gradients(loss: Callable[[
     loss(student, torch.rand(3, 2)).backward()
     assert student.grad is not None
     assert student.grad.isfinite().all()
+
+
+def test_correlation_congruence_equals_its_golden_value(tensors: dict[str, Tensor]) -> None:
+    assert correlation_loss(tensors["es"], tensors["et"]).item() == pytest.approx(46.29105580896303, rel=1e-6)
+
+
+def test_correlation_congruence_equals_loops_and_takes_one_image(tensors: dict[str, Tensor]) -> None:
+    s, t = tensors["es"].tolist(), tensors["et"].tolist()
+    naive = 0.0
+    for i in range(3):
+        for a, b, c, d in zip(s[i], t[i], s[i + 1], t[i + 1], strict=True):
+            naive += abs((a - b) * (c - d)) / 3
+    assert correlation_loss(tensors["es"], tensors["et"]).item() == pytest.approx(naive)
+    assert correlation_loss(tensors["es"][:1], tensors["et"][:1]).item() == 0
+
+
+def test_the_instance_graph_equals_loops(tensors: dict[str, Tensor]) -> None:
+    def edges(embedding: Tensor) -> list[list[float]]:
+        rows = embedding.tolist()
+        squared = [[sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) for y in rows] for x in rows]
+        largest = max(map(max, squared))
+        return [[value / largest for value in row] for row in squared]
+
+    s, t = edges(tensors["es"]), edges(tensors["et"])
+    naive = sum((s[i][j] - t[i][j]) ** 2 for i in range(4) for j in range(4)) / 8
+    assert graph_loss(tensors["es"], tensors["et"]).item() == pytest.approx(naive)
+
+
+def test_channel_correlations_equal_loops(maps: Maps) -> None:
+    student, teacher = maps[0][1], maps[1][1]
+    naive = 0.0
+    for image in range(4):
+        for f_s, f_t in [(student[image].flatten(1), teacher[image].flatten(1))]:
+            for c in range(16):
+                row_s = torch.stack([f_s[c] @ f_s[d] for d in range(16)])
+                row_t = torch.stack([f_t[c] @ f_t[d] for d in range(16)])
+                naive += (row_s / row_s.norm() - row_t / row_t.norm()).square().sum().item() / 16 / 4
+    assert channel_loss(student, teacher).item() == pytest.approx(naive)
+
+
+def test_channel_correlations_take_maps_of_different_sizes(maps: Maps) -> None:
+    larger = maps[1][1].repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert channel_loss(maps[1][1], larger).item() < 1e-20

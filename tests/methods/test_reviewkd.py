@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdbench import Outputs
-from kdbench_methods.reviewkd import ReviewKD, context_loss, pyramid
+from kdbench_methods.reviewkd import ReviewKD, context_loss
 
 SHAPES = {"embedding": 6, "features": ((4, 7, 7), (5, 3, 3))}, {"embedding": 9, "features": ((3, 4, 4), (8, 4, 4))}
 
@@ -58,7 +58,9 @@ def test_the_context_loss_is_a_distance_blind_to_the_order_of_the_batch(seed: in
 def test_the_review_goes_from_deep_to_shallow(build: Callable, batch_of: Callable, random: Callable) -> None:
     method = build(ReviewKD, *SHAPES, review_weight=2.0, warm_up_epochs=4)
     student, teacher = (outputs(role, random, s, 5) for role, s in zip(("student", "teacher"), SHAPES, strict=True))
-    (s0, s1, s2), (t0, t1, t2), (f0, f1, f2) = pyramid(student), pyramid(teacher), method.fusions
+    s0, s1, s2 = *student.features, student.embedding[:, :, None, None]
+    t0, t1, t2 = *teacher.features, teacher.embedding[:, :, None, None]
+    f0, f1, f2 = method.fusions
 
     def fused(fusion: torch.nn.Module, feature: Tensor, deeper: Tensor, size: tuple[int, int]) -> Tensor:
         x, y = fusion.reduce(feature), F.interpolate(deeper, feature.shape[2:])
@@ -68,7 +70,7 @@ def test_the_review_goes_from_deep_to_shallow(build: Callable, batch_of: Callabl
     r2 = f2.reduce(s2)
     r1 = fused(f1, s1, r2, (4, 4))
     r0 = fused(f0, s0, r1, (4, 4))
-    expected = sum(context_loss(f.out(r), t) for f, r, t in ((f0, r0, t0), (f1, r1, t1), (f2, r2, t2))).item()
+    expected = sum(context_loss(f.expand(r), t) for f, r, t in ((f0, r0, t0), (f1, r1, t1), (f2, r2, t2))).item()
     for epoch, part in ((0, 0.25), (1, 0.5), (3, 1), (9, 1)):
         term = method.loss(batch_of(5, epoch), student, teacher)["review"]
         assert term.item() == pytest.approx(2 * part * expected, rel=1e-9)

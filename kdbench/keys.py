@@ -1,0 +1,39 @@
+"""The keys of cells and teachers: hashes of all that their results depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kdbench.hashing import digest
+from kdbench.suite import Suite
+
+
+def cell_key(
+    suite: Suite,
+    student: str,
+    seed: int,
+    method: str,
+    version: int,
+    params: Mapping[str, Any],
+    teachers: Sequence[str],
+) -> str:
+    """Key of a cell; `teachers` are the hashes of their weights, none for a method that reads none."""
+    return digest(
+        {
+            "kind": "cell",
+            "protocol": suite.protocol(),
+            "recipe": suite.recipe_of(student).model_dump(mode="json", exclude_none=True),
+            "student": [student, suite.models[student].identity],
+            "seed": seed,
+            "method": method,
+            "version": version,
+            "params": dict(params),
+            "teachers": list(teachers),
+        }
+    )
+
+
+def teacher_key(suite: Suite, model: str) -> str:
+    """Key of a teacher's training."""
+    return digest({"kind": "teacher", "protocol": suite.teacher_protocol(), "model": suite.models[model].identity})

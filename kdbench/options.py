@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.errors import KdbenchError
+
+SuiteOption = Annotated[
+    str, typer.Option("--suite", help="A built-in suite's name, or the path of a suite file (.toml).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WorkersOption = Annotated[str, typer.Option("--workers", help="Processes, a cell each at a time; auto: cores or GPUs.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Where your records are.")]
+ResultsOption = Annotated[
+    Path | None, typer.Option("--results", help="Accepted results. Default: ./results, else the source checkout's.")
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Your copy of the data sets' Parquet files. Default: KDBENCH_DATA, else download."),
+]
+CompileOption = Annotated[bool, typer.Option("--compile", help="Run networks through torch.compile.")]
+GraphOption = Annotated[bool, typer.Option("--graph", help="Capture the training step as a CUDA graph.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
+
+
+def split_names(values: list[str]) -> tuple[str, ...]:
+    """Names from repeated and comma-separated options, each once; commas in a variant's brackets stay.
+
+    Raises:
+        KdbenchError: no name.
+    """
+    names: list[str] = []
+    for value in values:
+        depth, start = 0, 0
+        for i, character in enumerate(value + ","):
+            depth += (character == "[") - (character == "]")
+            if character == "," and (depth == 0 or i == len(value)):
+                names.append(value[start:i].strip())
+                start = i + 1
+    names = list(dict.fromkeys(name for name in names if name))
+    if not names:
+        raise KdbenchError("Name at least one method. 'kdbench list methods' shows them.")
+    return tuple(names)

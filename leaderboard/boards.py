@@ -1,0 +1,187 @@
+"""Records as boards: one suite under one protocol, with its rows, pairs and seeds. Rows rank inside one board alone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kdbench.hashing import digest
+from kdbench.records import MethodInfo
+from kdbench.suite import NAME, list_suites, load_suite
+from kdbench_leaderboard.read import Found, Origin, Store
+
+PLAIN = "vanilla"
+Pair = tuple[str, str]  # teacher, student
+Place = tuple[str | None, str, int]  # teacher (None for a method that reads none), student, seed
+
+
+@dataclass
+class Row:
+    """A method (or a variant of it) from one origin: its newest version on one board.
+
+    Attributes:
+        older: how many records of older versions, or replaced by later ones, there are.
+        foreign: places whose teacher is not the board's.
+    """
+
+    name: str
+    origin: Origin
+    info: MethodInfo
+    cells: dict[Place, Found] = field(default_factory=dict)
+    older: int = 0
+    foreign: list[Place] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        return self.name if self.origin == "accepted" else f"{self.name} (yours)"
+
+    def cell(self, pair: Pair, seed: int) -> Found | None:
+        """A method without a teacher stands under every pair of its student."""
+        return self.cells.get((*pair, seed)) or self.cells.get((None, pair[1], seed))
+
+
+@dataclass
+class Board:
+    """One suite under one protocol.
+
+    Attributes:
+        current: whether the protocol is that of the suite as kdbench ships it; None for a suite that it does not ship.
+        images: how many test images the evidence speaks of.
+        off_protocol: records that are never ranked, each with the reason.
+    """
+
+    suite: str
+    title: str
+    fingerprint: str
+    protocol: dict[str, object]
+    current: bool | None
+    pairs: list[Pair]
+    seeds: int
+    num_classes: int
+    rows: list[Row]
+    teachers: dict[str, Found]
+    images: int
+    off_protocol: list[Found] = field(default_factory=list)
+    main: bool = True
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name in the published tables: 'uoft-cs/cifar100' is cifar100."""
+        data = self.protocol.get("data")
+        source = str(data.get("source", self.suite)) if isinstance(data, dict) else self.suite
+        name = source.rpartition("/")[2].replace("-", "_")
+        return name if re.fullmatch(NAME, name) and len(name) <= 100 else self.suite
+
+    @property
+    def found(self) -> list[Found]:
+        """All records on the board."""
+        return [cell for row in self.rows for cell in row.cells.values()]
+
+
+def make_boards(store: Store) -> list[Board]:
+    """All boards; of each suite the one with the current protocol (else with most records) is the main one."""
+    by_protocol: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    off: dict[str, list[Found]] = defaultdict(list)
+    for cell in store.cells:
+        if cell.record.off_protocol:
+            off[cell.record.suite].append(cell)
+        else:
+            by_protocol[cell.record.suite, cell.record.fingerprint].append(cell)
+    boards = [make_board(suite, cells, store) for (suite, _), cells in by_protocol.items()]
+    boards.sort(key=lambda b: (b.suite, not b.current, -len(b.found), b.fingerprint))
+    seen: set[str] = set()
+    for board in boards:
+        board.main = board.suite not in seen
+        board.off_protocol = off[board.suite] if board.main else []
+        seen.add(board.suite)
+    return boards
+
+
+def make_board(suite: str, cells: list[Found], store: Store) -> Board:
+    protocol, fingerprint = cells[0].record.protocol, cells[0].record.fingerprint
+    shipped = load_suite(suite) if suite in list_suites() else None
+    current = digest(shipped.protocol()) == fingerprint if shipped else None
+    lengths = Counter(len(cell.correct) for cell in cells if cell.correct is not None)
+    images = lengths.most_common(1)[0][0] if lengths else 0
+    teachers = board_teachers(cells, store)
+    rows = make_rows(cells, {name: teacher for name, (teacher, _) in teachers.items()}, images)
+    if shipped and current:
+        pairs, seeds, title = [(p.teacher, p.student) for p in shipped.pairs], shipped.seeds, shipped.title
+    else:
+        kept = [place for row in rows for place in row.cells]
+        pairs = sorted({(teacher, student) for teacher, student, _ in kept if teacher is not None})
+        seeds = 1 + max((seed for _, _, seed in kept), default=0)
+        title = shipped.title if shipped else suite
+    data = protocol.get("data")
+    classes = data.get("num_classes") if isinstance(data, dict) else None
+    return Board(
+        suite,
+        title,
+        fingerprint,
+        protocol,
+        current,
+        pairs,
+        seeds,
+        classes if isinstance(classes, int) else 0,
+        rows,
+        {name: found for name, (_, found) in teachers.items() if found is not None},
+        images,
+    )
+
+
+def board_teachers(cells: Iterable[Found], store: Store) -> dict[str, tuple[str, Found | None]]:
+    """Each teacher's weights hash and record: that of most accepted records, else of most of yours."""
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for cell in cells:
+        for teacher in cell.record.teachers:
+            votes[teacher.model][teacher.sha256] += 1_000_000 if cell.origin == "accepted" else 1
+    chosen = {name: max(sorted(counts), key=lambda sha: counts[sha]) for name, counts in votes.items()}
+    return {name: (sha, store.teachers.get(sha)) for name, sha in chosen.items()}
+
+
+def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> list[Row]:
+    """Cells as rows; of several versions the newest counts, of several records of a place the latest.
+
+    Your records of cells that are accepted with the same predictions add no row: they reproduced them.
+    """
+    accepted = {c.record.key for c in cells if c.origin == "accepted"}
+    by_row: dict[tuple[Origin, str], list[Found]] = defaultdict(list)
+    for cell in cells:
+        by_row[cell.origin, cell.record.row].append(cell)
+    rows: list[Row] = []
+    for (origin, name), found in by_row.items():
+        if origin == "yours" and all(cell.record.key in accepted for cell in found):
+            continue
+        found.sort(key=lambda c: (c.record.method.version, c.record.finished, c.record.key))
+        row = Row(name, origin, found[-1].record.method)
+        for cell in found:
+            record = cell.record
+            place = (record.teacher, record.student, record.seed)
+            if record.method.version < row.info.version or (cell.correct is not None and len(cell.correct) != images):
+                row.older += 1
+                continue
+            row.older += place in row.cells
+            row.cells[place] = cell
+            if any(teachers.get(teacher.model) != teacher.sha256 for teacher in record.teachers):
+                row.foreign.append(place)
+        rows.append(row)
+    return sorted(rows, key=lambda r: (r.origin, r.name != PLAIN, r.name))
+
+
+def reproduced(store: Store) -> dict[tuple[str, str], tuple[int, int]]:
+    """Per suite and row: how many of your records repeat accepted ones with identical correctness, of how many."""
+    accepted = {c.record.key: c for c in store.cells if c.origin == "accepted"}
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for mine in store.cells:
+        theirs = accepted.get(mine.record.key)
+        if mine.origin == "yours" and theirs is not None and mine.correct is not None and theirs.correct is not None:
+            same, of = counts.get((mine.record.suite, mine.record.row), (0, 0))
+            equal = mine.record.evidence_sha256 == theirs.record.evidence_sha256 or bool(
+                np.array_equal(mine.correct, theirs.correct)
+            )
+            counts[mine.record.suite, mine.record.row] = (same + equal, of + 1)
+    return counts

@@ -1,0 +1,102 @@
+"""`kdbench site`: the whole site as a folder of static files, which opens from disk and from any web server."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import KdbenchError, writing
+from kdbench.store import find_results
+from kdbench_leaderboard import paths
+from kdbench_leaderboard.page import Page, Site, make_site, script
+from kdbench_leaderboard.pages import all_pages
+from kdbench_leaderboard.read import Found, read_store
+
+MARKER = ".kdbench-site"
+STATIC = Path(__file__).parent / "static"
+
+
+def build(out: Path, results: Path | None, runs: Path | None) -> Site:
+    """Build the site into `out`, which it replaces if it is a site.
+
+    Args:
+        results: accepted records; sought as every command does if None.
+        runs: the visitor's own; left out if it does not exist.
+
+    Raises:
+        KdbenchError: `out` is something else, or cannot be written.
+    """
+    if out.exists() and not (out / MARKER).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise KdbenchError(f"{out} exists and is no site of kdbench. Remove it, or choose another folder with --out.")
+    store = read_store(find_results(results), runs)
+    site = make_site(store)
+    partial = out.with_name(out.name + ".partial")
+    with writing(out):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / MARKER).write_text("Made by `kdbench site`, which replaces this folder.\n", encoding="utf-8")
+        (partial / ".nojekyll").touch()  # GitHub Pages serves the files as they are
+        shutil.copytree(STATIC, partial / "static")
+        (partial / "static" / "plotly.min.js").write_bytes(plotly_script())
+        for path, text in (*all_pages(site), *record_scripts(site)):
+            write(partial, path, text)
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    return site
+
+
+def write(root: Path, path: str, text: str) -> None:
+    """One file. Paths are made of checked names; one that leads out of the site is a mistake of the program's."""
+    target = root / path
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{path} leads out of the site")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+
+
+def plotly_script() -> bytes:
+    """plotly.js, as the Python package plotly brings it: one copy for the whole site."""
+    return files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+
+
+def record_scripts(site: Site) -> Iterator[Page]:
+    """All records, a script for each suite and method, with its protocols once; and an index of them."""
+    by_place: dict[tuple[str, str], list[Found]] = {}
+    for cell in site.store.cells:
+        by_place.setdefault((cell.record.suite, cell.record.method.name), []).append(cell)
+    index: dict[str, list[str]] = {}
+    for (suite, method), cells in sorted(by_place.items()):
+        name = f"cells/{paths.slug(suite)}/{paths.slug(method)}"
+        protocols = {cell.record.fingerprint: cell.record.protocol for cell in cells}
+        records = [about(cell) for cell in cells]
+        index.setdefault(suite, []).append(method)
+        yield f"data/{name}.js", script(name, {"protocols": protocols, "records": records})
+    yield "data/cells/index.js", script("cells/index", index)
+
+
+def about(cell: Found) -> dict[str, Any]:
+    """A record for its page."""
+    record = cell.record
+    return {
+        "record": record.model_dump(mode="json", exclude={"curve", "protocol"}),
+        "origin": cell.origin,
+        "level": cell.level,
+        "verified": cell.verified,
+        "command": command(cell),
+    }
+
+
+def command(cell: Found) -> str:
+    """The command that trains the cell again."""
+    record = cell.record
+    words = ["kdbench run --method", record.method.name, "--suite", record.suite]
+    if record.teacher:
+        words += ["--pair", f"{record.teacher}:{record.student}"]
+    words += ["--seeds", f"{record.seed},"]
+    words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in record.variant.items()]
+    return " ".join(words)

@@ -1,0 +1,285 @@
+"""Plotly figures as plain dictionaries (`data`, `layout`); the browser adds the theme's colours (`static/figures.js`).
+
+No figure relies on colour alone: schemes differ in marker and in name, heat maps print their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kdbench_leaderboard.boards import Board, Pair
+from kdbench_leaderboard.standings import Standing
+
+Figure = dict[str, Any]
+MARKS = {  # colours of Okabe and Ito, told apart by the colour-blind
+    "baseline": ("#7f7f7f", "x"),
+    "offline": ("#0072b2", "circle"),
+    "online": ("#d55e00", "square"),
+    "self": ("#009e73", "diamond"),
+}
+ROW_HEIGHT = 22
+LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
+
+
+def label(text: str) -> str:
+    """Plotly reads a little HTML in its texts: names from records are shown as they are."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def pair_name(pair: Pair) -> str:
+    return label(f"{pair[0]} → {pair[1]}")
+
+
+def base(height: int, **layout: Any) -> dict[str, Any]:
+    margin = {"l": 12, "r": 12, "t": 36, "b": 48}
+    return {"height": height, "margin": margin, "hovermode": "closest", **layout}
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    return {"title": {"text": title}, "automargin": True, **more}
+
+
+def rows_height(count: int) -> int:
+    return 110 + ROW_HEIGHT * max(count, 3)
+
+
+def marks(standings: Sequence[Standing]) -> dict[str, Any]:
+    """Colour and symbol a row, by scheme; yours are hollow."""
+    symbols = []
+    for s in standings:
+        color_symbol = MARKS[s.row.info.scheme][1]
+        symbols.append(color_symbol if s.row.origin == "accepted" else f"{color_symbol}-open")
+    return {"color": [MARKS[s.row.info.scheme][0] for s in standings], "symbol": symbols, "size": 10}
+
+
+def heat_map(board: Board, standings: Sequence[Standing]) -> Figure | None:
+    """Method by pair: the gain over the plain student, in percentage points."""
+    rows = [s for s in standings if any(r.gain for r in s.pairs.values())]
+    if not rows:
+        return None
+    gains = [[r.gain.mean if (r := s.pairs[pair]).gain else None for pair in board.pairs] for s in rows]
+    most = max(abs(v) for row in gains for v in row if v is not None) or 1.0
+    hover = [[heat_text(s, pair) for pair in board.pairs] for s in rows]
+    trace = {
+        "type": "heatmap",
+        "x": [pair_name(pair) for pair in board.pairs],
+        "y": [label(s.row.title) for s in rows],
+        "z": gains,
+        "zmin": -most,
+        "zmax": most,
+        "text": [["" if v is None else f"{v:+.2f}" for v in row] for row in gains],
+        "texttemplate": "%{text}",
+        "hovertext": hover,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "xgap": 1,
+        "ygap": 1,
+        "colorbar": {"title": {"text": "gain"}, "thickness": 12, "outlinewidth": 0},
+        "meta": "diverging",
+    }
+    layout = base(rows_height(len(rows)) + 60, xaxis=axis("", side="bottom"), yaxis=axis("", autorange="reversed"))
+    return {"data": [trace], "layout": layout}
+
+
+def heat_text(s: Standing, pair: Pair) -> str:
+    result = s.pairs[pair]
+    head = f"<b>{label(s.row.title)}</b>, {pair_name(pair)}<br>"
+    if result.gain is None:
+        return head + label(result.why or "no plain student to compare with")
+    bounds = "" if result.gain.low is None else f" [{result.gain.low:+.2f}, {result.gain.high:+.2f}]"
+    return f"{head}{result.gain.mean:+.2f}{bounds} percentage points"
+
+
+def scatter(points: Sequence[tuple[Standing, float, float, str]], x: dict[str, Any], height: int) -> Figure | None:
+    """One trace a scheme, so that the legend can hide it."""
+    if not points:
+        return None
+    traces = []
+    for scheme in MARKS:
+        own = [point for point in points if point[0].row.info.scheme == scheme]
+        if not own:
+            continue
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": scheme,
+                "x": [point[1] for point in own],
+                "y": [point[2] for point in own],
+                "hovertext": [point[3] for point in own],
+                "hovertemplate": "%{hovertext}<extra></extra>",
+                "marker": marks([point[0] for point in own]),
+            }
+        )
+    y = axis("top-1 accuracy, %")
+    return {"data": traces, "layout": base(height, xaxis=x, yaxis=y, legend=LEGEND)}
+
+
+def compression(board: Board, standings: Sequence[Standing]) -> Figure | None:
+    """Accuracy against how many times fewer parameters the student has than its teacher."""
+    points = []
+    for s in standings:
+        for pair, result in s.pairs.items():
+            teacher = board.teachers.get(pair[0])
+            if result.accuracy is None or teacher is None:
+                continue
+            student = next(iter(result.cells.values())).record.main
+            if student.parameters:
+                ratio = teacher.record.main.parameters / student.parameters
+                text = f"<b>{label(s.row.title)}</b>, {pair_name(pair)}<br>{result.accuracy[0]:.2f} %, "
+                points.append((s, ratio, result.accuracy[0], f"{text}{ratio:.1f} times smaller"))
+    return scatter(points, axis("teacher's parameters / student's parameters", type="log"), 440)
+
+
+def training_cost(standings: Sequence[Standing], alone: bool) -> Figure | None:
+    """Accuracy over all pairs against training time as a multiple of the plain student's: in the suite, or alone."""
+    points = []
+    for s in standings:
+        ratio = s.step_ratio if alone else suite_ratio(s)
+        if s.accuracy is not None and ratio is not None:
+            text = f"<b>{label(s.row.title)}</b><br>{s.accuracy[0]:.2f} %, {ratio:.2f} times the plain student's time"
+            points.append((s, ratio, s.accuracy[0], text))
+    clock = "time of a training step, alone on the machine" if alone else "wall time in the suite, beside other cells"
+    return scatter(points, axis(f"{clock}; plain student = 1"), 440)
+
+
+def suite_ratio(s: Standing) -> float | None:
+    return s.seconds[0] / s.seconds[1] if s.seconds and s.seconds[1] else None
+
+
+def tie_diagram(standings: Sequence[Standing]) -> Figure | None:
+    """The gain over the plain student with its interval, in the bands of the tie groups."""
+    rows = [s for s in standings if s.group is not None and s.accuracy is not None]
+    if not rows:
+        return None
+    names = [label(s.row.title) for s in rows]
+    means = [s.gain.mean if s.gain else 0.0 for s in rows]
+    low = [s.gain.mean - s.gain.low if s.gain and s.gain.low is not None else 0.0 for s in rows]
+    high = [s.gain.high - s.gain.mean if s.gain and s.gain.high is not None else 0.0 for s in rows]
+    hover = [f"<b>{label(s.row.title)}</b>, group {s.group}<br>{s.accuracy[0]:.2f} %" for s in rows if s.accuracy]
+    bands, notes = [], []
+    for group in sorted({s.group for s in rows if s.group}):
+        where = [i for i, s in enumerate(rows) if s.group == group]
+        first, last = min(where) - 0.5, max(where) + 0.5
+        if group % 2:
+            band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": first, "y1": last}
+            bands.append({**band, "line": {"width": 0}, "layer": "below", "name": "band"})
+        notes.append(
+            {
+                "xref": "paper",
+                "x": 1,
+                "xanchor": "left",
+                "y": (first + last) / 2,
+                "yanchor": "middle",
+                "text": f"group {group}",
+                "showarrow": False,
+            }
+        )
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": means,
+        "y": names,
+        "error_x": {"type": "data", "symmetric": False, "array": high, "arrayminus": low, "thickness": 1.5, "width": 4},
+        "hovertext": hover,
+        "hovertemplate": "%{hovertext}<br>%{x:+.2f} points<extra></extra>",
+        "marker": marks(rows),
+    }
+    x = axis("gain over the plain student, percentage points", zeroline=True)
+    layout = base(rows_height(len(rows)), xaxis=x, yaxis=axis("", autorange="reversed"), showlegend=False)
+    layout["margin"] = {**layout["margin"], "r": 70}  # room for the groups' names
+    return {"data": [trace], "layout": {**layout, "shapes": bands, "annotations": notes}}
+
+
+def rank_intervals(standings: Sequence[Standing]) -> Figure | None:
+    """Mean rank over pairs with its interval over seeds."""
+    rows = sorted((s for s in standings if s.rank), key=lambda s: s.rank[0] if s.rank else 0.0)
+    if not rows:
+        return None
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [s.rank[0] for s in rows if s.rank],
+        "y": [label(s.row.title) for s in rows],
+        "error_x": {"type": "data", "array": [s.rank[1] or 0.0 for s in rows if s.rank], "thickness": 1.5, "width": 4},
+        "hovertemplate": "<b>%{y}</b><br>mean rank %{x:.2f}<extra></extra>",
+        "marker": marks(rows),
+    }
+    layout = base(rows_height(len(rows)), xaxis=axis("mean rank, 1 is the best"), yaxis=axis("", autorange="reversed"))
+    return {"data": [trace], "layout": {**layout, "showlegend": False}}
+
+
+def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
+    """Each seed's accuracy on one pair, a line a method, with the mean."""
+    rows = [s for s in standings if s.pairs[pair].accuracy]
+    if not rows:
+        return None
+    rows.sort(key=lambda s: -(s.pairs[pair].accuracy or (0.0, None))[0])
+    dots: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
+    for s in rows:
+        for seed, cell in sorted(s.pairs[pair].cells.items()):
+            dots["x"].append(cell.record.main.metrics.top1)
+            dots["y"].append(label(s.row.title))
+            dots["text"].append(f"seed {seed}")
+    seeds = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "one seed",
+        **dots,
+        "hovertemplate": "<b>%{y}</b>, %{text}<br>%{x:.2f} %<extra></extra>",
+        "marker": {"symbol": "line-ns-open", "size": 11, "color": "#7f7f7f", "line": {"width": 2}},
+    }
+    accuracies = [s.pairs[pair].accuracy for s in rows]
+    means = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "mean, 95 % interval",
+        "x": [a[0] for a in accuracies if a],
+        "y": [label(s.row.title) for s in rows],
+        "error_x": {"type": "data", "array": [a[1] or 0.0 for a in accuracies if a], "thickness": 1.5, "width": 4},
+        "hovertemplate": "<b>%{y}</b><br>mean %{x:.2f} %<extra></extra>",
+        "marker": marks(rows),
+    }
+    layout = base(rows_height(len(rows)) + 20, xaxis=axis("top-1 accuracy, %"), yaxis=axis("", autorange="reversed"))
+    return {"data": [seeds, means], "layout": {**layout, "legend": LEGEND}}
+
+
+def curves(s: Standing) -> Figure | None:
+    """Test accuracy by epoch, the mean over seeds, a line a pair. A diagnostic: the last epoch counts."""
+    dashes = ("solid", "dash", "dot", "dashdot")
+    traces = []
+    for n, (pair, result) in enumerate(s.pairs.items()):
+        tops = [cell.curve["test_top1"] for cell in result.cells.values() if cell.curve.get("test_top1")]
+        if not tops:
+            continue
+        epochs = min(map(len, tops))
+        mean = np.mean([top[:epochs] for top in tops], axis=0)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": pair_name(pair),
+                "x": list(range(1, epochs + 1)),
+                "y": [round(float(v), 3) for v in mean],
+                "line": {"dash": dashes[n % len(dashes)], "width": 2},
+            }
+        )
+    if not traces:
+        return None
+    layout = base(400, xaxis=axis("epoch"), yaxis=axis("test top-1, %, mean over seeds"))
+    return {"data": traces, "layout": {**layout, "legend": {"orientation": "h", "y": -0.25}}}
+
+
+def board_figures(board: Board, standings: Sequence[Standing]) -> dict[str, Figure]:
+    """The figures of a suite's page, those that have anything to show."""
+    found = {
+        "ties": tie_diagram(standings),
+        "heat": heat_map(board, standings),
+        "ranks": rank_intervals(standings),
+        "compression": compression(board, standings),
+        "cost": training_cost(standings, alone=False),
+        "cost-alone": training_cost(standings, alone=True),
+    }
+    return {name: figure for name, figure in found.items() if figure is not None}

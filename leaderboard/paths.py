@@ -1,0 +1,48 @@
+"""Addresses of pages, from the site's root. They are made of names that passed `kdbench.suite.NAME` and of hashes."""
+
+from __future__ import annotations
+
+import re
+
+from kdbench.records import Record
+from kdbench.suite import NAME
+from kdbench_leaderboard.boards import Board, Pair
+
+
+def slug(name: str) -> str:
+    """A name that is safe as a part of a path.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not re.fullmatch(NAME, name) or len(name) > 100:
+        raise ValueError(f"'{name}' is no name")
+    return name
+
+
+def suite(board: Board) -> str:
+    page = "index" if board.main else slug(board.fingerprint[:12])
+    return f"suite/{slug(board.suite)}/{page}.html"
+
+
+def method(name: str) -> str:
+    return f"method/{slug(name)}.html"
+
+
+def pair(board: Board, of: Pair) -> str:
+    return f"pair/{slug(board.suite)}/{slug(of[0])}/{slug(of[1])}.html"
+
+
+def survey(dataset: str) -> str:
+    return f"survey/{slug(dataset)}.html"
+
+
+def cell(record: Record) -> str:
+    return f"cell.html#suite={slug(record.suite)}&method={slug(record.method.name)}&key={slug(record.key[:16])}"
+
+
+def arxiv(number: str | None) -> str | None:
+    """A paper's address; None for what is no arXiv number."""
+    if number and re.fullmatch(r"\d{4}\.\d{4,5}(v\d+)?|[a-z-]+(\.[A-Z]{2})?/\d{7}", number):
+        return f"https://arxiv.org/abs/{number}"
+    return None

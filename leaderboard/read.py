@@ -1,0 +1,264 @@
+"""Records, evidence and curves from `results/` and `runs/`. What is broken becomes a `Problem`, and costs its row."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from kdbench.cost_record import CostRecord, parse_cost
+from kdbench.curves import Curve, read_curves
+from kdbench.errors import KdbenchError
+from kdbench.evidence import Evidence, read_evidence
+from kdbench.hashing import digest
+from kdbench.metrics import metrics
+from kdbench.records import Record, parse_record
+from kdbench.store import CELL_FOLDER, COSTS, TEACHERS, checked, read_cell
+from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.verification import Verification, read_verified
+from kdbench.withdrawn import FILE as WITHDRAWN
+from kdbench.withdrawn import Withdrawn, read_withdrawn
+
+Origin = Literal["accepted", "yours"]
+FAILURES = "failures"
+RESERVED = {COSTS, TEACHERS, FAILURES}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One readable record.
+
+    Attributes:
+        correct: (I,) is the network right on each test image? None for a cell that is not applicable.
+        curve: a list a quantity, a value an epoch; empty where it is not kept.
+        level: verified so far: 0 nothing, 1 metrics recomputed from the evidence (here, while building), 2 first epoch
+            trained again, 3 cell trained again.
+    """
+
+    record: Record
+    origin: Origin
+    correct: np.ndarray | None
+    curve: Curve
+    level: int = 0
+    verified: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What cannot be shown, and why."""
+
+    suite: str
+    method: str
+    what: str
+
+
+@dataclass
+class Store:
+    """All that was read.
+
+    Attributes:
+        teachers: records of teachers by the hash of their weights.
+    """
+
+    cells: list[Found] = field(default_factory=list)
+    teachers: dict[str, Found] = field(default_factory=dict)
+    costs: list[CostRecord] = field(default_factory=list)
+    withdrawn: list[Withdrawn] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    failures: list[Problem] = field(default_factory=list)
+
+
+def read_store(results: Path | None, runs: Path | None) -> Store:
+    """Read everything below both folders; either may be missing."""
+    store = Store()
+    for suite in list_suites():  # teachers that ship with kdbench
+        read_teachers(store, SUITES / suite / TEACHERS, suite, SUITES)
+    if results is not None:
+        for folder in named_folders(results, store):
+            read_suite(store, folder, results)
+        for n, line in read_withdrawn(results / WITHDRAWN):
+            if isinstance(line, KdbenchError):
+                store.problems.append(Problem("", "", f"{WITHDRAWN}:{n}: {tidy(line, results)}"))
+            else:
+                store.withdrawn.append(line)
+    if runs is not None:
+        for folder in named_folders(runs, store):
+            read_own(store, folder, runs)
+    return store
+
+
+def named_folders(parent: Path, store: Store) -> list[Path]:
+    """Folders whose names can become paths of the site; another name is a problem."""
+    if not parent.is_dir():
+        return []
+    folders = [path for path in sorted(parent.iterdir()) if path.is_dir()]
+    for path in folders:
+        if not re.fullmatch(NAME, path.name) and not path.name.startswith("."):
+            store.problems.append(Problem("", "", f"The folder '{path.name}' has no name that kdbench gives: ignored."))
+    return [path for path in folders if re.fullmatch(NAME, path.name) and len(path.name) <= 100]
+
+
+def read_suite(store: Store, folder: Path, root: Path) -> None:
+    """A suite's folder in `results/`."""
+    for method in named_folders(folder, store):
+        if method.name == TEACHERS:
+            read_teachers(store, method, folder.name, root)
+        elif method.name == COSTS:
+            read_costs(store, method, folder.name, root)
+        else:
+            store.cells += list(read_folded(store, method, folder.name, "accepted", root))
+
+
+def read_own(store: Store, folder: Path, root: Path) -> None:
+    """A suite's folder in `runs/`."""
+    for method in named_folders(folder, store):
+        if method.name == COSTS:
+            read_costs(store, method, folder.name, root)
+        elif method.name == FAILURES:
+            read_failures(store, method, folder.name)
+        elif method.name != TEACHERS:
+            levels = verified_levels(store, method, folder.name, root)
+            for cell in sorted(path for path in method.iterdir() if CELL_FOLDER.fullmatch(path.name)):
+                try:
+                    entry = read_cell(cell)
+                    same_place(entry.record, folder.name, method.name)
+                    mine = found(entry.record, entry.evidence, entry.record.curve or {}, "yours", levels)
+                except (KdbenchError, OSError, ValueError) as error:
+                    store.problems.append(Problem(folder.name, method.name, tidy(error, root, "runs")))
+                else:
+                    store.cells.append(mine)
+
+
+def read_teachers(store: Store, folder: Path, suite: str, root: Path) -> None:
+    for teacher in read_folded(store, folder, suite, "accepted", root):
+        if teacher.record.kind == "teacher" and teacher.record.main.sha256:
+            store.teachers.setdefault(teacher.record.main.sha256, teacher)
+
+
+def read_folded(store: Store, folder: Path, suite: str, origin: Origin, root: Path) -> Iterator[Found]:
+    """The records of one folder of `results/`; a broken line or evidence costs that record."""
+    path = folder / "records.jsonl"
+
+    def problem(error: Exception) -> None:
+        store.problems.append(Problem(suite, folder.name, tidy(error, root)))
+
+    try:
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        problem(error)
+        return
+    evidence: dict[str, Evidence] = {}
+    curves: dict[str, Curve] = {}
+    try:
+        if (folder / "evidence.parquet").exists():
+            evidence = read_evidence(folder / "evidence.parquet")
+    except KdbenchError as error:
+        problem(error)
+    try:
+        curves = read_curves(folder / "curves.parquet")
+    except KdbenchError as error:
+        problem(error)
+    levels = verified_levels(store, folder, suite, root)
+    for n, line in enumerate(lines, start=1):
+        try:
+            record = parse_record(line, f"{path}:{n}")
+            same_place(record, suite, folder.name)
+            arrays = checked(record, evidence, folder) if record.evidence_sha256 else None
+            curve = curves.get(record.key, {})
+            if curve and digest(curve) != record.curve_sha256:
+                curve = {}
+            yield found(record, arrays, curve, origin, levels)
+        except (KdbenchError, ValueError) as error:
+            problem(error)
+
+
+def same_place(record: Record, suite: str, method: str) -> None:
+    """A record lies in the folder of its suite and method: the site's paths are made of these names.
+
+    Raises:
+        KdbenchError: it does not.
+    """
+    expected = method if record.kind == "cell" else TEACHERS
+    name = record.method.name if record.kind == "cell" else TEACHERS
+    if record.suite != suite or name != expected or (record.kind == "cell" and name in RESERVED):
+        raise KdbenchError(f"A record of '{record.suite}/{record.method.name}' lies in '{suite}/{method}': ignored.")
+
+
+def found(
+    record: Record, evidence: Evidence | None, curve: Curve, origin: Origin, levels: dict[str, Verification]
+) -> Found:
+    """A record with what the site needs of its evidence.
+
+    Raises:
+        KdbenchError: its metrics do not follow from its evidence.
+    """
+    if evidence is None:
+        return Found(record, origin, None, curve)
+    correct = evidence.rank == 0
+    if abs(100 * float(correct.mean()) - record.main.metrics.top1) > 1e-9:
+        raise KdbenchError(f"Record {record.key[:16]}: its accuracy does not follow from its evidence.")
+    level, outcome = 0, ""
+    if known := known_labels(record.suite, record.fingerprint):
+        suite, labels = known
+        if metrics(evidence, labels, suite.data.num_classes) != record.main.metrics:
+            raise KdbenchError(f"Record {record.key[:16]}: its metrics do not follow from its evidence.")
+        level, outcome = 1, "its metrics follow from its evidence and the suite's test labels"
+    said = levels.get(record.key)
+    if said and said.record_sha256 == record.sha256 and said.level > level:
+        level, outcome = said.level, f"{said.outcome} ({said.date})"
+    return Found(record, origin, correct, curve, level, outcome)
+
+
+@functools.cache
+def known_labels(name: str, fingerprint: str) -> tuple[Suite, np.ndarray] | None:
+    """A built-in suite under this protocol, with its test labels; None where kdbench has none."""
+    if name not in list_suites():
+        return None
+    suite = load_suite(name)
+    if fingerprint not in (digest(suite.protocol()), digest(suite.teacher_protocol())):
+        return None
+    try:
+        return suite, load_test_labels(suite)
+    except KdbenchError:
+        return None
+
+
+def verified_levels(store: Store, folder: Path, suite: str, root: Path) -> dict[str, Verification]:
+    try:
+        return {v.key: v for v in read_verified(folder)}
+    except KdbenchError as error:
+        store.problems.append(Problem(suite, folder.name, tidy(error, root)))
+        return {}
+
+
+def read_costs(store: Store, folder: Path, suite: str, root: Path) -> None:
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = parse_cost(path.read_bytes(), str(path))
+            if record.suite != suite:
+                raise KdbenchError(f"{path} is of suite '{record.suite}': ignored.")
+            store.costs.append(record)
+        except (KdbenchError, OSError) as error:
+            store.problems.append(Problem(suite, COSTS, tidy(error, root)))
+
+
+def read_failures(store: Store, folder: Path, suite: str) -> None:
+    """Cells of yours that failed: what each said last."""
+    for path in sorted(folder.glob("*.log")):
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
+        except OSError:
+            continue
+        store.failures.append(Problem(suite, path.stem.rpartition("-")[0], f"{lines[0]}: {lines[-1]}"[:500]))
+
+
+def tidy(error: Exception, root: Path, name: str = "results") -> str:
+    """An error's message without the folders of this machine."""
+    return str(error).replace(str(root), name)

@@ -1,0 +1,147 @@
+"""A table as data, for every page alike: what a reader sees, what sorting uses, what a download holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kdbench.stats import Difference
+from kdbench_leaderboard.standings import Estimate
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        kind: numbers are aligned, sorted and exported as numbers.
+        help: what it is, for a tooltip.
+        hidden: not shown until the visitor chooses it.
+        group: shown only while this view is chosen ('all' or a pair); None for always.
+        wide: holds sentences.
+    """
+
+    key: str
+    title: str
+    kind: Literal["text", "number"] = "text"
+    help: str = ""
+    hidden: bool = False
+    group: str | None = None
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one row says in one column.
+
+    Attributes:
+        text: what is shown.
+        value: what sorts and is exported; the text where it is None.
+        href: a page of this site.
+        external: an address elsewhere, made from checked parts only.
+        title: a tooltip.
+        tags: short flags after the text, each with its explanation.
+        low, high: bounds of the value's interval.
+        draw: show the interval as a picture too, on the table's own scale.
+    """
+
+    text: str = ""
+    value: float | None = None
+    href: str | None = None
+    external: str | None = None
+    title: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    low: float | None = None
+    high: float | None = None
+    draw: bool = False
+    style: str = ""
+
+
+@dataclass
+class Line:
+    """One row of a table.
+
+    Attributes:
+        filters: values by filter name; a list where a row has several.
+        paper: key of a paper, for BibTeX.
+        section: of a table in blocks, the block's title.
+    """
+
+    cells: dict[str, Cell]
+    filters: dict[str, list[str]] = field(default_factory=dict)
+    paper: str = ""
+    muted: bool = False
+    section: str = ""
+
+
+@dataclass
+class Table:
+    """A table with its caption; `choices` are its filters: name, label, values."""
+
+    id: str
+    caption: str
+    columns: list[Column]
+    lines: list[Line]
+    choices: list[tuple[str, str, list[str]]] = field(default_factory=list)
+    views: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The range of the intervals drawn in it, with 0; a few far ones do not squeeze the others, but end at its edge."""
+        drawn = [c for line in self.lines for c in line.cells.values() if c.draw]
+        bounds = [v for c in drawn for v in (c.low, c.value, c.high) if v is not None] or [0.0]
+        usual = sorted(map(abs, bounds))[(3 * len(bounds)) // 4]
+        return max(min(0.0, *bounds), -2 * usual), min(max(0.0, *bounds), 2 * usual)
+
+    @property
+    def head(self) -> int:
+        """The column that names the row."""
+        return next((i for i, c in enumerate(self.columns) if c.kind == "text"), 0)
+
+    @property
+    def sections(self) -> list[tuple[str, list[Line]]]:
+        """Lines by block, in order."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.section, []).append(line)
+        return list(found.items())
+
+
+def number(value: float | None, digits: int = 2, sign: bool = False, missing: str = "–") -> Cell:
+    if value is None:
+        return Cell(missing)
+    return Cell(f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}", value)
+
+
+def estimate(value: Estimate | None, digits: int = 2) -> Cell:
+    """A mean with half its interval."""
+    if value is None:
+        return Cell("–")
+    mean, half = value
+    if half is None:
+        return Cell(f"{mean:.{digits}f}", mean)
+    return Cell(f"{mean:.{digits}f} ± {half:.{digits}f}", mean, low=mean - half, high=mean + half)
+
+
+def difference(value: Difference | None, draw: bool = False) -> Cell:
+    """A paired difference with its interval; `draw` adds the interval as a picture."""
+    if value is None:
+        return Cell("–")
+    if value.low is None or value.high is None:
+        return Cell(f"{value.mean:+.2f}", value.mean, title="one seed: no interval", draw=draw)
+    text = f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
+    style = "" if value.holds_zero else "better" if value.mean > 0 else "worse"
+    return Cell(text, value.mean, low=value.low, high=value.high, draw=draw, style=style)
+
+
+def p_value(value: float | None) -> Cell:
+    if value is None:
+        return Cell("–")
+    return Cell("< 0.0001" if value < 1e-4 else f"{value:.4f}", value)
+
+
+def choices(name: str, label: str, lines: Iterable[Line]) -> tuple[str, str, list[str]]:
+    """A filter with the values that occur."""
+    values = {value for line in lines for value in line.filters.get(name, []) if value}
+    return name, label, sorted(values)

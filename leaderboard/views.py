@@ -1,0 +1,283 @@
+"""The tables of the suite, method and pair pages and of the home page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kdbench.metrics import METRICS, metrics_for
+from kdbench_leaderboard import paths
+from kdbench_leaderboard.boards import PLAIN, Board, Pair
+from kdbench_leaderboard.figures import suite_ratio
+from kdbench_leaderboard.published import of_method
+from kdbench_leaderboard.standings import KD, Standing
+from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, difference, estimate, number, p_value
+
+YOURS = ("yours", "from your own runs/ folder, not accepted")
+LEVELS = (
+    "not verified: no test labels to recompute the metrics from",
+    "level 1: metrics recomputed from the evidence when this site was built",
+    "level 2: the first epoch was trained again",
+    "level 3: cells were trained again",
+)
+VERDICT_HELP = "Against the plain student, the controls and plain KD, after Holm over all rows"
+GAIN_HELP = "Over the plain student, in percentage points, paired by seed and test image, with its 95 % interval"
+
+
+def method_cell(s: Standing) -> Cell:
+    """A row's name, with what a reader must know of it."""
+    tags = [YOURS] if s.row.origin == "yours" else []
+    tags += [("deviates", text) for text in s.row.info.deviations]
+    if s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
+        tags.append(("control", "no distillation from a useful teacher: a method should beat it"))
+    return Cell(s.row.name, href=paths.method(s.row.info.name), tags=tuple(tags), title=s.row.info.title or "")
+
+
+def verdict_cell(s: Standing) -> Cell:
+    """What the row does not measurably beat; a gap, for a row that is not ranked."""
+    if s.gaps:
+        return Cell("not ranked: " + "; ".join(s.gaps[:2]) + (f"; {len(s.gaps) - 2} more" if len(s.gaps) > 2 else ""))
+    if s.row.name == PLAIN:
+        return Cell("the plain student")
+    losing = [name for name in s.not_better_than if s.against[name].verdict == "worse"]
+    level = [name for name in s.not_better_than if name not in losing]
+    parts = [f"worse than {', '.join(map(spoken, losing))}"] if losing else []
+    parts += [f"not better than {', '.join(map(spoken, level))}"] if level else []
+    return Cell("; ".join(parts) or "better than all references", style="" if parts else "better")
+
+
+def gain_cell(s: Standing) -> Cell:
+    """The gain over all pairs; marked as better or worse only if it is after correction."""
+    plain = s.against.get(PLAIN)
+    style = plain.verdict if plain and plain.verdict != "not separable" else ""
+    return replace(difference(s.gain, draw=True), style=style)
+
+
+def spoken(reference: str) -> str:
+    return {PLAIN: "the plain student", KD: "plain KD"}.get(reference, reference)
+
+
+def line_of(s: Standing, board: Board) -> Line:
+    """A row's filters and paper."""
+    info = s.row.info
+    filters: dict[str, list[str]] = {
+        "scheme": [info.scheme],
+        "knowledge": list(info.knowledge),
+        "family": list(info.families),
+        "year": [str(info.year)] if info.year else [],
+        "pair": ["all"] * (not s.gaps) + [":".join(p) for p, result in s.pairs.items() if result.accuracy],
+    }
+    cells = {
+        "method": method_cell(s),
+        "scheme": Cell(info.scheme),
+        "knowledge": Cell(", ".join(info.knowledge)),
+        "family": Cell(", ".join(info.families)),
+        "year": Cell(str(info.year), info.year) if info.year else Cell("–"),
+    }
+    return Line(cells, filters, paper=info.name, muted=bool(s.gaps))
+
+
+def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Table:
+    """The home page's table: the first rows of a board."""
+    columns = [
+        Column("group", "Tie group", "number", help="Methods of one group cannot be told apart"),
+        Column("method", "Method"),
+        Column("scheme", "Scheme"),
+        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
+        Column("gain", "Gain", "number", help=GAIN_HELP),
+        Column("verdict", "Verdict", help=VERDICT_HELP, wide=True),
+    ]
+    lines = []
+    for s in standings[:most]:
+        line = line_of(s, board)
+        line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
+            "group": number(s.group, 0),
+            "accuracy": estimate(s.accuracy),
+            "gain": gain_cell(s),
+            "verdict": verdict_cell(s),
+        }
+        lines.append(line)
+    return Table(f"ranking-{board.suite}", f"Ranking on {board.title}", columns, lines)
+
+
+def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
+    """All that is known of each row; with a pair chosen, of that pair."""
+    known = [m for m in metrics_for(board.num_classes) if m.name != "top1"]
+    columns = [
+        Column("group", "Tie group", "number", help="Methods of one group cannot be told apart", group="all"),
+        Column("method", "Method"),
+        Column("scheme", "Scheme"),
+        Column("knowledge", "Knowledge"),
+        Column("family", "Family", hidden=True),
+        Column("year", "Year", "number", hidden=True),
+        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its interval", group="all"),
+        Column("gain", "Gain", "number", help=GAIN_HELP, group="all"),
+        Column("p", "p (Holm)", "number", help="Against the plain student, after Holm", hidden=True, group="all"),
+        Column("kd", "Against KD", "number", help="Difference to plain KD, paired", hidden=True, group="all"),
+        Column("rank", "Mean rank", "number", help="Over pairs, ± half its interval over seeds", group="all"),
+        *(Column(m.name, f"{m.title}, {m.unit}", "number", hidden=True, group="all") for m in known),
+        Column("seconds", "Seconds", "number", help="Wall time of one training, beside other cells", hidden=True),
+        Column("ratio", "Time paid", "number", help="Wall time in the suite; plain student = 1", hidden=True),
+        Column("alone", "Time alone", "number", help="A step alone on the machine; plain student = 1", hidden=True),
+        Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),
+        Column("version", "Version", "number", hidden=True),
+        Column("level", "Verified", "number", help="Level that all its records reached", hidden=True),
+        Column("verdict", "Verdict", help=VERDICT_HELP, group="all", wide=True),
+    ]
+    for pair in board.pairs:
+        name = ":".join(pair)
+        columns += [
+            Column(f"a {name}", "Top-1, %", "number", help=name, group=name),
+            Column(f"g {name}", "Gain", "number", help=f"{name}. {GAIN_HELP}", group=name),
+            Column(f"w {name}", "Note", group=name),
+        ]
+    lines = [suite_line(s, board) for s in standings]
+    views = [("all", "All pairs"), *((":".join(p), f"{p[0]} → {p[1]}") for p in board.pairs)]
+    filters = [
+        choices(name, label, lines)
+        for name, label in (("scheme", "Scheme"), ("knowledge", "Knowledge"), ("family", "Family"), ("year", "Year"))
+    ]
+    return Table("board", f"Every method on {board.title}", columns, lines, filters, views)
+
+
+def suite_line(s: Standing, board: Board) -> Line:
+    line = line_of(s, board)
+    plain, kd = s.against.get(PLAIN), s.against.get(KD)
+    extra = [c.record.cost.method_parameters for c in s.row.cells.values() if c.record.cost]
+    line.cells |= {
+        "group": number(s.group, 0),
+        "accuracy": estimate(s.accuracy),
+        "gain": gain_cell(s),
+        "p": p_value(plain.adjusted if plain else None),
+        "kd": difference(kd.difference if kd else None),
+        "rank": estimate(s.rank),
+        "seconds": number(s.seconds[0] if s.seconds else None, 1),
+        "ratio": times(suite_ratio(s)),
+        "alone": times(s.step_ratio, s.cost_hardware),
+        "extra": Cell(f"{max(extra):,}", max(extra)) if extra else Cell("–"),
+        "version": number(s.row.info.version, 0),
+        "level": Cell(str(s.level), s.level, title=LEVELS[s.level]),
+        "verdict": verdict_cell(s),
+    }
+    for name, value in s.metrics.items():
+        if name != "top1":
+            line.cells[name] = estimate(value, 2 if METRICS[name].unit == "%" else 3)
+    for pair, result in s.pairs.items():
+        name = ":".join(pair)
+        line.cells[f"a {name}"] = estimate(result.accuracy)
+        line.cells[f"g {name}"] = difference(result.gain, draw=True)
+        line.cells[f"w {name}"] = Cell(result.why or "")
+    return line
+
+
+def times(value: float | None, where: str = "") -> Cell:
+    return Cell(f"× {value:.2f}", value, title=where) if value is not None else Cell("–")
+
+
+def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table:
+    """All methods on one pair, each seed linked to its record."""
+    seeds = [Column(f"seed{n}", f"Seed {n}", "number") for n in range(board.seeds)]
+    columns = [
+        Column("method", "Method"),
+        Column("scheme", "Scheme"),
+        Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
+        Column("gain", "Gain", "number", help=GAIN_HELP),
+        *seeds,
+        Column("note", "Note", wide=True),
+    ]
+    lines = []
+    for s in sorted(standings, key=lambda s: -(s.pairs[pair].accuracy or (-1.0, None))[0]):
+        result, line = s.pairs[pair], line_of(s, board)
+        line.muted = result.accuracy is None
+        line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
+            "accuracy": estimate(result.accuracy),
+            "gain": difference(result.gain, draw=True),
+            "note": Cell(result.why or ""),
+            **seed_cells(s, pair),
+        }
+        lines.append(line)
+    return Table("pair", f"Every method on {pair[0]} → {pair[1]}", columns, lines, [choices("scheme", "Scheme", lines)])
+
+
+def seed_cells(s: Standing, pair: Pair) -> dict[str, Cell]:
+    return {
+        f"seed{n}": Cell(f"{(top1 := c.record.main.metrics.top1):.2f}", top1, href=paths.cell(c.record))
+        for n, c in s.pairs[pair].cells.items()
+    }
+
+
+def method_table(board: Board, rows: Sequence[Standing]) -> Table:
+    """One method's rows on every pair and seed of a board."""
+    best = any(cell.curve.get("test_top1") for s in rows for cell in s.row.cells.values())
+    columns = [
+        Column("row", "Row"),
+        Column("pair", "Pair"),
+        Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
+        Column("gain", "Gain", "number", help=GAIN_HELP),
+        *(Column(f"seed{n}", f"Seed {n}", "number") for n in range(board.seeds)),
+        *(
+            [
+                Column(
+                    "best",
+                    "Best − last",
+                    "number",
+                    help="Of epochs, by test accuracy: what reporting the best one adds",
+                )
+            ]
+            * best
+        ),
+        Column("note", "Note", wide=True),
+    ]
+    lines = []
+    for s in rows:
+        for pair, result in s.pairs.items():
+            href = paths.pair(board, pair) if board.main else None
+            cells = {
+                "row": Cell(s.row.name, tags=(YOURS,) if s.row.origin == "yours" else ()),
+                "pair": Cell(f"{pair[0]} → {pair[1]}", href=href),
+                "accuracy": estimate(result.accuracy),
+                "gain": difference(result.gain, draw=True),
+                "best": number(best_minus_last(s, pair), sign=True),
+                "note": Cell(result.why or ""),
+                **seed_cells(s, pair),
+            }
+            lines.append(Line(cells, paper=s.row.info.name, muted=result.accuracy is None))
+    return Table(f"numbers-{board.suite}-{board.fingerprint[:8]}", f"On {board.title}", columns, lines)
+
+
+def best_minus_last(s: Standing, pair: Pair) -> float | None:
+    """What reporting the best epoch instead of the last would add, mean over seeds; None without curves."""
+    gaps = [max(top) - top[-1] for cell in s.pairs[pair].cells.values() if (top := cell.curve.get("test_top1"))]
+    return sum(gaps) / len(gaps) if gaps else None
+
+
+def published_table(method: str) -> Table | None:
+    """A method's published results."""
+    lines = []
+    for printed in of_method(method):
+        source = Cell(printed.source.name, external=printed.source.address, title=printed.source.notes)
+        cells = {
+            "dataset": Cell(printed.dataset),
+            "pair": Cell(f"{printed.teacher or '–'} → {printed.student or '–'}"),
+            "teacher": number(printed.teacher_accuracy),
+            "student": number(printed.student_accuracy),
+            "accuracy": number(printed.accuracy),
+            "gain": number(printed.gain, sign=True),
+            "source": source,
+            "note": Cell(printed.note, tags=tuple((flag, printed.source.notes) for flag in printed.flags)),
+        }
+        lines.append(Line(cells, {"dataset": [printed.dataset]}, paper=method))
+    if not lines:
+        return None
+    columns = [
+        Column("dataset", "Data set"),
+        Column("pair", "Pair"),
+        Column("teacher", "Teacher", "number"),
+        Column("student", "Student", "number"),
+        Column("accuracy", "Accuracy", "number"),
+        Column("gain", "Gain", "number", help="Over the source's own student"),
+        Column("source", "Source"),
+        Column("note", "Note and protocol", wide=True),
+    ]
+    filters = [choices("dataset", "Data set", lines)]
+    return Table("published", "Published results, under the protocols of their sources", columns, lines, filters)

@@ -1,0 +1,68 @@
+"""The flow of solution procedure (Yim et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup, Stage
+from kdbench_methods.layers import same_size
+from kdbench_methods.with_kd import WithKD
+
+
+class FSP(WithKD):
+    """The student first learns the teacher's flow between layers (eq. 1 and 2), then the task.
+
+    Stage "flow":  L = flow_weight * sum_l mean (G_l^s - G_l^t)^2,    G_l = (1 / HW) * f_l f_{l+1}^T
+    Then:          L = CE(z_s, y)
+
+    Both networks need equally many channels.
+    """
+
+    name, version = "fsp", 1
+    paper = Paper(
+        "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning",
+        "Junho Yim, Donggyu Joo, Jihoon Bae, Junmo Kim",
+        2017,
+    )
+    scheme = "offline"
+    knowledge = ("feature", "relation")
+    requires = frozenset({"student.logits", "student.features", "teacher.logits", "teacher.features"})
+
+    class Params(WithKD.Params):
+        flow_weight: float = Field(1.0, ge=0, description="weight of the flow matrices' distance, in their stage")
+        flow_epochs: int = Field(30, ge=1, description="epochs of the stage")
+
+    def build(self, setup: Setup) -> None:
+        assert setup.teacher is not None
+        pairs = zip(setup.student.features, setup.teacher.features, strict=True)
+        if other := [f"{s[0]} and {t[0]}" for s, t in pairs if s[0] != t[0]]:
+            raise NotApplicable(f"flow matrices need equally many channels; a pair of maps has {other[0]}")
+
+    def stages(self) -> Sequence[Stage]:
+        return [Stage("flow", self.params.flow_epochs, self.flow)]
+
+    def flow(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return {"flow": self.params.flow_weight * flow_loss(student.features, teacher.features)}
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return self.ce_and_kd(batch, student, teacher)
+
+
+def flow_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Mean squared difference of the flow matrices of two lists of (B, C, H, W) maps, summed over their pairs."""
+    pairs = zip(flows(student), flows(teacher), strict=True)
+    return torch.stack([F.mse_loss(s, t) for s, t in pairs]).sum()
+
+
+def flows(maps: Sequence[Tensor]) -> list[Tensor]:
+    """(B, C_{l+1}, C_l) products of consecutive maps, averaged over positions; the larger map is averaged down."""
+    found = []
+    for lower, upper in pairwise(maps):
+        a, b = (f.flatten(2) for f in same_size(lower, upper))
+        found.append(b @ a.transpose(1, 2) / a.shape[2])
+    return found

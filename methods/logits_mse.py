@@ -1,0 +1,34 @@
+"""Regression of the teacher's logits (Ba & Caruana 2014)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdbench import Batch, Field, Method, Outputs, Paper
+
+
+class LogitsMSE(Method):
+    """The student's logits are the teacher's (eq. 2), without labels in the paper.
+
+    L = ce_weight * CE(z_s, y) + logits_weight * mean((z_s - z_t)^2) / 2
+
+    The mean runs over classes as well, so that a weight does not depend on their number.
+    """
+
+    name, version = "logits_mse", 1
+    paper = Paper("Do Deep Nets Really Need to be Deep?", "Lei Jimmy Ba, Rich Caruana", 2014, "1312.6184")
+    scheme = "offline"
+    knowledge = ("response",)
+    requires = frozenset({"student.logits", "teacher.logits"})
+
+    class Params(Method.Params):
+        ce_weight: float = Field(0.0, ge=0, description="weight of the cross-entropy with the labels")
+        logits_weight: float = Field(1.0, ge=0, description="weight of the logits' squared distance")
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        p = self.params
+        return {
+            "ce": p.ce_weight * F.cross_entropy(student.logits, batch.labels),
+            "logits": p.logits_weight * F.mse_loss(student.logits, teacher.logits) / 2,
+        }

@@ -1,0 +1,56 @@
+"""Softmax regression representation learning (Yang et al. 2021)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
+from kdbench_methods.layers import BatchNorm
+from kdbench_methods.with_kd import WithKD
+
+
+class SRRL(WithKD):
+    """The student's embedding is the teacher's, and means the same to the teacher's classifier (eq. 4 to 7).
+
+    L = CE(z_s, y) + KD + embedding_weight * mean (r(e_s) - e_t)^2 + regression_weight * mean (W_t(r(e_s)) - z_t)^2
+
+    r is a linear map with batch norm and ReLU. As in train_student.py and models/util.py of
+    github.com/DefangChen/SimKD, commit d0b9cde, which adds KD.
+    """
+
+    name, version = "srrl", 1
+    paper = Paper(
+        "Knowledge Distillation via Softmax Regression Representation Learning",
+        "Jing Yang, Brais Martinez, Adrian Bulat, Georgios Tzimiropoulos",
+        2021,
+    )
+    scheme = "offline"
+    knowledge = ("feature",)
+    requires = frozenset(
+        {"student.logits", "student.embedding", "teacher.logits", "teacher.embedding", "teacher.network"}
+    )
+
+    class Params(WithKD.Params):
+        kd_weight: float = Field(1.0, ge=0, description="weight of the softened teacher's logits")
+        embedding_weight: float = Field(1.0, ge=0, description="weight of the embeddings' squared distance")
+        regression_weight: float = Field(1.0, ge=0, description="weight of the logits' squared distance")
+
+    def build(self, setup: Setup) -> None:
+        assert setup.teacher is not None
+        self.classifier = copy.deepcopy(setup.teacher_network.get_classifier())
+        if not isinstance(self.classifier, nn.Linear):
+            raise NotApplicable("the teacher has no linear classifier of its embedding")
+        self.linear = nn.Linear(setup.student.embedding, setup.teacher.embedding, bias=False)
+        self.norm = BatchNorm(setup.teacher.embedding)
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        p = self.params
+        e_s = self.norm(self.linear(student.embedding)[:, :, None, None])[:, :, 0, 0].relu()
+        return {
+            **self.ce_and_kd(batch, student, teacher),
+            "embedding": p.embedding_weight * F.mse_loss(e_s, teacher.embedding),
+            "regression": p.regression_weight * F.mse_loss(self.classifier(e_s), teacher.logits),
+        }
