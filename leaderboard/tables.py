@@ -88,7 +88,7 @@ class Table:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The range of the intervals drawn in it, with 0; a few far ones do not squeeze the others, but end at its edge."""
+        """The range of the intervals drawn in it, with 0; far ones end at its edge and do not squeeze the rest."""
         drawn = [c for line in self.lines for c in line.cells.values() if c.draw]
         bounds = [v for c in drawn for v in (c.low, c.value, c.high) if v is not None] or [0.0]
         usual = sorted(map(abs, bounds))[(3 * len(bounds)) // 4]

