@@ -15,6 +15,7 @@ from kdbench.suite import NAME, list_suites, load_suite
 from kdbench_leaderboard.read import Found, Origin, Store
 
 PLAIN = "vanilla"
+MOST_SEEDS = 100  # of a suite that kdbench does not know
 Pair = tuple[str, str]  # teacher, student
 Place = tuple[str | None, str, int]  # teacher (None for a method that reads none), student, seed
 
@@ -51,7 +52,6 @@ class Board:
     Attributes:
         current: whether the protocol is that of the suite as kdbench ships it; None for a suite that it does not ship.
         images: how many test images the evidence speaks of.
-        off_protocol: records that are never ranked, each with the reason.
     """
 
     suite: str
@@ -60,12 +60,11 @@ class Board:
     protocol: dict[str, object]
     current: bool | None
     pairs: list[Pair]
-    seeds: int
+    seeds: list[int]
     num_classes: int
     rows: list[Row]
     teachers: dict[str, Found]
     images: int
-    off_protocol: list[Found] = field(default_factory=list)
     main: bool = True
 
     @property
@@ -85,18 +84,14 @@ class Board:
 def make_boards(store: Store) -> list[Board]:
     """All boards; of each suite the one with the current protocol (else with most records) is the main one."""
     by_protocol: dict[tuple[str, str], list[Found]] = defaultdict(list)
-    off: dict[str, list[Found]] = defaultdict(list)
     for cell in store.cells:
-        if cell.record.off_protocol:
-            off[cell.record.suite].append(cell)
-        else:
+        if not cell.record.off_protocol:
             by_protocol[cell.record.suite, cell.record.fingerprint].append(cell)
     boards = [make_board(suite, cells, store) for (suite, _), cells in by_protocol.items()]
     boards.sort(key=lambda b: (b.suite, not b.current, -len(b.found), b.fingerprint))
     seen: set[str] = set()
     for board in boards:
         board.main = board.suite not in seen
-        board.off_protocol = off[board.suite] if board.main else []
         seen.add(board.suite)
     return boards
 
@@ -110,17 +105,16 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     teachers = board_teachers(cells, store)
     rows = make_rows(cells, {name: teacher for name, (teacher, _) in teachers.items()}, images)
     if shipped and current:
-        pairs, seeds, title = [(p.teacher, p.student) for p in shipped.pairs], shipped.seeds, shipped.title
+        pairs, seeds = [(p.teacher, p.student) for p in shipped.pairs], list(range(shipped.seeds))
     else:
         kept = [place for row in rows for place in row.cells]
         pairs = sorted({(teacher, student) for teacher, student, _ in kept if teacher is not None})
-        seeds = 1 + max((seed for _, _, seed in kept), default=0)
-        title = shipped.title if shipped else suite
+        seeds = sorted({seed for _, _, seed in kept})[:MOST_SEEDS]
     data = protocol.get("data")
     classes = data.get("num_classes") if isinstance(data, dict) else None
     return Board(
         suite,
-        title,
+        shipped.title if shipped else suite,
         fingerprint,
         protocol,
         current,

@@ -34,7 +34,7 @@ def pair_name(pair: Pair) -> str:
 
 
 def base(height: int, **layout: Any) -> dict[str, Any]:
-    margin = {"l": 12, "r": 12, "t": 36, "b": 48}
+    margin = {"l": 12, "r": 12, "t": 40 if "legend" in layout else 14, "b": 48}
     return {"height": height, "margin": margin, "hovermode": "closest", **layout}
 
 
@@ -242,8 +242,13 @@ def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
         "hovertemplate": "<b>%{y}</b><br>mean %{x:.2f} %<extra></extra>",
         "marker": marks(rows),
     }
-    layout = base(rows_height(len(rows)) + 20, xaxis=axis("top-1 accuracy, %"), yaxis=axis("", autorange="reversed"))
-    return {"data": [seeds, means], "layout": {**layout, "legend": LEGEND}}
+    layout = base(
+        rows_height(len(rows)) + 20,
+        xaxis=axis("top-1 accuracy, %"),
+        yaxis=axis("", autorange="reversed"),
+        legend=LEGEND,
+    )
+    return {"data": [seeds, means], "layout": layout}
 
 
 def curves(s: Standing) -> Figure | None:

@@ -23,7 +23,7 @@ def all_pages(site: Site) -> Iterator[Page]:
     yield from survey_pages(site)
     yield from method_pages(site)
     yield methods_page(site)
-    yield site.page("state.html", "state.html", "State", "state", has_tables=False, **state.sections(site))
+    yield site.page("state.html", "state.html", "State", "state", has_tables=False, sections=state.sections(site))
     yield site.page("submit.html", "submit.html", "Submit yours", "submit", has_tables=False)
     yield site.page("cell.html", "cell.html", "Record", "cell", has_tables=False)
     yield "data/papers.js", script("papers", papers(site))
@@ -38,7 +38,7 @@ def home_page(site: Site) -> Page:
             "more": max(0, len(rows) - 100),
             "fingerprint": board.fingerprint,
             "pairs": len(board.pairs),
-            "seeds": board.seeds,
+            "seeds": len(board.seeds),
             "path": paths.suite(board),
         }
         for board, rows in site.main_boards[:12]

@@ -171,13 +171,13 @@ def runs_as(cost: CostRecord, row: Row) -> bool:
 
 
 def pair_result(board: Board, row: Row, plain: Row | None, pair: Pair) -> PairResult:
-    cells = {seed: cell for seed in range(board.seeds) if (cell := row.cell(pair, seed)) is not None}
+    cells = {seed: cell for seed in board.seeds if (cell := row.cell(pair, seed)) is not None}
     done = {seed: cell for seed, cell in cells.items() if cell.correct is not None}
     if not done:
         reasons = [cell.record.reason for cell in cells.values() if cell.record.reason]
         return PairResult({}, None, None, f"not applicable: {reasons[0]}" if reasons else "no record")
     accuracy = mean_interval(np.array([c.record.main.metrics.top1 for c in done.values()]))
-    missing = [seed for seed in range(board.seeds) if seed not in done]
+    missing = [seed for seed in board.seeds if seed not in done]
     why = f"no record of seed {', '.join(map(str, missing))}" if missing else None
     gain = None
     if plain is not None and row is not plain:
@@ -197,19 +197,19 @@ def seed_paired_gain(cells: dict[int, Found], plain: dict[int, Found]) -> Differ
 
 def seed_image_values(board: Board, row: Row) -> np.ndarray:
     """(1, S, I) correctness in percent, averaged over the pairs of a ranked row."""
-    total = np.zeros((board.seeds, board.images))
+    total = np.zeros((len(board.seeds), board.images))
     for pair in board.pairs:
-        for seed in range(board.seeds):
+        for n, seed in enumerate(board.seeds):
             cell = row.cell(pair, seed)
             assert cell is not None
             assert cell.correct is not None
-            total[seed] += 100.0 * cell.correct
+            total[n] += 100.0 * cell.correct
     return total[None] / len(board.pairs)
 
 
 def pair_seed_scores(board: Board, row: Row) -> np.ndarray:
     """(P, S) accuracies of a ranked row."""
-    cells = [[row.cell(pair, seed) for seed in range(board.seeds)] for pair in board.pairs]
+    cells = [[row.cell(pair, seed) for seed in board.seeds] for pair in board.pairs]
     return np.array([[c.record.main.metrics.top1 for c in seeds if c] for seeds in cells])
 
 

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
 Said = list[tuple[str, str]]  # where, what
 
 
-def sections(site: Site) -> dict[str, Said]:
-    """The lists of the page 'state'."""
-    store, gaps, inapplicable, off, older = site.store, [], [], [], []
+def sections(site: Site) -> list[tuple[str, Said]]:
+    """The lists of the page 'state', each with its title."""
+    store = site.store
+    gaps: Said = []
+    inapplicable: Said = []
+    older: Said = []
     for board, rows in site.boards:
         for s in rows:
             where = f"{board.suite} / {s.row.title}"
@@ -22,18 +25,26 @@ def sections(site: Site) -> dict[str, Said]:
             inapplicable += [(where, f"{student}: {reason}") for reason, student in reasons.items()]
             if s.row.older:
                 older.append((where, f"{s.row.older} records that newer ones replace, or of other test images"))
-        by_row: dict[str, list[str]] = {}
-        for cell in board.off_protocol:
-            by_row.setdefault(cell.record.row, []).append("; ".join(cell.record.off_protocol))
-        off += [(f"{board.suite} / {row}", f"{len(why)} records: {why[0]}") for row, why in sorted(by_row.items())]
-    return {
-        "problems": [(" / ".join(filter(None, (p.suite, p.method))), p.what) for p in store.problems],
-        "gaps": gaps,
-        "inapplicable": inapplicable,
-        "off": off,
-        "older": older,
-        "withdrawn": [
-            (f"{w.suite} / {w.row}", f"version {w.version}, {w.date}, {w.status}: {w.reason}") for w in store.withdrawn
-        ],
-        "failures": [(f"{p.suite} / {p.method}", p.what) for p in store.failures],
-    }
+    problems = [(" / ".join(filter(None, (p.suite, p.method))), p.what) for p in store.problems]
+    withdrawn = [
+        (f"{w.suite} / {w.row}", f"version {w.version}, {w.date}, {w.status}: {w.reason}") for w in store.withdrawn
+    ]
+    return [
+        ("Records that cannot be shown", problems),
+        ("Rows that are not ranked", gaps),
+        ("Cells that a method cannot serve", inapplicable),
+        ("Records off the protocol", off_protocol(site)),
+        ("Older versions and replaced records", older),
+        ("Withdrawn and superseded rows", withdrawn),
+        ("Cells of yours that failed", [(f"{p.suite} / {p.method}", p.what) for p in store.failures]),
+    ]
+
+
+def off_protocol(site: Site) -> Said:
+    """Records that are never ranked: quick looks and validation runs."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for cell in site.store.cells:
+        if cell.record.off_protocol:
+            place = (cell.record.suite, f"{cell.record.row}{' (yours)' if cell.origin == 'yours' else ''}")
+            reasons.setdefault(place, []).append("; ".join(cell.record.off_protocol))
+    return [(f"{suite} / {row}", f"{len(why)} records: {why[0]}") for (suite, row), why in sorted(reasons.items())]

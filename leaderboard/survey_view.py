@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
@@ -19,6 +20,7 @@ from kdbench_leaderboard.published import (
 )
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number
+from kdbench_leaderboard.views import best_minus_last
 
 Boards = Sequence[tuple[Board, list[Standing]]]
 Measured = list[tuple[Board, Standing, Pair]]
@@ -89,7 +91,7 @@ def line_of(entry: Entry, n: int, mine: Measured) -> Line:
         "student": with_baseline(*student_of(entry, n, mine)),
         "survey": survey_cell,
         "others": others_cell(entry.printed),
-        "kdbench": kdbench_cell(mine),
+        "kdbench": kdbench_cell(mine, any("best epoch" in p.flags for p in entry.printed)),
         "gap": number(own[0] - reference if own and reference is not None else None, sign=True),
         "notes": Cell("; ".join(notes_of(row.note if row else "", entry.printed)), tags=tuple(flags_of(entry, mine))),
     }
@@ -156,7 +158,8 @@ def others_cell(printed: Sequence[Printed]) -> Cell:
     )
 
 
-def kdbench_cell(mine: Measured) -> Cell:
+def kdbench_cell(mine: Measured, beside_best: bool) -> Cell:
+    """What kdbench measured; beside numbers of the best epoch, what choosing it would add here."""
     if not mine:
         return Cell("–")
     board, s, pair = mine[0]
@@ -165,8 +168,11 @@ def kdbench_cell(mine: Measured) -> Cell:
     for other, standing, at in mine[1:]:
         said = estimate(standing.pairs[at].accuracy).text
         tags.append((f"{said} {other.suite}{' (yours)' if standing.row.origin == 'yours' else ''}", other.title))
+    best = best_minus_last(s, pair) if beside_best else None
+    if best is not None:
+        tags.append((f"best {best:+.2f}", "others report the best epoch; choosing it would add this here"))
     href = paths.pair(board, pair) if board.main else paths.suite(board)
-    return Cell(one.text, one.value, href=href, tags=tuple(tags), title=f"on {board.suite}")
+    return replace(one, href=href, tags=tuple(tags), title=f"on {board.suite}")
 
 
 def notes_of(survey_note: str, printed: Sequence[Printed]) -> list[str]:

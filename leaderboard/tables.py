@@ -87,12 +87,16 @@ class Table:
     views: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def scale(self) -> tuple[float, float]:
-        """The range of the intervals drawn in it, with 0; far ones end at its edge and do not squeeze the rest."""
-        drawn = [c for line in self.lines for c in line.cells.values() if c.draw]
-        bounds = [v for c in drawn for v in (c.low, c.value, c.high) if v is not None] or [0.0]
-        usual = sorted(map(abs, bounds))[(3 * len(bounds)) // 4]
-        return max(min(0.0, *bounds), -2 * usual), min(max(0.0, *bounds), 2 * usual)
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """By column, the range of the intervals drawn in it, with 0; far ones end at its edge."""
+        found = {}
+        for column in self.columns:
+            cells = [line.cells[column.key] for line in self.lines if column.key in line.cells]
+            bounds = [v for c in cells if c.draw for v in (c.low, c.value, c.high) if v is not None]
+            if bounds:
+                usual = sorted(map(abs, bounds))[(3 * len(bounds)) // 4]
+                found[column.key] = max(min(0.0, *bounds), -2 * usual), min(max(0.0, *bounds), 2 * usual)
+        return found
 
     @property
     def head(self) -> int:

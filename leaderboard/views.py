@@ -176,7 +176,7 @@ def times(value: float | None, where: str = "") -> Cell:
 
 def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table:
     """All methods on one pair, each seed linked to its record."""
-    seeds = [Column(f"seed{n}", f"Seed {n}", "number") for n in range(board.seeds)]
+    seeds = [Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds]
     columns = [
         Column("method", "Method"),
         Column("scheme", "Scheme"),
@@ -214,7 +214,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
         Column("pair", "Pair"),
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Gain", "number", help=GAIN_HELP),
-        *(Column(f"seed{n}", f"Seed {n}", "number") for n in range(board.seeds)),
+        *(Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds),
         *(
             [
                 Column(

@@ -35,9 +35,11 @@ function draw(theme) {
 }
 
 addEventListener("DOMContentLoaded", () => {
-  const now = () => document.documentElement.dataset.theme;
+  const print = matchMedia("print");
+  const now = () => (print.matches ? "light" : document.documentElement.dataset.theme);
   draw(now()).then(() => { document.documentElement.dataset.drawn = "yes"; });
   addEventListener("themechange", () => draw(now()));
   addEventListener("beforeprint", () => draw("light"));
   addEventListener("afterprint", () => draw(now()));
+  print.addEventListener("change", () => draw(now()));
 });

@@ -155,6 +155,17 @@ def test_light_and_dark_follow_the_system_and_then_the_visitor(site: Path, open_
     assert page.evaluate(background) == "rgb(255, 255, 255)"
 
 
+def test_print_is_dark_on_white_whatever_the_theme(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri(), color_scheme="dark")
+    page.wait_for_selector("html[data-drawn]")
+    page.emulate_media(media="print")
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('[data-figure] .xtick text')).fill === 'rgb(31, 36, 48)'"
+    )
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator(".tools >> nth=0").is_hidden()
+
+
 @pytest.mark.parametrize("path", ["index.html", BOARD, "survey/cifar100.html", "method/good.html", "submit.html"])
 def test_on_a_phone_only_tables_scroll_sideways(site: Path, path: str, open_page: Any):
     page = open_page((site / path).as_uri(), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)

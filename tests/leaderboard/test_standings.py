@@ -154,6 +154,28 @@ def test_your_copy_of_accepted_records_adds_no_row_and_is_told(copy: Path, tmp_p
     assert reproduced(read_store(copy, tmp_path / "runs")) == {("digits", "good"): (20, 20)}
 
 
+def test_a_seed_of_a_suite_that_kdbench_does_not_know_may_be_any_number(copy: Path, suite: Suite, labels: np.ndarray):
+    strange = suite.model_copy(update={"name": "strange"})
+    entries = [
+        make_entry(strange, labels, make_method("kd"), ("resnet8", "vit_w16"), seed, 0.9, key=f"{n}" * 64)
+        for n, seed in enumerate((3, 10**15))
+    ]
+    write_results(copy / "strange" / "kd", entries)
+    store = read_store(copy, None)
+    board = next(b for b in make_boards(store) if b.suite == "strange")
+    assert board.seeds == [3, 10**15]
+    (kd,) = standings(board, [])
+    assert kd.gaps == []
+    assert kd.group == 1
+
+
+def test_quick_looks_and_validation_runs_are_never_ranked(copy: Path, suite: Suite, labels: np.ndarray):
+    short = suite.with_epochs(3)
+    entry = make_entry(short, labels, make_method("quick"), ("resnet8", "vit_w16"), 0, 0.99, off_protocol=["epochs: 3"])
+    write_results(copy / "digits" / "quick", [entry])
+    assert "quick" not in by_name(copy)
+
+
 def test_records_of_another_protocol_are_a_board_of_their_own(copy: Path, suite: Suite):
     other = suite.model_copy(update={"revision": 2})
     write_method(copy / "second", other, make_method("late"), 0.99)
