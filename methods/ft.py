@@ -14,12 +14,13 @@ from kdbench_methods.with_kd import WithKD
 
 
 class FT(WithKD):
-    """The student translates its last map into factors that paraphrase the teacher's (eq. 1 to 3).
+    """The student translates its last map into factors that paraphrase the teacher's.
 
     Stage "paraphraser":  L = mean (decode(encode(f_t)) - f_t)^2
     Then:                 L = CE(z_s, y) + factor_weight * mean |Q(translate(f_s)) - Q(encode(f_t))|
 
-    Q(f) = mean_c f_c^2 as a vector of unit length.
+    Q(f) = mean_c f_c^2 as a vector of unit length, as in the code of Tian et al. (2020), whose weight it is; the paper
+    and its code (github.com/Jangho-Kim/Factor-Transfer-pytorch, commit e8d6ac6) take all of f as one vector.
     """
 
     name, version = "ft", 1
