@@ -39,7 +39,7 @@ def base(height: int, **layout: Any) -> dict[str, Any]:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": title}, "automargin": True, **more}
+    return {"title": {"text": title}, "automargin": True, "zeroline": False, **more}
 
 
 def rows_height(count: int) -> int:

@@ -1,16 +1,16 @@
 // Draws the page's figures in the colours of the theme, and in light ones for print.
 "use strict";
 
-const GRAYS = { light: { text: "#1f2430", grid: "#e3e6ec", band: "#eef2f8", middle: "#ffffff" },
-  dark: { text: "#e4e7ee", grid: "#333a48", band: "#232a38", middle: "#161a22" } };
+const COLORS = { light: { text: "#1f2430", grid: "#e3e6ec", band: "#eef2f8", worse: "#e8853d", middle: "#ffffff", better: "#4f9fd0" },
+  dark: { text: "#e4e7ee", grid: "#333a48", band: "#232a38", worse: "#a84a00", middle: "#161a22", better: "#005f96" } };
 const TOUCH = matchMedia("(pointer: coarse)").matches;
 
 function themed(figure, theme) {
-  const colors = GRAYS[theme];
+  const colors = COLORS[theme];
   const copy = JSON.parse(JSON.stringify(figure));
   for (const trace of copy.data) {
     if (trace.meta === "diverging") {
-      trace.colorscale = [[0, "#d55e00"], [0.5, colors.middle], [1, "#0072b2"]];
+      trace.colorscale = [[0, colors.worse], [0.5, colors.middle], [1, colors.better]];
       trace.textfont = { color: colors.text };
     }
     if (trace.error_x) trace.error_x.color = colors.text;
