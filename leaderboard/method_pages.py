@@ -10,7 +10,7 @@ from kdbench.records import MethodInfo
 from kdbench_leaderboard import figures, paths, views
 from kdbench_leaderboard.boards import PLAIN, Board, Row, reproduced
 from kdbench_leaderboard.page import Page, Site, with_figures
-from kdbench_leaderboard.published import method_names, published
+from kdbench_leaderboard.published import method_names, published, taxonomy
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, number
 
@@ -111,7 +111,26 @@ def methods_page(site: Site) -> Page:
     filters = [choices(key, label, lines) for key, label in (("scheme", "Scheme"), ("knowledge", "Knowledge"))]
     table = Table("methods", "Methods with records", columns, lines, filters)
     absent = sorted((n.title for n in method_names().values() if n.method not in by_method), key=str.lower)
-    return site.page("methods.html", "methods.html", "Methods", "methods", table=table, absent=absent)
+    values = {"table": table, "absent": absent, "taxonomy": taxonomy_table()}
+    return site.page("methods.html", "methods.html", "Methods", "methods", **values)
+
+
+def taxonomy_table() -> Table:
+    """The survey's families with the methods that it names in each."""
+    lines = [
+        Line(
+            {"family": Cell(family), "method": Cell(method), "citation": Cell(citation), "detail": Cell(detail)},
+            {"family": [family]},
+        )
+        for family, method, citation, detail in taxonomy()
+    ]
+    columns = [
+        Column("family", "Family"),
+        Column("method", "Method"),
+        Column("citation", "Paper"),
+        Column("detail", "What it does", wide=True),
+    ]
+    return Table("taxonomy", "The survey's taxonomy", columns, lines, [choices("family", "Family", lines)])
 
 
 def papers(site: Site) -> dict[str, dict[str, Any]]:

@@ -190,6 +190,12 @@ def survey() -> list[SurveyRow]:
     ]
 
 
+def taxonomy() -> list[tuple[str, str, str, str]]:
+    """The survey's taxonomy: family, method, citation, and what the survey says of it."""
+    table = pd.read_csv(DATA / "survey_taxonomy.csv", dtype=str, keep_default_na=False)
+    return [(row.family, row.method, row.citation, row.detail) for row in table.itertuples()]
+
+
 def to_number(text: str) -> float | None:
     return float(text) if text else None
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kdbench.store import read_results
+from benchmarks.synthetic_records import make_entry, make_method, write_method
+from kdbench.store import finish_cell, read_results
+from kdbench.suite import Suite
+from kdbench_leaderboard.build import build
 
 BOARD = "suite/digits/index.html"
 
@@ -155,13 +159,40 @@ def test_light_and_dark_follow_the_system_and_then_the_visitor(site: Path, open_
     assert page.evaluate(background) == "rgb(255, 255, 255)"
 
 
+def test_home_shows_the_suite_that_is_chosen(results: Path, suite: Suite, tmp_path: Path, open_page: Any):
+    shutil.copytree(results, tmp_path / "results")
+    write_method(tmp_path / "results", suite.model_copy(update={"name": "strange"}), make_method("newcomer"), 0.9)
+    build(tmp_path / "site", tmp_path / "results", None)
+    page = open_page((tmp_path / "site" / "index.html").as_uri())
+    assert page.locator("section:visible h2").all_inner_texts() == ["Handwritten digits, 8 x 8"]
+    page.select_option("[data-choose]", "strange")
+    assert page.locator("section:visible h2").all_inner_texts() == ["strange"]
+    again = open_page(page.url)
+    assert again.locator("section:visible tbody th").all_inner_texts() == ["newcomer"]
+
+
+def test_your_own_runs_are_marked_as_yours(
+    results: Path, suite: Suite, labels: np.ndarray, tmp_path: Path, open_page: Any
+):
+    for pair in suite.pairs:
+        for seed in range(suite.seeds):
+            entry = make_entry(suite, labels, make_method("mine"), (pair.teacher, pair.student), seed, 0.98)
+            finish_cell(tmp_path / "runs" / "digits" / "mine" / entry.record.key[:16], entry.record, entry.evidence)
+    build(tmp_path / "site", results, tmp_path / "runs")
+    page = open_page((tmp_path / "site" / BOARD).as_uri())
+    assert "mine yours" in rows_of(page, "board", "method")
+    page.goto((tmp_path / "site" / "method/mine.html").as_uri())
+    assert page.locator("[data-figure=curves]").is_visible()  # your records have their curves
+    assert "+1.00" in rows_of(page, page.locator("table").first.get_attribute("id"), "best")
+
+
 def test_print_is_dark_on_white_whatever_the_theme(site: Path, open_page: Any):
     page = open_page((site / BOARD).as_uri(), color_scheme="dark")
     page.wait_for_selector("html[data-drawn]")
     page.emulate_media(media="print")
-    page.wait_for_function(
-        "getComputedStyle(document.querySelector('[data-figure] .xtick text')).fill === 'rgb(31, 36, 48)'"
-    )
+    page.wait_for_timeout(500)  # (the page's policy forbids Playwright's wait_for_function)
+    text = "getComputedStyle(document.querySelector('[data-figure] .xtick text')).fill"
+    assert page.evaluate(text) == "rgb(31, 36, 48)"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator(".tools >> nth=0").is_hidden()
 
