@@ -192,6 +192,12 @@ def duplicates(found: list[tuple[str, Record]]) -> Iterator[Problem]:
             seen[place] = where
 
 
+def origin(record: Record) -> tuple[int, str, str, str]:
+    """Which code a record comes from; what a cell deviates in may differ from pair to pair."""
+    method = record.method
+    return method.version, method.source_sha256, method.distribution, method.distribution_version
+
+
 def row_problems(found: list[tuple[str, Record]], suite: Suite) -> Iterator[Problem]:
     """A row is of one version of its method, and has every seed of each pair that it has."""
     rows: dict[str, list[tuple[str, Record]]] = {}
@@ -199,7 +205,7 @@ def row_problems(found: list[tuple[str, Record]], suite: Suite) -> Iterator[Prob
         rows.setdefault(record.row, []).append((where, record))
     for name, members in rows.items():
         where, first = members[0]
-        if other := next((w for w, r in members if r.method != first.method), None):
+        if other := next((w for w, r in members if origin(r) != origin(first)), None):
             yield Problem(other, f"'{name}' is of another version or source than in {where}")
         seeds: dict[tuple[str | None, str], set[int]] = {}
         for _, record in members:
