@@ -27,7 +27,8 @@ GAIN_HELP = "Over the plain student, in percentage points, paired by seed and te
 def method_cell(s: Standing) -> Cell:
     """A row's name, with what a reader must know of it."""
     tags = [YOURS] if s.row.origin == "yours" else []
-    tags += [("deviates", text) for text in s.row.info.deviations]
+    if s.row.info.deviations:
+        tags.append(("deviates", "; ".join(s.row.info.deviations)))
     if s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
         tags.append(("control", "no distillation from a useful teacher: a method should beat it"))
     return Cell(s.row.name, href=paths.method(s.row.info.name), tags=tuple(tags), title=s.row.info.title or "")
