@@ -160,7 +160,7 @@ def test_what_a_method_brings_is_trained(method: str, short: Suite) -> None:
 def test_every_method_learns_on_a_convolutional_and_a_transformer_student(
     method: str, student: str, digits: Suite, tmp_path: Path
 ) -> None:
-    trainer = make(digits.with_epochs(3), method, student=student)
+    trainer = make(digits.with_epochs(8), method, student=student)
     trainer.train(tmp_path / "c")
     assert trainer.curve["ce"][-1] < trainer.curve["ce"][0]
     assert all(math.isfinite(value) for values in trainer.curve.values() for value in values)

@@ -62,9 +62,11 @@ def test_the_guide_names_real_hooks_and_checks() -> None:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A command in a fresh virtual environment that sees the packages of this one."""
+    """A command in a fresh virtual environment that sees the packages of this one, its pip and setuptools included."""
     environment = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", environment], check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", environment], check=True, timeout=120
+    )
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     here = environment / "lib" / version / "site-packages" / "packages-of-the-tests.pth"
     packages = sysconfig.get_paths()["purelib"]  # where the tests run in a virtual environment themselves
