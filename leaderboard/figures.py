@@ -61,7 +61,8 @@ def heat_map(board: Board, standings: Sequence[Standing]) -> Figure | None:
     if not rows:
         return None
     gains = [[r.gain.mean if (r := s.pairs[pair]).gain else None for pair in board.pairs] for s in rows]
-    most = max(abs(v) for row in gains for v in row if v is not None) or 1.0
+    sizes = sorted(abs(v) for row in gains for v in row if v is not None)
+    most = min(sizes[-1], 2 * sizes[(3 * len(sizes)) // 4]) or 1.0  # a few far ones do not pale the others
     hover = [[heat_text(s, pair) for pair in board.pairs] for s in rows]
     trace = {
         "type": "heatmap",
