@@ -19,17 +19,25 @@ if TYPE_CHECKING:
     from kdbench.method import Setup as Setup
     from kdbench.method import Shapes as Shapes
     from kdbench.method import Stage as Stage
+    from kdbench.own import Adam as Adam
+    from kdbench.own import OwnNetwork as OwnNetwork
 
 __version__ = "0.1.0"
-PLUGIN_API = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage")
+METHOD = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage")
+OWN = ("Adam", "OwnNetwork")
+PLUGIN_API = (*METHOD, *OWN)
 __all__ = ["KdbenchError", *PLUGIN_API]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name in PLUGIN_API:
+    if name in METHOD:
         from kdbench import method
 
         return getattr(method, name)
+    if name in OWN:
+        from kdbench import own
+
+        return getattr(own, name)
     if name == "KdbenchError":
         from kdbench.errors import KdbenchError
 

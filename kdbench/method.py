@@ -49,28 +49,43 @@ Anything else that changes (a counter, a tensor or a list of parameters as a pla
 is interrupted: use a buffer, `nn.ModuleList`, `nn.ParameterList`. A module without trainable parameters (a copy of the
 teacher's classifier, say) stays in evaluation mode.
 
-Three hooks serve what most methods do not need: `stages` (trainings before the main one), `inputs` (other images) and
-`deployed` (another network than the student is evaluated).
+Hooks serve what most methods do not need; each is read in a minute, below:
+
+    stages, main      trainings before the main one (hints, generations, assistants); a main one of another length
+    inputs            other images than the batch's, or more
+    before_epoch      what happens between epochs (synthesis, a copy of the student as its own teacher)
+    deployed          the network that is evaluated as the student, where it is another
+    networks          further networks that are evaluated and recorded (peers, heads, an int8 copy)
+    synthetic         images that the method made, kept with the record
+
+A method that trains further networks (peers, earlier generations, assistants) makes them with `setup.network` and runs
+them in `loss`; they are trained with the student. What must not follow the suite's recipe (a generator, a
+discriminator) gets an optimizer of its own, `kdbench.Adam`. A data-free method ("data_free" in `families`) is given no
+training image, label or index: its batches are empty, and `inputs` fills them.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor, device, nn
 
 from kdbench.errors import NotApplicable, did_you_mean
 
+if TYPE_CHECKING:
+    from kdbench.own import OwnNetwork
+
 __all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage"]
 
 Scheme = Literal["baseline", "offline", "online", "self"]
 Knowledge = Literal["response", "feature", "relation"]
 WHAT = ("logits", "embedding", "features", "pre_activations")
-OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT} | {"teacher.network"})
+GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images"})  # in `setup`, in full
+OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class Required:
     def _get(self, name: str) -> Any:
         if name in self._values:
             return self._values[name]
-        known = {output.split(".")[1] for output in OUTPUTS}
+        known = {*WHAT, "network"}
         if name in known:
             raise AttributeError(f"{self._role}.{name} was not computed: add '{self._role}.{name}' to `requires`")
         raise AttributeError(f"{self._role} has no output '{name}'.{did_you_mean(name, known)}")
@@ -127,13 +142,26 @@ class Shapes(Required):
         return self._get("pre_activations")
 
 
+def not_given(*_: Any) -> Any:
+    """Stands for what `requires` does not name.
+
+    Raises:
+        AttributeError: always.
+    """
+    raise AttributeError(f"it was not given: `requires` must name one of {', '.join(sorted(GIVEN))} for it")
+
+
+Read = Callable[[Tensor], "Outputs"]  # images (B, C, H, W) to a network's outputs
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a method may know when it builds its own modules.
 
     Attributes:
         student, teacher: shapes of their outputs; `teacher` is None for a method that reads none.
-        train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts.
+        train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts; empty for
+            a data-free method.
         num_classes: C.
         mean, std: the normalisation of the images, a value a channel.
         num_steps: optimizer steps of the main stage.
@@ -143,10 +171,20 @@ class Setup:
         generator: the method's own random numbers, on the device, for every draw in `loss`, so that the draws of one
             method never shift the batches or the initial weights of another. It may be kept; its state is checkpointed.
             (In `build`, PyTorch's global generator is seeded for the method, so that modules initialise as usual.)
-        teacher_network: the frozen teacher, where `requires` names "teacher.network". Keep a copy of the part that is
-            needed (`copy.deepcopy(setup.teacher_network.get_classifier())`).
-        untrained: makes another network of the "student"'s or the "teacher"'s architecture with fresh weights, from
-            images to logits.
+        epochs: of the main stage in the suite's recipe.
+        network: makes another network with fresh weights, by its role: of the "student"'s architecture, the
+            "teacher"'s, or one of `assistants`. It is trained with the student, unless its gradients are switched off.
+        read_student, read_teacher: the outputs of both networks for other images than the batch's, differentiable in
+            the images. A method may call them in `inputs`, `loss` and `before_epoch`.
+        student_network, teacher_network: the networks themselves, where `requires` names "student.network" or
+            "teacher.network". The student may be changed in `build` (into one that learns to be quantized). Of the
+            frozen teacher, keep a copy of the part that is needed
+            (`copy.deepcopy(setup.teacher_network.get_classifier())`).
+        team: readers of further teachers that the suite names beside this one, where `requires` names "team".
+        assistants: names of networks between teacher and student that the suite gives for this pair, from large to
+            small, where `requires` names "assistants".
+        images: other training images, from (B,) `index` and (B,) `view` below `num_views`, where `requires` names
+            "images".
     """
 
     student: Shapes
@@ -160,8 +198,16 @@ class Setup:
     generator: Generator
     batch_size: int = 64
     image_shape: tuple[int, int, int] = (3, 32, 32)
-    teacher_network: Any = None  # a timm model, whose interfaces beyond nn.Module's are not typed
-    untrained: Callable[[Literal["student", "teacher"]], nn.Module] | None = None
+    epochs: int = 1
+    network: Callable[[str], OwnNetwork] = not_given
+    read_student: Read = not_given
+    read_teacher: Read = not_given
+    student_network: Any = None  # timm models, whose interfaces beyond nn.Module's are not typed
+    teacher_network: Any = None
+    team: tuple[Read, ...] = ()
+    assistants: tuple[str, ...] = ()
+    images: Callable[[Tensor, Tensor], Tensor] = not_given
+    num_views: int = 1
 
 
 @dataclass(frozen=True)
@@ -176,6 +222,7 @@ class Batch:
         epoch, step: 0-dim int64 tensors on the device, counted from 0.
         progress: 0-dim float tensor, the part of the training that is done, 0 to 1.
         extra: what the method's own `inputs` adds for its `loss`.
+        number: the step's place in its epoch as a Python number; for an `eager` method alone.
     """
 
     images: Tensor
@@ -186,6 +233,7 @@ class Batch:
     step: Tensor
     progress: Tensor
     extra: dict[str, Tensor] = field(default_factory=dict)
+    number: int | None = None
 
 
 class Outputs(Required):
@@ -220,19 +268,24 @@ Loss = Callable[[Batch, Outputs, Outputs], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Stage:
-    """A training before the main one, with the suite's recipe over its own epochs and the optimizer's state anew.
+    """A part of the training, with the suite's recipe over its own epochs and the optimizer's state anew.
 
     Attributes:
-        name: names its terms in the curves: "hint.mse".
+        name: names its terms in the curves: "hint.mse"; empty for the main stage, whose terms have no prefix.
         epochs: how many; the clock of the batches counts from 0 in each stage.
         loss: as `Method.loss`. Weights that it does not reach stay as they are.
         learning_rate: instead of the recipe's.
+        requires: which outputs it reads, if not all that the method does. A network of which it reads none does not
+            run, and gives empty outputs.
+        cycles: how often the learning rate's schedule runs, each time over an equal part of the epochs.
     """
 
     name: str
     epochs: int
     loss: Loss
     learning_rate: float | None = None
+    requires: frozenset[str] | None = None
+    cycles: int = 1
 
 
 class Method(nn.Module):
@@ -246,10 +299,12 @@ class Method(nn.Module):
         knowledge: any of response, feature, relation.
         families: further families of the survey: data_free, multi_teacher, adversarial, ...
         requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
-            "student.pre_activations" and the same of "teacher", or "teacher.network" for `setup.teacher_network`. A
-            method that names nothing of the teacher trains without one.
+            "student.pre_activations" and the same of "teacher"; and what else it wants in `setup`: "student.network",
+            "teacher.network", "team", "assistants", "images". A method that names nothing of the teacher trains without
+            one.
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
-            are added to them.
+            and a main stage of other length are added to them.
+        eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.
         expected_failed_checks: reasons by the name of a check of `kdbench check` that the method honestly fails.
     """
 
@@ -261,6 +316,7 @@ class Method(nn.Module):
     families: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[frozenset[str] | set[str]]
     deviations: ClassVar[tuple[str, ...]] = ()
+    eager: ClassVar[bool] = False
     expected_failed_checks: ClassVar[dict[str, str]] = {}
 
     class Params(BaseModel):
@@ -283,6 +339,11 @@ class Method(nn.Module):
         """Whether a cell of this method needs a teacher."""
         return any(output.startswith("teacher.") for output in cls.requires)
 
+    @classmethod
+    def is_data_free(cls) -> bool:
+        """Whether it is given no training image and no label."""
+        return "data_free" in cls.families
+
     def build(self, setup: Setup) -> None:
         """Make the method's own modules and buffers. Called once, under the method's own seed.
 
@@ -294,21 +355,43 @@ class Method(nn.Module):
         """Trainings before the main one, in their order: none. Called once, after `build`."""
         return ()
 
+    def main(self, epochs: int) -> Stage:
+        """The main stage, whose last epoch is the result: by default `loss` over the suite's epochs. Called once."""
+        return Stage("", epochs, self.loss)
+
+    def before_epoch(self, stage: str, epoch: int, student: nn.Module) -> None:
+        """What happens before an epoch of a stage (the main one's name is empty), on the host: nothing.
+
+        Checkpoints are taken between epochs, so all that changes here must be in buffers and modules.
+        """
+
     def inputs(self, batch: Batch) -> Batch:
         """The batch that both networks see: by default the trainer's own.
 
         A method that changes images returns `dataclasses.replace(batch, images=..., view=None)`, draws from
-        `setup.generator`, and may put whatever its `loss` needs into `extra`.
+        `setup.generator`, and may put whatever its `loss` needs into `extra`. Gradients are on: a method with an
+        optimizer of its own may train its generator here.
         """
         return batch
 
-    def deployed(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> nn.Module:
+    def deployed(self, student: nn.Module, read: Read) -> nn.Module:
         """The network that is evaluated and counted, from images to logits: by default the student.
 
         Args:
             read: makes the student's outputs of images, those that `requires` names.
         """
         return student
+
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
+        """Further networks, from images to logits, by the role under which they are recorded ("peer 1", "ensemble").
+
+        Called once, after the last epoch; of an `OwnNetwork` give its `model`.
+        """
+        return {}
+
+    def synthetic(self) -> Tensor | None:
+        """(N, C, H, W) images that the method made, normalised as the suite's; they are kept with the record."""
+        return None
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training mode, but for modules without trainable parameters. Not for methods to change."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -24,13 +23,11 @@ class RandomTeacher(Method):
         pass
 
     def build(self, setup: Setup) -> None:
-        assert setup.untrained is not None
-        self.random_teacher = setup.untrained("teacher").requires_grad_(False)
+        self.random_teacher = setup.network("teacher").requires_grad_(False)
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p = self.params
-        with torch.no_grad():
-            logits = self.random_teacher(batch.images)
+        logits = self.random_teacher.frozen(batch.images).logits
         return {
             "ce": p.ce_weight * F.cross_entropy(student.logits, batch.labels),
             "kd": p.kd_weight * kd_loss(student.logits, logits, p.temperature),
