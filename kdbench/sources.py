@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.suite import Data
 
 Images = tuple[np.ndarray, np.ndarray]  # (N, C, H, W) uint8 pixels and (N,) int64 labels
@@ -159,7 +159,3 @@ def decode(rows: Iterable[dict[str, Any]], size: int, data: Data, on_rows: OnRow
     if n != size:
         raise KdbenchError(f"Data source '{data.source}' has {n} rows, but the suite's [data] says {size}.")
     return pixels.transpose(0, 3, 1, 2), labels
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
