@@ -89,6 +89,7 @@ def local_rows(data: Data, split: str) -> Iterable[dict[str, Any]]:
     import datasets
 
     files = [str(path) for path in local_files(data, split)]
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs what it raises: one line is enough
     try:
         rows = datasets.load_dataset("parquet", data_files={split: files}, split=split, streaming=True)
         return with_images(rows, rows.features or {}, data, split)
