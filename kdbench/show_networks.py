@@ -146,7 +146,7 @@ def show_models(name: str, console: Console, as_json: bool) -> None:
     rows = []
     for model, spec in suite.models.items():
         parameters, macs = size_of(suite, model)
-        arguments = ", ".join(f"{k}={v}" for k, v in spec.arguments.items())
+        arguments = ", ".join(f"{k}={v}" for k, v in spec.identity.items() if k != "name")
         rows.append({"name": model, "timm": spec.name, "arguments": arguments, "parameters": parameters, "MACs": macs})
     print_rows(rows, ["name", "timm", "arguments", "parameters", "MACs"], console, as_json)
 

@@ -62,10 +62,14 @@ def test_hierarchical_networks_without_a_common_stride_are_paired_by_depth() -> 
     assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 16), (4, 32)]
 
 
-def test_a_network_with_one_map_is_an_error_that_names_both_and_what_it_offers() -> None:
+def test_a_network_with_one_map_is_an_error_that_names_both_and_what_each_offers() -> None:
     names = ("student small", "teacher big")
-    with pytest.raises(NotApplicable, match=r"paired with teacher big: student small offers s4d1 \(4x8x8\)"):
-        match_maps([a_map(4, 1)], [a_map(4, 0.5), a_map(8, 1)], names)
+    small, big = [a_map(4, 1)], [a_map(4, 0.5), a_map(8, 1)]
+    offers = r"student small offers s4d1 \(4x8x8\); teacher big offers s4d0.5 \(4x8x8\), s8d1 \(4x8x8\)"
+    with pytest.raises(NotApplicable, match=offers):
+        match_maps(small, big, names)
+    with pytest.raises(NotApplicable, match=r"student small offers none; teacher big offers s4d1 \(4x8x8\)"):
+        match_maps([], small, names)
 
 
 @pytest.mark.parametrize("model", ["resnet8_w4", "vit_w16"])

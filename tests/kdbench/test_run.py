@@ -256,3 +256,5 @@ def test_show_and_lists_answer_for_people_and_programs(kdbench: Command) -> None
     names = {row["name"] for row in json.loads(kdbench("list", "models", "cifar_*", "--json").stdout)}
     assert {"cifar_resnet110", "cifar_wrn_40_2", "cifar_vgg13", "cifar_shufflenetv2"} <= names
     assert "no model 'cifar_resnet21'" in kdbench("show", "model", "cifar_resnet21").stderr
+    assert "Write: show model NAME" in kdbench("show", "model").stderr
+    assert "Write: show pair T:S" in kdbench("show", "pair").stderr
