@@ -45,10 +45,9 @@ class AEKD(AvgTeachers):
         p = self.params
         logits = team_logits(teacher, self.others, batch.images)
         with torch.no_grad():
-            gradients = (
-                (student.logits / p.temperature).softmax(dim=1) - (logits / p.temperature).softmax(dim=2)
-            ).mean(1)
-            weights = agreed_weights(gradients, p.tolerance, self.bounds)
+            p_s, p_t = (student.logits / p.temperature).softmax(dim=1), (logits / p.temperature).softmax(dim=2)
+            gradients = (p_s - p_t).mean(dim=1)  # but for a factor that all have in common
+            weights = agreed_weights(gradients, p.tolerance, self.get_buffer("bounds"))
         terms = torch.stack([kd_loss(student.logits, z, p.temperature) for z in logits])
         return {
             "ce": p.ce_weight * F.cross_entropy(student.logits, batch.labels),

@@ -31,7 +31,9 @@ class DML(Method):
     scheme = "online"
     knowledge = ("response",)
     requires = frozenset({"student.logits"})
-    deviations = ("further networks are trained beside the student, all from one forward pass",)
+    deviations: ClassVar[tuple[str, ...]] = (
+        "further networks are trained beside the student, all from one forward pass",
+    )
     peer_role: ClassVar[str] = "student"
 
     class Params(Method.Params):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class TAKD(Method):
     )
     scheme = "offline"
     knowledge = ("response",)
-    families = ("capacity_gap",)
+    families: ClassVar[tuple[str, ...]] = ("capacity_gap",)
     requires = frozenset({"student.logits", "teacher.logits", "assistants"})
 
     class Params(KD.Params):
