@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kdbench import Batch, Field, Method, Outputs, Paper, Setup
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.peers import make_peers, peer_models
+from kdbench_methods.ramp import ramp
 
 
 class OKDDip(Method):
@@ -77,8 +78,3 @@ def mixtures(logits: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
     """(K, B, C) logits to (K, B, C): for each peer the mean of all, weighted by its (K, B, D) query and all keys."""
     attention = torch.einsum("abd,kbd->bak", queries, keys).softmax(dim=2)
     return torch.einsum("bak,kbc->abc", attention, logits)
-
-
-def ramp(epoch: Tensor, epochs: int) -> Tensor:
-    """From exp(-5) in epoch 0 to 1."""
-    return torch.exp(-5 * (1 - epoch / epochs).clamp(min=0).square())

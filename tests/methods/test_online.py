@@ -17,7 +17,9 @@ from kdbench_methods.dml import DML, mutual_losses
 from kdbench_methods.dml_mixed import DMLMixed
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.kdcl import KDCL, min_logit_target, naive_target
-from kdbench_methods.okddip import OKDDip, mixtures, ramp
+from kdbench_methods.okddip import OKDDip, mixtures
+from kdbench_methods.one import ONE
+from kdbench_methods.ramp import ramp
 
 Random = Callable[..., Tensor]
 WIDTH, CLASSES, VIEWS = 16, 3, 5
@@ -203,7 +205,7 @@ def test_okddip_mixes_logits_by_attention_over_the_peers(random: Random) -> None
             assert torch.allclose(targets[a, i], mixed)  # type: ignore[arg-type]
 
 
-def test_okddips_ramp_rises_to_one() -> None:
+def test_the_ramp_rises_to_one() -> None:
     values = [ramp(torch.tensor(epoch), 8).item() for epoch in (0, 4, 8, 20)]
     assert values == pytest.approx([math.exp(-5), math.exp(-1.25), 1.0, 1.0])
 
