@@ -1,4 +1,4 @@
-"""Methods whose networks learn together: dml, dml_mixed, kdcl, okddip."""
+"""Methods whose networks learn together: dml, dml_mixed, kdcl, okddip, one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Method, Outputs, OwnNetwork, Setup, Shapes
+from kdbench import Batch, Method, NotApplicable, Outputs, OwnNetwork, Setup, Shapes
+from kdbench.checks.bench import Bench, batches, evaluate
 from kdbench_methods.dml import DML, mutual_losses
 from kdbench_methods.dml_mixed import DMLMixed
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.kdcl import KDCL, min_logit_target, naive_target
 from kdbench_methods.okddip import OKDDip, mixtures
-from kdbench_methods.one import ONE
+from kdbench_methods.one import ONE, Branch, gate
 from kdbench_methods.ramp import ramp
 
 Random = Callable[..., Tensor]
@@ -37,7 +38,9 @@ def own_network(seed: int) -> OwnNetwork:
     return OwnNetwork(nn.Sequential(nn.Flatten(), body, nn.Tanh(), head), read, nullcontext)
 
 
-def built(cls: type[Method], **params: Any) -> tuple[Any, list[str]]:
+def built(
+    cls: type[Method], features: tuple[tuple[int, int, int], ...] | None = None, **params: Any
+) -> tuple[Any, list[str]]:
     """A method on small networks, and the roles of those that it asked for."""
     roles: list[str] = []
 
@@ -51,7 +54,7 @@ def built(cls: type[Method], **params: Any) -> tuple[Any, list[str]]:
     method = cls(cls.Params.model_validate(params))
     method.build(
         Setup(
-            student=Shapes("student", embedding=WIDTH),
+            student=Shapes("student", embedding=WIDTH, features=features),
             teacher=None,
             train_labels=torch.arange(12) % CLASSES,
             num_classes=CLASSES,
@@ -234,3 +237,56 @@ def test_okddips_attention_learns_and_is_shared(batch: Batch, random: Random) ->
     terms = method.loss(batch, Outputs("student", logits=random(8, CLASSES)), Outputs("teacher"))
     gradients = torch.autograd.grad(terms["peers_kd"], [method.query.weight, method.key.weight])
     assert all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_ones_branches_and_gate_fit_the_maps(random: Random) -> None:
+    low = random(2, 4, 8, 8)
+    assert Branch((4, 8, 8), (6, 4, 4), CLASSES).double()(low).shape == (2, CLASSES)
+    assert Branch((4, 8, 8), (4, 8, 8), CLASSES).double()(low).shape == (2, CLASSES)
+    shares = gate(4, 3).double()(low)
+    assert torch.allclose(shares.sum(dim=1), torch.ones(2).double())
+    assert gate(4, 3).double()(low[:1]).shape == (1, 3)  # a batch of one, in training
+
+
+def test_one_teaches_every_branch_by_their_gated_ensemble() -> None:
+    params = {"ce_weight": 0.5, "kd_weight": 2.0, "ramp_epochs": 1, "branches": 2}
+    trainer = Bench(ONE).trainer(params=params)
+    given = next(batches(trainer))
+    method = trainer.method.eval()
+    terms, batch, [student, _] = evaluate(trainer, given)
+    low = student.features[-2]
+    logits = [student.logits, *(branch(low) for branch in method.branches)]
+    shares = method.gate(low)
+    assert len(logits) == shares.shape[1] == 3
+    ensemble = sum(shares[:, k : k + 1] * z for k, z in enumerate(logits))
+    weight = 2 * math.exp(-5)
+    assert terms["ce"].item() == pytest.approx(0.5 * F.cross_entropy(student.logits, batch.labels).item())
+    assert terms["kd"].item() == pytest.approx(weight * kd_loss(student.logits, ensemble, 3.0).item())  # type: ignore[arg-type]
+    others = sum(weight * kd_loss(z, ensemble, 3.0).item() for z in logits[1:])  # type: ignore[arg-type]
+    assert terms["branches_kd"].item() == pytest.approx(others)
+    others = sum(0.5 * F.cross_entropy(z, batch.labels).item() for z in logits[1:])
+    assert terms["branches_ce"].item() == pytest.approx(others)
+    assert terms["ensemble_ce"].item() == pytest.approx(0.5 * F.cross_entropy(ensemble, batch.labels).item())  # type: ignore[arg-type]
+
+
+def test_one_trains_its_gate_by_the_ensembles_answers_alone() -> None:
+    trainer = Bench(ONE).trainer(params={"ramp_epochs": 1})
+    terms, *_ = evaluate(trainer, next(batches(trainer)))
+    weight = trainer.method.gate[1].weight
+    assert torch.autograd.grad(terms["branches_kd"], weight, retain_graph=True, allow_unused=True)[0] is None
+    assert torch.autograd.grad(terms["ensemble_ce"], weight)[0].abs().max() > 0
+
+
+def test_one_records_the_ensemble_of_student_and_branches() -> None:
+    trainer = Bench(ONE).trainer()
+    method = trainer.method.eval()
+    trainer.student.eval()
+    (ensemble,) = method.networks(trainer.student, trainer.read_student).values()
+    images = torch.rand(3, 1, 8, 8)
+    assert torch.equal(ensemble(images), method.ensemble(trainer.read_student(images))[1])
+    assert set(trainer.student.parameters()) < set(ensemble.parameters())
+
+
+def test_one_declines_a_student_without_a_map_to_branch_from() -> None:
+    with pytest.raises(NotApplicable, match="no feature map before its last"):
+        built(ONE, features=((4, 8, 8),))

@@ -1,4 +1,4 @@
-"""Methods with several teachers: avg_teachers, aekd."""
+"""Methods with several teachers: avg_teachers, aekd, ca_mkd."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench import Batch, Method, NotApplicable, Outputs, Setup, Shapes
+from kdbench.checks.bench import Bench, batches, evaluate
 from kdbench_methods.aekd import AEKD, agreed_weights, choices_of_bounds
 from kdbench_methods.avg_teachers import AvgTeachers, averaged_kd_loss
+from kdbench_methods.ca_mkd import CAMKD, confidences, kd_losses
 from kdbench_methods.kd import kd_loss
 
 Random = Callable[..., Tensor]
@@ -44,7 +46,7 @@ def outputs(student: Tensor, teacher: Tensor) -> tuple[Outputs, Outputs]:
     return Outputs("student", logits=student), Outputs("teacher", logits=teacher)
 
 
-@pytest.mark.parametrize("cls", [AvgTeachers, AEKD])
+@pytest.mark.parametrize("cls", [AvgTeachers, AEKD, CAMKD])
 def test_a_single_teacher_is_no_team(cls: type[Method]) -> None:
     with pytest.raises(NotApplicable, match="no further teachers"):
         built(cls, [])
@@ -128,3 +130,62 @@ def test_aekd_weighs_by_the_gradients_in_the_students_logits(random: Random, bat
     (gradient,) = torch.autograd.grad(terms["kd"], student)
     (expected,) = torch.autograd.grad(2 * (weights @ torch.stack(each)), student)
     assert torch.allclose(gradient, expected)
+
+
+def test_confidences_favour_the_teacher_that_errs_least(random: Random) -> None:
+    logits, labels = random(3, 6, CLASSES), torch.arange(6) % CLASSES
+    weights = confidences(logits, labels)
+    for i in range(6):
+        losses = torch.stack([F.cross_entropy(z[i : i + 1], labels[i : i + 1]) for z in logits])
+        assert torch.allclose(weights[:, i], (1 - losses.exp() / losses.exp().sum()) / 2)
+        assert weights[:, i].argmax() == losses.argmin()
+    assert torch.allclose(weights.sum(dim=0), torch.ones(6).double())
+
+
+def test_equally_good_teachers_share_the_confidence(random: Random) -> None:
+    weights = confidences(random(1, 6, CLASSES).expand(4, -1, -1), torch.arange(6) % CLASSES)
+    assert torch.allclose(weights, torch.full((4, 6), 0.25).double())
+
+
+def test_kd_losses_average_to_the_kd_loss(random: Random) -> None:
+    student, teacher = random(6, CLASSES), random(6, CLASSES, seed=1)
+    losses = kd_losses(student, teacher, 4.0)
+    assert losses.mean().item() == pytest.approx(kd_loss(student, teacher, 4.0).item())
+    assert losses[2].item() == pytest.approx(kd_loss(student[2:3], teacher[2:3], 4.0).item())
+
+
+def test_ca_mkd_weighs_answers_and_embeddings_image_by_image() -> None:
+    trainer = Bench(CAMKD).trainer(params={"ce_weight": 0.5, "kd_weight": 2.0, "embedding_weight": 3.0})
+    given = next(batches(trainer))
+    method = trainer.method.eval()
+    terms, batch, [student, teacher] = evaluate(trainer, given)
+    team = [teacher, *(read(batch.images) for read in method.others)]
+    assert len(team) == 2
+    kd, embedding = [], []
+    for i in range(len(batch.labels)):
+        label, e_s = batch.labels[i : i + 1], student.embedding[i, :, None, None]
+        right, own = [], []
+        for t, project, classifier in zip(team, method.project, method.classifiers, strict=True):
+            projected = project(e_s[None])[:, :, 0, 0]
+            right.append(F.cross_entropy(t.logits[i : i + 1], label).exp())
+            own.append((F.cross_entropy(classifier(projected), label).exp(), F.mse_loss(projected[0], t.embedding[i])))
+        divergences = [kd_loss(student.logits[i : i + 1], t.logits[i : i + 1], 4.0) for t in team]
+        kd.append(sum((1 - e / sum(right)) * d for e, d in zip(right, divergences, strict=True)))
+        embedding.append(sum((1 - e / sum(o for o, _ in own)) * d for e, d in own))
+    assert terms["ce"].item() == pytest.approx(0.5 * F.cross_entropy(student.logits, batch.labels).item())
+    assert terms["kd"].item() == pytest.approx(2 * torch.stack(kd).mean().item() / 2, rel=1e-4)
+    assert terms["embedding"].item() == pytest.approx(3 * torch.stack(embedding).mean().item() / 2, rel=1e-4)
+
+
+def test_ca_mkd_asks_each_teachers_own_frozen_classifier() -> None:
+    bench = Bench(CAMKD)
+    method = bench.trainer().method
+    assert not any(p.requires_grad for p in method.classifiers.parameters())
+    assert bench.teacher is not None
+    own = bench.teacher.get_classifier()  # type: ignore[operator]
+    assert method.classifiers[0].weight.equal(own.weight)
+    assert not any(p.requires_grad and p.data_ptr() == own.weight.data_ptr() for p in method.parameters())
+    images = torch.rand(3, 1, 8, 8)
+    for read, classifier in zip(method.others, list(method.classifiers)[1:], strict=True):
+        outputs = read(images)
+        assert torch.allclose(classifier(outputs.embedding), outputs.logits, atol=1e-5)
