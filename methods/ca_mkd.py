@@ -49,12 +49,11 @@ class CAMKD(Method):
 
     def build(self, setup: Setup) -> None:
         self.others = further_teachers(setup)
-        networks = [setup.teacher_network, *setup.team_networks]
-        self.classifiers = nn.ModuleList(copy.deepcopy(network.get_classifier()) for network in networks)
-        if not all(isinstance(classifier, nn.Linear) for classifier in self.classifiers):
+        classifiers = [network.get_classifier() for network in (setup.teacher_network, *setup.team_networks)]
+        if not all(isinstance(classifier, nn.Linear) for classifier in classifiers):
             raise NotApplicable("a teacher's classifier is not one linear layer")
-        widths = [classifier.in_features for classifier in self.classifiers]
-        self.project = nn.ModuleList(projector(setup.student.embedding, width) for width in widths)
+        self.classifiers = nn.ModuleList(copy.deepcopy(classifier) for classifier in classifiers)
+        self.project = nn.ModuleList(projector(setup.student.embedding, c.in_features) for c in classifiers)
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p = self.params
