@@ -26,7 +26,7 @@ class KDCL(Method):
     z_t is a constant. Each network sees a crop and flip of its own of the same images. The peers are untrained networks
     of the teacher's architecture, since the method is for networks of unlike capacity; the trained teacher is not read.
     The paper's other two targets are left out: "linear" leaves open how its weights are found, and "general" needs
-    labelled images that the networks do not train on.
+    labelled images that the networks do not train on. T and the weights are those of public reimplementations.
     """
 
     name, version = "kdcl", 1
