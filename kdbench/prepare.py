@@ -140,6 +140,7 @@ def prepare(
         student_network=student if "student.network" in cls.requires else None,
         teacher_network=teacher if "teacher.network" in cls.requires else None,
         team=tuple(for_method(reader, gradients=False) for reader in team.values()),
+        team_networks=tuple(teachers[1:]) if "teacher.network" in cls.requires else (),
         assistants=cell.assistants,
         images=images.cut if "images" in cls.requires else not_given,
         num_views=cell.data.num_views,
