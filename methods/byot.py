@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -107,7 +107,7 @@ class AtHeads(nn.Module):
     """The mean logits of some heads, from the one on map `first` on, and of the student's own where it is wanted."""
 
     def __init__(
-        self, student: nn.Module, read: Read, heads: Sequence[nn.Module], first: int, with_student: bool = False
+        self, student: nn.Module, read: Read, heads: Iterable[nn.Module], first: int, with_student: bool = False
     ) -> None:
         super().__init__()
         self.student, self.heads = student, nn.ModuleList(heads)

@@ -37,6 +37,10 @@ class CSKD(Method):
         ce_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy with the labels")
         class_weight: float = Field(1.0, ge=0, description="weight of the divergence from the partner")
 
+    by_class: Tensor
+    counts: Tensor
+    starts: Tensor
+
     def build(self, setup: Setup) -> None:
         self.generator, self.images, self.num_views = setup.generator, setup.images, setup.num_views
         self.read_student = setup.read_student
@@ -57,7 +61,8 @@ class CSKD(Method):
 
     def partners(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(B,) labels to the indices and views of an image of each one's class."""
-        options = dict(generator=self.generator, device=labels.device)
-        counts = self.counts[labels]
-        place = (torch.rand(len(labels), **options) * counts).long().minimum(counts - 1)  # a product may be rounded up
-        return self.by_class[self.starts[labels] + place], torch.randint(self.num_views, (len(labels),), **options)
+        size, device, counts = (len(labels),), labels.device, self.counts[labels]
+        share = torch.rand(size, generator=self.generator, device=device)
+        place = (share * counts).long().minimum(counts - 1)  # the product may be rounded up
+        view = torch.randint(self.num_views, size, generator=self.generator, device=device)
+        return self.by_class[self.starts[labels] + place], view

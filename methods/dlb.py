@@ -39,6 +39,11 @@ class DLB(Method):
         ce_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy with the labels")
         last_weight: float = Field(0.5, ge=0, description="weight of the divergence from the last step's logits")
 
+    labels: Tensor
+    index: Tensor
+    logits: Tensor
+    begun: Tensor
+
     def build(self, setup: Setup) -> None:
         self.generator, self.images, self.num_views = setup.generator, setup.images, setup.num_views
         self.read_student = setup.read_student

@@ -32,6 +32,8 @@ class PSKD(Method):
     class Params(Method.Params):
         final_share: float = Field(0.8, ge=0, le=1, description="share of the own predictions in the last epoch")
 
+    predictions: Tensor
+
     def build(self, setup: Setup) -> None:
         self.epochs = setup.epochs
         self.register_buffer("predictions", F.one_hot(setup.train_labels, setup.num_classes).float())

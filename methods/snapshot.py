@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Method, Outputs, Paper, Setup, Stage
+from kdbench import Batch, Field, Method, Outputs, OwnNetwork, Paper, Setup, Stage
 
 
 class Snapshot(Method):
@@ -35,6 +35,9 @@ class Snapshot(Method):
         cycles: int = Field(4, ge=2, description="how often the learning rate's schedule runs")
         temperature: float = Field(3.0, gt=0, description="T, softens the teacher alone")
         kd_weight: float = Field(1.0, ge=0, description="weight of the divergence from the snapshot")
+
+    snapshot: OwnNetwork
+    taken: Tensor
 
     def build(self, setup: Setup) -> None:
         self.snapshot = setup.network("student").requires_grad_(False)
