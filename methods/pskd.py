@@ -12,7 +12,7 @@ from kdbench import Batch, Field, Method, Outputs, Paper, Setup
 class PSKD(Method):
     """The student's own predictions of the epoch before soften its labels, more and more.
 
-    L = CE(z_s, (1 - a) * y + a * p),    a = final_share * (epoch + 1) / epochs
+    L = CE(z_s, (1 - a) * y + a * p) = (1 - a) * CE(z_s, y) + a * CE(z_s, p),    a = final_share * (epoch + 1) / epochs
 
     p: softmax(z_s) of the same image an epoch ago, as it was then cropped and while the network was trained; the label
     itself in the first epoch. As in main.py of the authors' code (github.com/lgcnsai/PS-KD-Pytorch, commit 6ca4e75).
@@ -41,8 +41,7 @@ class PSKD(Method):
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         z = student.logits
         share = self.params.final_share * (batch.epoch + 1) / self.epochs
-        label = F.one_hot(batch.labels, z.shape[1]).to(z.dtype)
-        target = (1 - share) * label + share * self.predictions[batch.index]
+        past = F.cross_entropy(z, self.predictions[batch.index])
         with torch.no_grad():
             self.predictions[batch.index] = z.softmax(dim=1)
-        return {"ce": F.cross_entropy(z, target)}
+        return {"ce": (1 - share) * F.cross_entropy(z, batch.labels), "own": share * past}
