@@ -12,14 +12,15 @@ from kdbench import Adam, Batch, Field, Method, Outputs, Paper, Setup
 class ANC(Method):
     """The student, without labels, makes embeddings that a discriminator takes for the teacher's, and its logits.
 
-    Discriminator:  min  BCE(D(e_t), 1) + BCE(D(e_s), 0) + regulariser_weight * BCE(D(drop(e_s)), 1)
-    Student:        L = logits_weight * mean (z_s - z_t)^2 + adversarial_weight * BCE(D(drop(e_s)), 1)
+    Discriminator:  min  BCE(D(e_t), 1) + BCE(D(e_s), 0) + regulariser_weight * BCE(D(e_s), 1)
+    Student:        L = logits_weight * mean (z_s - z_t)^2 + adversarial_weight * BCE(D(e_s), 1)
 
-    e: the vector before the classifier, that of the student through a linear layer where widths differ. D: three hidden
-    layers of 128, 256 and 128. Its regulariser, the student's embeddings taken for the teacher's, keeps it from winning
-    at once. The discriminator moves first in each step. Weights and D as in libs/train/anc.py and
-    libs/models/discriminators/anc.py of github.com/deepmd/Distil-2D-3D (commits 4067b6b, d4d29a5), which is not the
-    authors' own; there SGD trains D, here Adam at the same learning rate.
+    e: the vector before the classifier; the student's with dropout, which is its noise, and through a linear layer
+    where widths differ. D: three hidden layers of 128, 256 and 128; it moves first in each step. Its regulariser takes
+    the student for the teacher, lest it win at once. Weights and D as in libs/train/anc.py and
+    libs/models/discriminators/anc.py of github.com/deepmd/Distil-2D-3D (commits 4067b6b, d4d29a5), not the authors'
+    own. There D's second term sees e_s without dropout, so that it learns what dropout looks like and the student's
+    term vanishes; and SGD trains D, here Adam at the same learning rate.
     """
 
     name, version = "anc", 1
@@ -51,18 +52,22 @@ class ANC(Method):
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p = self.params
-        e_s = self.embed(student.embedding)
-        kept = torch.rand(e_s.shape, generator=self.generator, device=e_s.device) >= p.dropout
-        dropped = e_s * kept / (1 - p.dropout)
-        told = verdict(self.discriminator(teacher.embedding), 1.0) + verdict(self.discriminator(e_s.detach()), 0.0)
-        self.adam.minimise(told + p.regulariser_weight * verdict(self.discriminator(dropped.detach()), 1.0))
+        e_s = self.embed(self.drop(student.embedding))
+        told_t, told_s = self.discriminator(teacher.embedding), self.discriminator(e_s.detach())
+        self.adam.minimise(verdict(told_t, 1.0) + verdict(told_s, 0.0) + p.regulariser_weight * verdict(told_s, 1.0))
         terms = {
             "logits": p.logits_weight * F.mse_loss(student.logits, teacher.logits),
-            "adversarial": p.adversarial_weight * verdict(self.discriminator(dropped), 1.0),
+            "adversarial": p.adversarial_weight * verdict(self.discriminator(e_s), 1.0),
         }
         if p.ce_weight > 0:
             terms["ce"] = p.ce_weight * F.cross_entropy(student.logits, batch.labels)
         return terms
+
+    def drop(self, embedding: Tensor) -> Tensor:
+        """Dropout, drawn from the method's own generator."""
+        share = self.params.dropout
+        kept = torch.rand(embedding.shape, generator=self.generator, device=embedding.device) >= share
+        return embedding * kept / (1 - share)
 
 
 def verdict(logits: Tensor, truth: float) -> Tensor:
