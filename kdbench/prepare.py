@@ -80,7 +80,7 @@ def prepare(
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
     pretrained = cell.kind == "teacher" and suite.teachers == "pretrained"
     student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), pretrained)
-    teacher = teachers[0] if teachers else None
+    teacher: Any = teachers[0] if teachers else None
     maps = paired_maps(cell, cls, student, teacher, example)
     wanted = {role: outputs_of(cls, role) for role in ("student", "teacher")}
     readers = {"student": OutputReader("student", student, wanted["student"], [s for s, _ in maps])}
