@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from kdbench import Adam, Field, Method, Setup, Stage
+from kdbench import Adam, Batch, Field, Method, Setup, Stage
 from kdbench_methods.generator import ImageGenerator
 
 SHOWN = 256  # images kept with the record
 
 
 class DataFree(Method):
-    """Base: a generator under Adam, latents of the method's own, and a main stage of as many epochs as it takes.
-
-    `rate`, the generator's learning rate, falls along a half cosine from epoch to epoch: towards the end a student
-    whose own rate falls could not follow a generator that runs away from it.
-    """
+    """Base: a generator under Adam, latents of the method's own, and a main stage of as many epochs as it takes."""
 
     scheme = "offline"
     families = ("data_free",)
+    deviations = ("images are synthetic",)
     tanh = False  # at the end of the generator
 
     class Params(Method.Params):
@@ -38,15 +35,17 @@ class DataFree(Method):
         self.register_buffer("shown", self.latents(SHOWN))
 
     def main(self, epochs: int) -> Stage:
-        self.epochs = epochs * self.params.epoch_factor
-        return Stage("", self.epochs, self.loss)
-
-    def before_epoch(self, stage: str, epoch: int, student: nn.Module) -> None:
-        self.rate = self.params.generator_learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return Stage("", epochs * self.params.epoch_factor, self.loss)
 
     def latents(self, size: int) -> Tensor:
         """(B, L) fresh ones."""
         return self.generator.draw(size, self.random)
+
+    def falling_rate(self, batch: Batch) -> Tensor:
+        """The generator's learning rate in a step, along half a cosine: a student whose own rate falls could not follow
+        a generator that keeps running away from it.
+        """
+        return self.params.generator_learning_rate * (1 + (math.pi * batch.progress).cos()) / 2
 
     def synthetic(self) -> Tensor:
         return self.generator.evaluated(self.shown)

@@ -44,7 +44,7 @@ class DFAD(DataFree):
         if batch.number % self.params.student_steps == 0:
             images = self.generator(self.latents(self.batch_size))
             student, teacher = self.read_student(images), self.read_teacher(images)
-            self.generator_adam.minimise(-discrepancy(student.logits, teacher.logits), self.rate)
+            self.generator_adam.minimise(-discrepancy(student.logits, teacher.logits), self.falling_rate(batch))
         with torch.no_grad():
             images = self.generator(self.latents(self.batch_size))
         return replace(batch, images=images, view=None)

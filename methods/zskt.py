@@ -52,7 +52,9 @@ class ZSKT(DataFree):
             latents = self.latents(self.batch_size)
             images = self.generator(latents)
             student, teacher = self.read_student(images), self.read_teacher(images)
-            self.generator_adam.minimise(-kd_loss(student.logits, teacher.logits, temperature=1.0), self.rate)
+            self.generator_adam.minimise(
+                -kd_loss(student.logits, teacher.logits, temperature=1.0), self.falling_rate(batch)
+            )
             with torch.no_grad():
                 self.images.copy_(self.generator(latents))
         return replace(batch, images=self.images, view=None)
