@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,9 +17,10 @@ class DataFree(Method):
     """Base: a generator under Adam, latents of the method's own, and a main stage of as many epochs as it takes."""
 
     scheme = "offline"
-    families = ("data_free",)
+    families: ClassVar[tuple[str, ...]] = ("data_free",)
     deviations = ("images are synthetic",)
     tanh = False  # at the end of the generator
+    shown: Tensor
 
     class Params(Method.Params):
         latent: int = Field(100, ge=1, description="numbers that an image is made of")

@@ -36,6 +36,7 @@ class ZSKT(DataFree):
     families = ("data_free", "adversarial")
     requires = frozenset({"student.logits", "student.features", "teacher.logits", "teacher.features"})
     eager = True
+    images: Tensor
 
     class Params(DataFree.Params):
         student_steps: int = Field(10, ge=1, description="steps of the student on the images of one generator's step")
