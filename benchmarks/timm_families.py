@@ -22,13 +22,13 @@ from typing import Any
 import timm
 import torch
 
-from kdbench.cell import prepare
 from kdbench.data import Dataset
 from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.networks import build_network, count_parameters
 from kdbench.outputs import OutputReader, feature_maps
 from kdbench.plan import Cell
 from kdbench.plugins import load_method
+from kdbench.prepare import prepare
 from kdbench.suite import Model, Suite, load_suite
 
 SIZES = (32, 64, 96, 128, 192, 224, 256)
@@ -121,7 +121,7 @@ def check_training(suite: Suite, teacher: str, student: str) -> str:
         cell = Cell("cell", suite, name, 1, "", student=student, seed=0, params=params)
         frozen = build_network(suite, teacher, seed=1).eval().requires_grad_(False)
         try:
-            trainer, _ = prepare(cell, dataset, frozen, torch.device("cpu"))
+            trainer, _ = prepare(cell, dataset, [frozen], torch.device("cpu"))
         except NotApplicable as reason:
             found.append(f"{name}: {reason}")
             continue

@@ -7,32 +7,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from filelock import FileLock, Timeout
-from torch import nn
 
 from kdbench.checkpoint import save_tensors
-from kdbench.contract import check_state
-from kdbench.data import Dataset, load_data
 from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.evidence import Evidence, evidence_from_logits
 from kdbench.hashing import digest
-from kdbench.large_images import SOURCE, FileDataset, list_images
-from kdbench.method import Method, Setup
-from kdbench.metrics import metrics
-from kdbench.networks import build_network, count_macs, count_parameters
-from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
+from kdbench.outcome import changed_stages, cost_of, describe, main_role, trained_networks
 from kdbench.plan import Cell
 from kdbench.plugins import find_plugin, load_method, method_info
+from kdbench.prepare import load_dataset, load_teachers, prepare, set_up_device
 from kdbench.records import Cost, Match, Network, Record, TeacherRef
 from kdbench.store import Entry, finish_cell, partial_folder, read_cell, set_aside, weights_name
-from kdbench.stream import torch_seed
-from kdbench.suite import Data, Execution
-from kdbench.teachers import Notice, half_precision_weights, weights_are_whole
-from kdbench.trainer import OnEpoch, Trainer
+from kdbench.suite import Execution
+from kdbench.synthetic import save_synthetic
+from kdbench.teachers import Notice, weights_are_whole
+from kdbench.trainer import OnEpoch
 
 
 class CellFailed(Exception):
@@ -120,9 +114,8 @@ def train_cell(
     """The cell itself, under its lock."""
     set_up_device(device)
     dataset = load_dataset(cell.data)
-    teacher = cell.teacher.load(cell.suite) if cell.teacher else None
     try:
-        trainer, matching = prepare(cell, dataset, teacher, device, execution, notice)
+        trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice)
     except NotApplicable as reason:
         record = build_record(cell, device, execution, status="not_applicable", reason=str(reason)).sealed()
         finish_cell(folder, record, None)
@@ -140,160 +133,37 @@ def train_cell(
     if not is_pretrained(cell):
         trainer.train(checkpoint, on_epoch)
 
-    weights = half_precision_weights(trainer.student) if cell.kind == "teacher" else trainer.deployed.state_dict()
-    logits = trainer.predict().cpu()
+    networks, weights = trained_networks(cell, trainer)
+    logits = {role: trainer.predict(network).cpu() for role, network in networks.items()}
     labels = dataset.test_labels.numpy()
-    evidence = evidence_from_logits(logits.numpy(), labels)
-    example = torch.zeros(1, cell.suite.data.channels, *cell.suite.data.image_size)
-    deployed = trainer.deployed.cpu()
+    evidence = {role: evidence_from_logits(values.numpy(), labels) for role, values in logits.items()}
     with writing(folder):
-        save_tensors(partial / "logits.safetensors", {"logits": logits})
+        save_tensors(partial / "logits.safetensors", logits)
         sha256 = save_tensors(partial / "weights.safetensors", weights)
         (partial / "weights.safetensors").replace(partial / weights_name(cell.student, sha256))
-    spec = cell.suite.models[cell.student]
-    network = Network(
-        role="teacher" if cell.kind == "teacher" else "student",
-        model=cell.student,
-        timm_name=spec.name,
-        arguments=spec.arguments,
-        metrics=metrics(evidence, labels, cell.suite.data.num_classes),
-        parameters=count_parameters(deployed),
-        macs=count_macs(deployed, example),
-        sha256=sha256 if cell.kind == "teacher" else None,
-    )
-    cost = Cost(
-        train_seconds=trainer.seconds,
-        steps=trainer.epochs_done * trainer.steps_per_epoch,
-        method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
-    )
-    stages = [f"a stage '{stage.name}' of {stage.epochs} epochs before the others" for stage in trainer.stages[:-1]]
+        save_synthetic(partial, trainer.method.synthetic(), cell.suite.data)
+    described = [
+        describe(cell, role, network.cpu(), evidence[role], labels, sha256) for role, network in networks.items()
+    ]
+    main = evidence.pop(main_role(cell))
     record = build_record(
-        cell, device, trainer.execution, matching, [network], cost, trainer.curve, evidence, deviations=stages
+        cell,
+        device,
+        trainer.execution,
+        matching,
+        described,
+        cost_of(trainer),
+        trainer.curve,
+        main,
+        deviations=changed_stages(trainer),
     ).sealed()
-    finish_cell(folder, record, evidence)
-    return Entry(record, evidence, folder)
+    finish_cell(folder, record, main, evidence)
+    return Entry(record, main, folder, evidence)
 
 
 def is_pretrained(cell: Cell) -> bool:
     """Whether a cell is a teacher with timm's own weights: evaluated, not trained."""
     return cell.kind == "teacher" and cell.suite.teachers == "pretrained"
-
-
-def load_dataset(data: Data) -> Dataset | FileDataset:
-    """A suite's images: decoded, or as files where they are large.
-
-    Raises:
-        KdbenchError: they cannot be had, or are others than the suite says.
-    """
-    return list_images(data) if data.source.startswith(SOURCE) else load_data(data)
-
-
-def set_up_device(device: torch.device) -> None:
-    """What a training wants of PyTorch's switches."""
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # so that a result does not depend on the machine's cores or on other cells
-    else:
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
-        torch.backends.cudnn.benchmark = True
-
-
-def prepare(
-    cell: Cell,
-    dataset: Dataset | FileDataset,
-    teacher: nn.Module | None,
-    device: torch.device,
-    execution: Execution = "eager",
-    notice: Notice = print,
-    cls: type[Method] | None = None,
-) -> tuple[Trainer, list[Match]]:
-    """Networks, method and optimizer of a cell, before the first step.
-
-    Args:
-        teacher: in evaluation mode, without gradients to its weights; None for a method that reads none.
-        cls: the method, where it is not the registered one of the cell's name.
-
-    Raises:
-        NotApplicable: the method cannot serve the pair.
-    """
-    suite, recipe = cell.suite, cell.recipe
-    cls = cls or load_method(cell.method)
-    example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
-    given = is_pretrained(cell)
-    student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), given)
-    wanted = {
-        role: {output.split(".")[1] for output in cls.requires if output.startswith(f"{role}.")}
-        for role in ("student", "teacher")
-    }
-    maps: list[tuple[FeatureMap, FeatureMap]] = []
-    mapped = {"features", "pre_activations"}
-    if wanted["teacher"] & mapped and teacher is not None:
-        names = (f"student {cell.student}", f"teacher {cell.teacher.model}") if cell.teacher else ("student", "teacher")
-        maps = match_maps(feature_maps(student, example), feature_maps(teacher, example), names)
-    elif wanted["student"] & mapped:
-        maps = [(m, m) for m in feature_maps(student, example)]
-    read_student = OutputReader("student", student, wanted["student"], [s for s, _ in maps])
-    reads_outputs = wanted["teacher"] - {"network"}
-    read_teacher = None
-    if teacher is not None and reads_outputs:
-        read_teacher = OutputReader("teacher", teacher, reads_outputs, [t for _, t in maps])
-
-    def untrained(role: Literal["student", "teacher"]) -> nn.Module:
-        like: Any = student if role == "student" else teacher
-        if like is None:
-            raise ValueError("without a teacher there is no other like it: add 'teacher.network' to `requires`")
-        network: Any = build_network(suite, like.suite_model, int(torch.randint(2**62, ())))
-        return nn.Sequential(network.own_input, network)
-
-    generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
-    method = build_method(
-        cls,
-        cell,
-        Setup(
-            student=read_student.shapes(example),
-            teacher=read_teacher.shapes(example) if read_teacher else None,
-            train_labels=dataset.train_labels.to(device),
-            num_classes=suite.data.num_classes,
-            mean=suite.data.mean,
-            std=suite.data.std,
-            num_steps=recipe.epochs * -(-len(dataset.train_labels) // recipe.batch_size),
-            device=device,
-            generator=generator,
-            batch_size=recipe.batch_size,
-            image_shape=(suite.data.channels, *suite.data.image_size),
-            teacher_network=teacher if "network" in wanted["teacher"] else None,
-            untrained=untrained,
-        ),
-    )
-    for module in (student, teacher, method):
-        if isinstance(module, nn.Module):
-            module.to(device).to(memory_format=torch.channels_last)
-    trainer = Trainer(
-        cell.data,
-        recipe,
-        dataset,
-        cell.stream,
-        cell.seed,
-        student,
-        method,
-        read_student,
-        read_teacher,
-        generator,
-        device,
-        execution,
-        notice,
-    )
-    matching = [Match(student=str(s), teacher=str(t)) for s, t in maps] if teacher else []
-    return trainer, matching
-
-
-def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:
-    """The method with its own modules, made under its own seed whatever was drawn before."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_seed(cell.stream, cell.seed, "method"))
-        method = cls(cls.Params.model_validate(cell.params, strict=False))
-        method.build(setup)
-    check_state(method, setup.generator)
-    return method
 
 
 def build_record(
@@ -312,7 +182,7 @@ def build_record(
     """The record of a cell, not yet sealed."""
     info = method_info(load_method(cell.method), find_plugin(cell.method))
     info = info.model_copy(update={"deviations": [*info.deviations, *deviations]})
-    teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in [cell.teacher] if t]
+    teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in cell.teachers]
     return Record(
         kind=cell.kind,
         status=status,

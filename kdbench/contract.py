@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdbench.method import Method
+from kdbench.method import Method, Stage
 
 
 def check_state(method: Method, generator: torch.Generator) -> None:
@@ -45,6 +45,25 @@ def contents(value: Any) -> Iterator[Any]:
             yield from contents(item)
     else:
         yield value
+
+
+def check_stages(name: str, stages: Sequence[Stage]) -> None:
+    """The main stage comes last, under no name; the others have names of their own.
+
+    Raises:
+        TypeError: they do not, or a schedule that does not run a whole number of times.
+    """
+    names = [stage.name for stage in stages]
+    if names[-1]:
+        raise TypeError(f"{name}.main must give a stage without a name, not '{names[-1]}'")
+    if len(set(names)) != len(names):
+        raise TypeError(f"{name}.stages must have names, each once: {names[:-1]}")
+    for stage in stages:
+        where = f"stage '{stage.name}' of {name}" if stage.name else f"the main stage of {name}"
+        if stage.epochs < 1:
+            raise TypeError(f"{where} has {stage.epochs} epochs; it needs one at least")
+        if stage.cycles < 1 or stage.epochs % stage.cycles:
+            raise TypeError(f"{where} has {stage.epochs} epochs, which are not {stage.cycles} equal cycles")
 
 
 def check_terms(name: str, terms: Any, known: list[str]) -> None:

@@ -16,7 +16,7 @@ from kdbench.executor import Machine
 from kdbench.plan import BASELINE, Cell, resolve_params
 from kdbench.plugins import load_method
 from kdbench.suite import Execution, Pair, Recipe, Suite
-from kdbench.timing import random_dataset, time_prediction, time_steps, timed_trainer
+from kdbench.timing import random_dataset, time_between, time_prediction, time_steps, timed_trainer
 
 TIMED = 3  # steps
 SLOW = 0.2  # seconds of a step
@@ -64,9 +64,9 @@ def estimate_seconds(
     for (name, pair), recipe, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
         with suppress(NotApplicable):  # such cells take no time
-            step, prediction, more = time_kind(suite, pair, name, params, dataset, device, machine.execution)
-            epoch = step * suite.data.train / recipe.batch_size + prediction
-            total += count * (recipe.epochs + more) * epoch
+            step, between, epochs = time_kind(suite, pair, name, params, dataset, device, machine.execution)
+            epochs = recipe.epochs if name == BASELINE else epochs
+            total += count * epochs * (step * suite.data.train / recipe.batch_size + between)
     lanes = machine.workers if machine.devices == ["cpu"] else len(machine.devices)
     return total / lanes
 
@@ -80,7 +80,7 @@ def time_kind(
     device: torch.device,
     execution: Execution,
 ) -> tuple[float, float, int]:
-    """Seconds of a step and of a prediction, and epochs before the main stage.
+    """Seconds of a step of the main stage and of what stands between two epochs, and epochs of all stages.
 
     On a CPU, large networks are timed on an eighth of a batch.
 
@@ -96,7 +96,7 @@ def time_kind(
         if slow:
             break
     step = time_steps(trainer, 1 if slow else TIMED) * whole / batch
-    return step, time_prediction(trainer), trainer.epochs - recipe.epochs
+    return step, time_prediction(trainer) + time_between(trainer), trainer.epochs
 
 
 def duration(seconds: float) -> str:

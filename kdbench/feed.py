@@ -55,12 +55,24 @@ class Feed:
 
 
 def epoch_feed(
-    recipe: Recipe, stream: str, seed: int, epoch: int, num_samples: int, num_views: int, device: torch.device
+    recipe: Recipe,
+    stream: str,
+    seed: int,
+    epoch: int,
+    num_samples: int,
+    num_views: int,
+    device: torch.device,
+    cycles: int = 1,
 ) -> Feed:
-    """The feed of one epoch: a pure function of (stream, seed, epoch), whatever the device."""
+    """The feed of one epoch: a pure function of (stream, seed, epoch), whatever the device.
+
+    Args:
+        cycles: how often the learning rate's schedule runs within the recipe's epochs.
+    """
     steps_per_epoch = -(-num_samples // recipe.batch_size)
     steps = np.arange(steps_per_epoch, dtype=np.int64) + epoch * steps_per_epoch
-    rates = [learning_rate(recipe, step, steps_per_epoch) for step in steps.tolist()]
+    cycle = recipe if cycles == 1 else recipe.shortened(recipe.epochs // cycles)
+    rates = [learning_rate(cycle, step % (cycle.epochs * steps_per_epoch), steps_per_epoch) for step in steps.tolist()]
     index, view = epoch_stream(stream, seed, epoch, num_samples, num_views)
     return Feed(
         index=to_device(index, device),

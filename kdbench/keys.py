@@ -17,10 +17,13 @@ def cell_key(
     version: int,
     params: Mapping[str, Any],
     teachers: Sequence[str],
+    assistants: Sequence[str] = (),
 ) -> str:
     """Key of a cell; `teachers` are the hashes of their weights, none for a method that reads none."""
+    between = {"assistants": [[name, suite.models[name].identity] for name in assistants]} if assistants else {}
     return digest(
         {
+            **between,
             "kind": "cell",
             "protocol": suite.protocol(),
             "recipe": suite.recipe_of(student).model_dump(mode="json", exclude_none=True),

@@ -180,7 +180,8 @@ class Setup:
             "teacher.network". The student may be changed in `build` (into one that learns to be quantized). Of the
             frozen teacher, keep a copy of the part that is needed
             (`copy.deepcopy(setup.teacher_network.get_classifier())`).
-        team: readers of further teachers that the suite names beside this one, where `requires` names "team".
+        team: readers of further teachers that the suite names beside this one, where `requires` names "team": their
+            logits, and the embedding where that of the teacher is required, without gradients.
         assistants: names of networks between teacher and student that the suite gives for this pair, from large to
             small, where `requires` names "assistants".
         images: other training images, from (B,) `index` and (B,) `view` below `num_views`, where `requires` names

@@ -131,6 +131,9 @@ class OutputReader:
         wanted: names of outputs: logits, embedding, features, pre_activations.
         maps: which feature maps, shallow to deep.
 
+    Attributes:
+        runs: while they are counted, of each run how many images it had, and whether gradients go back through it.
+
     Raises:
         NotApplicable: pre-activations of a model that declares none.
     """
@@ -139,6 +142,7 @@ class OutputReader:
         self.role, self.model, self.wanted = role, model, frozenset(wanted)
         maps = list(maps)
         self.indices = [m.index for m in maps]
+        self.runs: list[tuple[int, bool]] | None = None
         self.caught: dict[str, Tensor] = {}  # inputs of modules, by what they are to the method
         if "embedding" in self.wanted:
             found = model.get_classifier()
@@ -185,6 +189,9 @@ class OutputReader:
             values["embedding"] = torch.cat([self.caught.pop(head).float() for head in self.heads], dim=1)
         if "pre_activations" in self.wanted:
             values["pre_activations"] = [self.caught.pop(f"map {i}").float() for i in range(len(self.indices))]
+        if self.runs is not None:
+            some = next(iter(values.values()))
+            self.runs.append((len(images), (some[0] if isinstance(some, list) else some).requires_grad))
         return Outputs(self.role, **values)
 
     @torch.no_grad()

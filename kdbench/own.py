@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from kdbench.method import Outputs, Read
+from kdbench.method import Outputs
+from kdbench.outputs import OutputReader
 
 
 class OwnNetwork(nn.Module):
@@ -18,11 +19,13 @@ class OwnNetwork(nn.Module):
 
     Args:
         model: a timm model, from images to logits.
-        read: makes its outputs.
+        read: makes its outputs, an `OutputReader`.
         precision: a context in which it runs, that of the suite.
     """
 
-    def __init__(self, model: nn.Module, read: Read, precision: Callable[[], AbstractContextManager[object]]) -> None:
+    def __init__(
+        self, model: nn.Module, read: OutputReader, precision: Callable[[], AbstractContextManager[object]]
+    ) -> None:
         super().__init__()
         self.model = model
         self.read, self.precision = read, precision

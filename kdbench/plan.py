@@ -33,6 +33,8 @@ class Cell:
         method_version, source_sha256: of the method.
         params: resolved; `variant` are those that the user set to other values than the suite's own on some pair.
         teacher: None for a method that reads none.
+        team: further teachers, of a method that reads several.
+        assistants: networks between teacher and student, of a method that trains such.
     """
 
     kind: Literal["cell", "teacher"]
@@ -47,6 +49,13 @@ class Cell:
     params_source: Source = "paper"
     trials: int = 0
     teacher: Teacher | None = None
+    team: tuple[Teacher, ...] = ()
+    assistants: tuple[str, ...] = ()
+
+    @property
+    def teachers(self) -> list[Teacher]:
+        """All that it reads, the pair's own first."""
+        return [self.teacher, *self.team] if self.teacher else []
 
     @property
     def recipe(self) -> Recipe:
@@ -70,8 +79,16 @@ class Cell:
     def key(self) -> str:
         if self.kind == "teacher":
             return teacher_key(self.suite, self.student)
-        teachers = [self.teacher.sha256] if self.teacher else []
-        return cell_key(self.suite, self.student, self.seed, self.method, self.method_version, self.params, teachers)
+        return cell_key(
+            self.suite,
+            self.student,
+            self.seed,
+            self.method,
+            self.method_version,
+            self.params,
+            [teacher.sha256 for teacher in self.teachers],
+            self.assistants,
+        )
 
     def folder(self, root: Path) -> Path:
         """Where its record lies: below `runs/`, or below the cache for a teacher."""
@@ -132,7 +149,7 @@ def plan_cells(
 
     Args:
         methods: names with the parameters that the user set.
-        teachers: of all pairs, by model.
+        teachers: of all pairs and their teams, by model.
     """
     cells: dict[str, Cell] = {}
     for name, user in methods.items():
@@ -146,6 +163,7 @@ def plan_cells(
             override = suite.override(name, pair)[1]
             params = resolved[pair][0]
             variant = {key: params[key] for key in sorted(changed)}
+            beside = suite.teams.get(pair.teacher, ()) if "team" in method.requires else ()
             for seed in seeds:
                 cell = Cell(
                     kind="cell",
@@ -160,9 +178,19 @@ def plan_cells(
                     params_source="user" if variant else override.source,
                     trials=override.trials,
                     teacher=teachers[pair.teacher] if method.reads_teacher() else None,
+                    team=tuple(teachers[name] for name in beside),
+                    assistants=suite.assistants.get(str(pair), ()) if "assistants" in method.requires else (),
                 )
                 cells.setdefault(cell.key, cell)
     return list(cells.values())
+
+
+def teachers_of(suite: Suite, methods: Sequence[str], pairs: Sequence[Pair]) -> list[str]:
+    """The teachers that cells of these methods on these pairs read."""
+    names = [pair.teacher for pair in pairs]
+    if any("team" in load_method(name).requires for name in methods):
+        names += [name for pair in pairs for name in suite.teams.get(pair.teacher, ())]
+    return list(dict.fromkeys(names))
 
 
 def plan_teacher(suite: Suite, model: str) -> Cell:

@@ -17,7 +17,7 @@ from kdbench.evidence import Evidence
 from kdbench.hashing import digest
 from kdbench.keys import cell_key, teacher_key
 from kdbench.metrics import metrics
-from kdbench.records import Record
+from kdbench.records import Network, Record
 from kdbench.suite import Suite
 
 PRIVATE = re.compile(r"(^|[\s=:])(/(home|root|Users|tmp|mnt|var|opt)/|[A-Za-z]:\\)|@")
@@ -31,6 +31,7 @@ def record_problems(
     labels: np.ndarray,
     teachers: Mapping[str, str],
     curve: Curve | None = None,
+    others: Mapping[str, Evidence] | None = None,
 ) -> Iterator[str]:
     """What keeps a record from the board, each in one line.
 
@@ -38,6 +39,7 @@ def record_problems(
         labels: (I,) the suite's own test labels.
         teachers: names of the suite's teachers by the hash of their weights.
         curve: if it is kept.
+        others: evidence of further networks, by role.
     """
     yield from protocol_problems(record, suite)
     if record.student in suite.models:
@@ -45,6 +47,8 @@ def record_problems(
     yield from form_problems(record)
     if record.status == "done":
         yield from evidence_problems(record, evidence, suite, labels)
+        for network in record.others:
+            yield from other_problems(network, (others or {}).get(network.role), suite, labels)
         yield from last_epoch_problems(record, curve)
 
 
@@ -77,14 +81,20 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
         yield f"'{record.student}' is no student of the suite"
     if bool(record.teachers) != any(output.startswith("teacher") for output in record.method.requires):
         yield "it names a teacher and its method reads none, or the other way round"
+    pair_name = f"{record.teacher}:{record.student}"
+    if record.teachers and pair_name not in map(str, suite.pairs):
+        yield f"'{pair_name}' is no pair of the suite"
+    team = suite.teams.get(record.teacher or "", ()) if "team" in record.method.requires else ()
+    if record.teachers and tuple(teacher.model for teacher in record.teachers[1:]) != team:
+        yield "its further teachers are not those that the suite names"
     for teacher in record.teachers:
-        if not any((pair.teacher, pair.student) == (teacher.model, record.student) for pair in suite.pairs):
-            yield f"'{teacher.model}:{record.student}' is no pair of the suite"
         if teachers.get(teacher.sha256) != teacher.model:
             yield f"its teacher '{teacher.model}' {teacher.sha256[:12]} is none of the suite's accepted ones"
     hashes = [teacher.sha256 for teacher in record.teachers]
     method = record.method
-    if record.key != cell_key(suite, record.student, record.seed, method.name, method.version, record.params, hashes):
+    between = suite.assistants.get(pair_name, ()) if "assistants" in method.requires else ()
+    coordinates = (record.student, record.seed, method.name, method.version, record.params, hashes, between)
+    if record.key != cell_key(suite, *coordinates):
         yield "its key does not follow from its content"
 
 
@@ -109,6 +119,21 @@ def evidence_problems(record: Record, evidence: Evidence | None, suite: Suite, l
         yield f"its network '{record.main.model}' is not its student '{record.student}' of the suite"
     elif (record.main.timm_name, record.main.arguments) != (model.name, model.arguments):
         yield f"its network is '{record.main.timm_name}' with arguments other than the suite's"
+    yield from metrics_problems(record.main, evidence, suite, labels)
+
+
+def other_problems(network: Network, evidence: Evidence | None, suite: Suite, labels: np.ndarray) -> Iterator[str]:
+    """A further network is one of the suite's, and its metrics follow from its evidence."""
+    about, model = f"network '{network.role}': ", suite.models.get(network.model)
+    if model is None or (network.timm_name, network.arguments) != (model.name, model.arguments):
+        yield f"{about}'{network.model}' is no model of the suite, or has other arguments"
+    if evidence is not None and evidence.sha256() != network.evidence_sha256:
+        yield f"{about}its evidence does not match its hash"
+        return
+    yield from (about + problem for problem in metrics_problems(network, evidence, suite, labels))
+
+
+def metrics_problems(network: Network, evidence: Evidence | None, suite: Suite, labels: np.ndarray) -> Iterator[str]:
     if evidence is None:
         yield "its evidence is missing"
         return
@@ -118,8 +143,8 @@ def evidence_problems(record: Record, evidence: Evidence | None, suite: Suite, l
         yield str(error).removesuffix(".")
         return
     for name, value in follows:
-        if getattr(record.main.metrics, name) != value:
-            yield f"metrics.{name} is {getattr(record.main.metrics, name)}, its evidence says {value}"
+        if getattr(network.metrics, name) != value:
+            yield f"metrics.{name} is {getattr(network.metrics, name)}, its evidence says {value}"
 
 
 def last_epoch_problems(record: Record, curve: Curve | None) -> Iterator[str]:
@@ -132,8 +157,8 @@ def last_epoch_problems(record: Record, curve: Curve | None) -> Iterator[str]:
         yield "its curve does not match its hash"
         return
     tops = curve.get("test_top1", [])
-    if len(tops) != record.recipe.get("epochs"):
-        yield f"its curve has {len(tops)} epochs, its recipe {record.recipe.get('epochs')}"
+    if len(tops) != record.main_epochs:
+        yield f"its curve has {len(tops)} epochs, its main stage {record.main_epochs}"
     elif abs(tops[-1] - record.main.metrics.top1) > LAST_EPOCH:
         yield (
             f"its accuracy is {record.main.metrics.top1:.2f}, that of its last epoch {tops[-1]:.2f}: "

@@ -6,9 +6,17 @@ Importing this module needs numpy and pydantic only.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.hashing import digest
@@ -56,6 +64,19 @@ class MethodInfo(Part):
     source_sha256: Hash
 
 
+class GrownPart(Part):
+    """A part to which keys were added after the first records were written; these are left out where they are None.
+
+    So the JSON and the hashes of older records stay as they are.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None or name not in self.LATER}
+
+
 class TeacherRef(Part):
     """A teacher that the cell read.
 
@@ -92,19 +113,23 @@ class Metrics(Part):
     ece: float = Field(ge=0, le=100)
 
 
-class Network(Part):
+class Network(GrownPart):
     """One network that the cell trained.
 
     Attributes:
-        role: exactly one "student" in a cell's record (the network that is ranked), one "teacher" in a teacher's.
+        role: exactly one "student" in a cell's record (the network that is ranked), one "teacher" in a teacher's;
+            others are peers, earlier generations, heads or assistants, each role once.
         model: its name in the suite.
         timm_name, arguments: how timm builds it.
         parameters: how many it has when deployed.
         macs: multiply-accumulate operations of one image's forward pass.
         sha256: of its weights file, for a teacher.
+        size_bytes: of its weights, where they are of another type than float32.
+        evidence_sha256: of its evidence arrays, for networks beside the student or teacher.
     """
 
-    role: str
+    LATER = frozenset({"size_bytes", "evidence_sha256"})
+    role: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_. -]*$", max_length=60)]
     model: Name
     timm_name: str
     arguments: dict[str, Any]
@@ -112,20 +137,43 @@ class Network(Part):
     parameters: int = Field(ge=0)
     macs: int = Field(ge=0)
     sha256: Hash | None = None
+    size_bytes: int | None = Field(None, ge=0)
+    evidence_sha256: Hash | None = None
 
 
-class Cost(Part):
+class Passes(Part):
+    """Images that went through a network while training.
+
+    Attributes:
+        forward, backward: through the network, and back through it.
+    """
+
+    forward: int = Field(ge=0)
+    backward: int = Field(ge=0)
+
+
+class Cost(GrownPart):
     """What the suite paid for this cell, with whatever shared the machine; not what a method costs.
 
     Attributes:
         train_seconds: wall time in the training loop, over all interruptions.
         steps: optimizer steps.
         method_parameters: trainable parameters that the method added to the student's.
+        main_epochs: of the main stage, where they are not the recipe's.
+        flops: floating-point operations of convolutions and matrix products, forward and backward, of all networks
+            together. Counted on the first step of each stage, or its first epoch where steps differ.
+        passes: by network: the student, the teachers, the method's own.
+        synthetic_images: how many synthetic images the student was trained on, each time that it saw one.
     """
 
+    LATER = frozenset({"main_epochs", "flops", "passes", "synthetic_images"})
     train_seconds: float = Field(ge=0)
     steps: int = Field(ge=0)
     method_parameters: int = Field(ge=0)
+    main_epochs: int | None = Field(None, ge=1)
+    flops: int | None = Field(None, ge=0)
+    passes: dict[str, Passes] | None = None
+    synthetic_images: int | None = Field(None, ge=0)
 
 
 class Record(Part):
@@ -190,8 +238,11 @@ class Record(Part):
                 raise ValueError("reason is missing for a cell that is not applicable")
         else:
             role = "student" if self.kind == "cell" else "teacher"
-            if [network.role for network in self.networks].count(role) != 1:
+            roles = [network.role for network in self.networks]
+            if roles.count(role) != 1:
                 raise ValueError(f"networks needs exactly one {role}")
+            if len(set(roles)) != len(roles):
+                raise ValueError("networks has a role twice")
             if self.evidence_sha256 is None or self.cost is None:
                 raise ValueError("evidence_sha256 or cost is missing")
         return self
@@ -200,6 +251,17 @@ class Record(Part):
     def main(self) -> Network:
         """The ranked student, or the teacher."""
         return next(n for n in self.networks if n.role == ("student" if self.kind == "cell" else "teacher"))
+
+    @property
+    def others(self) -> list[Network]:
+        """The networks beside the ranked one."""
+        return [network for network in self.networks if network is not self.main] if self.networks else []
+
+    @property
+    def main_epochs(self) -> int:
+        """Epochs of the main stage."""
+        own = self.cost.main_epochs if self.cost else None
+        return int(self.recipe["epochs"]) if own is None else own
 
     @property
     def teacher(self) -> str | None:

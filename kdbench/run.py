@@ -20,7 +20,7 @@ from kdbench.errors import KdbenchError
 from kdbench.estimate import count_kinds, duration, estimate_seconds
 from kdbench.executor import Machine
 from kdbench.hashing import digest
-from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells
+from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells, teachers_of
 from kdbench.progress import load_with_progress
 from kdbench.report import Report, as_json, reproduction, result_table
 from kdbench.request import (
@@ -80,7 +80,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     methods = {name: settings[name] for name in request.methods} | (
         {} if BASELINE in request.methods else {BASELINE: {}}
     )
-    names = list(dict.fromkeys(pair.teacher for pair in pairs))
+    names = teachers_of(suite, list(methods), pairs)
     teachers = {name: t for name in names if (t := find_teacher(suite, name, results, notice))}
     if missing := [name for name in names if name not in teachers]:
         notice(f"Teachers to train first, their cells are planned after that: {', '.join(missing)}.")

@@ -1,6 +1,7 @@
 """Where records lie: `runs/` (a folder per cell, what you ran) and `results/` (folded files, what the board accepted).
 
-runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors
+runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors,
+    and synthetic.safetensors, synthetic.png of a method that makes images
 results/<suite>/<method>/records.jsonl (no curves), evidence.parquet, curves.parquet, verified.jsonl
 results/<suite>/teachers/the same, <model>-<hash>.safetensors
 Both have <suite>/costs/<method>-<hash>.json, what `kdbench cost` measured.
@@ -10,8 +11,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdbench.curves import write_curves
@@ -21,6 +22,7 @@ from kdbench.records import Record, parse_record
 
 TEACHERS = "teachers"
 COSTS = "costs"
+SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
 CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
 
 
@@ -31,11 +33,13 @@ class Entry:
     Attributes:
         folder: of a cell in `runs/`, or of a method in `results/`.
         evidence: None for a cell that is not applicable.
+        others: evidence of further networks, by role.
     """
 
     record: Record
     evidence: Evidence | None
     folder: Path
+    others: Mapping[str, Evidence] = field(default_factory=dict)
 
 
 def cell_folder(runs: Path, suite: str, method: str, key: str) -> Path:
@@ -47,8 +51,23 @@ def partial_folder(folder: Path) -> Path:
     return folder.with_name(folder.name + ".partial")
 
 
-def finish_cell(folder: Path, record: Record, evidence: Evidence | None) -> None:
+def other_key(key: str, role: str) -> str:
+    """Where the evidence of a further network of a record lies beside the record's own."""
+    return f"{key}/{role}"
+
+
+def with_others(record: Record, evidence: Evidence, others: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """All evidence of a record, by the keys under which it is written."""
+    return {record.key: evidence} | {other_key(record.key, role): found for role, found in others.items()}
+
+
+def finish_cell(
+    folder: Path, record: Record, evidence: Evidence | None, others: Mapping[str, Evidence] | None = None
+) -> None:
     """Write a record into its partial folder and rename that into place: complete, or not there.
+
+    Args:
+        others: evidence of further networks, by role.
 
     Raises:
         KdbenchError: the disk is full or the folder cannot be written.
@@ -57,7 +76,7 @@ def finish_cell(folder: Path, record: Record, evidence: Evidence | None) -> None
     with writing(folder):
         partial.mkdir(parents=True, exist_ok=True)
         if evidence is not None:
-            write_evidence(partial / "evidence.parquet", {record.key: evidence})
+            write_evidence(partial / "evidence.parquet", with_others(record, evidence, others or {}))
         (partial / "record.json").write_text(record.to_json() + "\n", encoding="utf-8")
         for path in partial.iterdir():
             if path.name.startswith(".") or ".aside-" in path.name:  # of a write that was cut off, or of no use now
@@ -96,10 +115,22 @@ def read_cell(folder: Path) -> Entry:
         raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
     if record.key[:16] != folder.name:
         raise KdbenchError(f"{path} is corrupt: its key is not that of its folder.")
-    evidence = None
-    if record.evidence_sha256 is not None:
-        evidence = checked(record, read_evidence(folder / "evidence.parquet"), folder)
-    return Entry(record, evidence, folder)
+    if record.evidence_sha256 is None:
+        return Entry(record, None, folder)
+    known = read_evidence(folder / "evidence.parquet")
+    return Entry(record, checked(record, known, folder), folder, checked_others(record, known, folder))
+
+
+def checked_others(record: Record, evidence: dict[str, Evidence], folder: Path) -> dict[str, Evidence]:
+    """The evidence of a record's further networks, by role, the hashes verified."""
+    found: dict[str, Evidence] = {}
+    for network in record.others:
+        one = evidence.get(other_key(record.key, network.role))
+        if one is None or one.sha256() != network.evidence_sha256:
+            what = f"'{network.role}' of key {record.key[:16]}"
+            raise KdbenchError(f"{folder / 'evidence.parquet'} is corrupt: {what} does not match its hash.")
+        found[network.role] = one
+    return found
 
 
 def checked(record: Record, evidence: dict[str, Evidence], folder: Path) -> Evidence:
@@ -144,7 +175,12 @@ def read_results(folder: Path) -> list[Entry]:
         raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
     records = [parse_record(line, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
     evidence = read_evidence(folder / "evidence.parquet") if any(r.evidence_sha256 for r in records) else {}
-    return [Entry(r, checked(r, evidence, folder) if r.evidence_sha256 else None, folder) for r in records]
+    return [
+        Entry(r, checked(r, evidence, folder), folder, checked_others(r, evidence, folder))
+        if r.evidence_sha256
+        else Entry(r, None, folder)
+        for r in records
+    ]
 
 
 def write_results(folder: Path, entries: list[Entry]) -> None:
@@ -156,7 +192,8 @@ def write_results(folder: Path, entries: list[Entry]) -> None:
     entries = sorted(entries, key=lambda e: (e.record.student, e.record.teacher or "", e.record.seed, e.record.key))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_evidence(folder / ".evidence.parquet", {e.record.key: e.evidence for e in entries if e.evidence})
+        known = [with_others(e.record, e.evidence, e.others) for e in entries if e.evidence]
+        write_evidence(folder / ".evidence.parquet", {key: one for found in known for key, one in found.items()})
         write_curves(folder / ".curves.parquet", {e.record.key: e.record.curve for e in entries if e.record.curve})
         text = "".join(e.record.to_json(curve=False) + "\n" for e in entries)
         (folder / ".records.jsonl").write_text(text, encoding="utf-8")

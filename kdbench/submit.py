@@ -108,7 +108,7 @@ def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teac
         record = entry.record
         if record.status == "done" and not record.curve:
             raise KdbenchError(f"{entry.folder}: it has no curve, which tells that the last epoch was taken.")
-        for problem in record_problems(record, entry.evidence, suite, labels, known, record.curve):
+        for problem in record_problems(record, entry.evidence, suite, labels, known, record.curve, entry.others):
             raise KdbenchError(f"{entry.folder}: {problem}.")
     return entries
 

@@ -164,6 +164,9 @@ class Suite(Table):
     Attributes:
         revision: raised when a change of kdbench itself alters the suite's results.
         teachers: "trained" here by the suite's recipe, or "pretrained": timm's own weights, fetched by timm.
+        teams: for methods with several teachers: beside the teacher of a pair, which other teachers of the suite.
+        assistants: for methods that bridge the gap of a pair "teacher:student": networks in between, from large to
+            small. They are trained within the cell.
     """
 
     name: str = Field(pattern=NAME)
@@ -176,6 +179,8 @@ class Suite(Table):
     data: Data
     recipe: Recipes
     methods: dict[str, Override] = {}
+    teams: dict[str, tuple[str, ...]] = {}
+    assistants: dict[str, tuple[str, ...]] = {}
     off_protocol: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -189,10 +194,21 @@ class Suite(Table):
         for name in self.recipe.students:
             if name not in self.models:
                 raise ValueError(f"recipe.students names the unknown model '{name}'")
+        pairs, teachers = [str(pair) for pair in self.pairs], {pair.teacher for pair in self.pairs}
         for method, override in self.methods.items():
             for pair_name in override.pairs:
-                if pair_name not in map(str, self.pairs):
+                if pair_name not in pairs:
                     raise ValueError(f"methods.{method}.pairs names the unknown pair '{pair_name}'")
+        for teacher, team in self.teams.items():
+            for name in (teacher, *team):
+                if name not in teachers:
+                    raise ValueError(f"teams names '{name}', the teacher of no pair.{did_you_mean(name, teachers)}")
+        for pair_name, between in self.assistants.items():
+            if pair_name not in pairs:
+                raise ValueError(f"assistants names the unknown pair '{pair_name}'.{did_you_mean(pair_name, pairs)}")
+            for name in between:
+                if name not in self.models:
+                    raise ValueError(f"assistants names the unknown model '{name}'.{did_you_mean(name, self.models)}")
         if self.data.validation >= self.data.train:
             raise ValueError("data.validation must be smaller than data.train")
         if len({len(self.data.mean), len(self.data.std), self.data.channels}) != 1:

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench.cell import prepare, set_up_device
 from kdbench.data import Dataset
 from kdbench.large_images import SOURCE
+from kdbench.method import Method
 from kdbench.networks import build_network
 from kdbench.plan import Cell
 from kdbench.plugins import load_method, source_sha256
+from kdbench.prepare import prepare, set_up_device
 from kdbench.suite import Data, Execution, Pair, Suite
 from kdbench.trainer import Notice, Trainer
 from kdbench.views import SmallImages
@@ -51,15 +52,28 @@ def timed_trainer(
         suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
     cls = load_method(method)
     cell = Cell(
-        "cell", suite, method, cls.version, source_sha256(cls), student=pair.student, seed=0, params=dict(params)
+        "cell",
+        suite,
+        method,
+        cls.version,
+        source_sha256(cls),
+        student=pair.student,
+        seed=0,
+        params=dict(params),
+        assistants=suite.assistants.get(str(pair), ()) if "assistants" in cls.requires else (),
     )
-    teacher: nn.Module | None = None
-    if cls.reads_teacher():
-        teacher = build_network(suite, pair.teacher, seed=0).eval().requires_grad_(False)
-    trainer, _ = prepare(cell, dataset, teacher, device, execution, notice)
-    trainer.student.train()
-    trainer.method.train()
+    teachers = untrained_teachers(suite, cls, pair)
+    trainer, _ = prepare(cell, dataset, teachers, device, execution, notice)
+    trainer.stage = trainer.stages[-1]
+    trainer.begin_epoch(0)
     return trainer
+
+
+def untrained_teachers(suite: Suite, cls: type[Method], pair: Pair) -> list[nn.Module]:
+    """Teachers with random weights, all that the method reads."""
+    names = [pair.teacher] if cls.reads_teacher() else []
+    names += suite.teams.get(pair.teacher, ()) if "team" in cls.requires else ()
+    return [build_network(suite, name, seed=0).eval().requires_grad_(False) for name in names]
 
 
 def time_steps(trainer: Trainer, steps: int) -> float:
@@ -73,6 +87,15 @@ def time_steps(trainer: Trainer, steps: int) -> float:
     return (time.perf_counter() - start) / steps
 
 
+def time_between(trainer: Trainer) -> float:
+    """Seconds of what the method does before an epoch of its main stage."""
+    wait_for(trainer.device)
+    start = time.perf_counter()
+    trainer.begin_epoch(1)
+    wait_for(trainer.device)
+    return time.perf_counter() - start
+
+
 def time_prediction(trainer: Trainer) -> float:
     """Seconds of a prediction for the test set, from one batch of it."""
     assert isinstance(trainer.images, SmallImages)
@@ -82,7 +105,7 @@ def time_prediction(trainer: Trainer) -> float:
     start = time.perf_counter()
     trainer.predict()
     wait_for(trainer.device)
-    seconds = (time.perf_counter() - start) * trainer.data.test / len(trainer.images.test_images)
+    seconds = (time.perf_counter() - start) * len(trainer.test_labels) / len(trainer.images.test_images)
     trainer.images.test_images = images
     trainer.student.train()
     return seconds

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.evidence import Evidence, agreement
 from kdbench.records import Record
-from kdbench.store import Entry
+from kdbench.store import GRID, Entry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -236,6 +236,8 @@ def write_run(client: MlflowClient, experiment: Experiment, entry: Entry, teache
     for i in range(0, len(metrics), METRICS_PER_REQUEST):
         client.log_batch(run, metrics=metrics[i : i + METRICS_PER_REQUEST], synchronous=True)
     client.log_text(run, record.to_json() + "\n", "record.json")
+    if (grid := entry.folder / GRID).is_file():
+        client.log_artifact(run, str(grid))
     client.set_terminated(run, "FINISHED", end_time=end)
     return str(run)
 

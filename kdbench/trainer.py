@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,21 @@ from torch import Tensor, nn
 
 from kdbench.capture import WARM_UP, CapturedStep, Compiled
 from kdbench.checkpoint import load_tensors, save_tensors
-from kdbench.contract import check_terms
-from kdbench.data import Dataset
+from kdbench.contract import check_stages, check_terms
 from kdbench.errors import KdbenchError, writing
 from kdbench.feed import Feed, epoch_feed
 from kdbench.inputs import as_seen
-from kdbench.large_images import FileDataset, LargeImages
-from kdbench.method import Batch, Method, Outputs, Stage
+from kdbench.large_images import LargeImages
+from kdbench.method import Batch, Method, Outputs, Read
 from kdbench.optimizer import build_optimizer, optimizer_tensors
 from kdbench.outputs import OutputReader
+from kdbench.own import Adam, OwnNetwork
+from kdbench.spending import Spending
 from kdbench.stream import torch_seed
-from kdbench.suite import Data, Execution, Recipe
+from kdbench.suite import Execution, Recipe
 from kdbench.views import SmallImages
 
 Notice = Callable[[str], None]
-Read = Callable[[Tensor], Outputs]
 OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
 MAIN = ""  # name of the main stage
 CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
@@ -45,58 +45,66 @@ class Trainer:
     """One training from its first step to its last, with everything that a checkpoint must hold.
 
     Args:
+        images: of the training and test set; `labels`, `test_labels` are theirs.
         stream: name of the data stream; with `seed` it determines batches and views.
-        execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
-        notice: is told, in a line, of a step that cannot run so and runs eagerly instead.
+        num_views: how many views an image has.
         student: the network to train, with its initial weights.
         method: built for this pair.
-        read_student, read_teacher: make the outputs that the method requires.
+        readers: make the outputs that the method requires: of the "student", of the "teacher" if it reads one, and of
+            further teachers.
         generator: the method's own.
+        execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
+        notice: is told, in a line, of a step that cannot run so and runs eagerly instead.
     """
 
     def __init__(
         self,
-        data: Data,
+        *,
         recipe: Recipe,
-        dataset: Dataset | FileDataset,
+        images: SmallImages | LargeImages,
+        labels: Tensor,
+        test_labels: Tensor,
         stream: str,
         seed: int,
+        num_views: int,
         student: nn.Module,
         method: Method,
-        read_student: OutputReader,
-        read_teacher: OutputReader | None,
+        readers: Mapping[str, OutputReader],
         generator: torch.Generator,
         device: torch.device,
         execution: Execution = "eager",
         notice: Notice = print,
     ) -> None:
-        self.data, self.recipe, self.stream, self.seed, self.device = data, recipe, stream, seed, device
+        self.recipe, self.stream, self.seed, self.device, self.num_views = recipe, stream, seed, device, num_views
         self.student, self.method, self.generator = student, method, generator
-        self.read_student: Read = read_student
-        self.read_teacher: Read | None = read_teacher
-        self.labels, self.test_labels = dataset.train_labels.to(device), dataset.test_labels.to(device)
-        self.images: SmallImages | LargeImages = (
-            SmallImages(data, dataset, device)
-            if isinstance(dataset, Dataset)
-            else LargeImages(data, dataset, recipe.batch_size, device)
-        )
-        self.steps_per_epoch = math.ceil(len(self.labels) / recipe.batch_size)
-        self.deployed = method.deployed(student, read_student)
-        self.stage = Stage(MAIN, recipe.epochs, method.loss)
+        self.images, self.labels, self.test_labels = images, labels, test_labels
+        own = {name: module.read for name, module in method.named_modules() if isinstance(module, OwnNetwork)}
+        self.readers = {**readers, **own}
+        self.read_student: Read = readers["student"]
+        self.read_teacher: Read | None = readers.get("teacher")
+        self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
+        self.deployed = method.deployed(student, readers["student"])
+        self.stage = method.main(recipe.epochs)
         self.stages = [*method.stages(), self.stage]
+        check_stages(method.name, self.stages)
         self.epochs = sum(stage.epochs for stage in self.stages)
-        self.parameters = [p for p in (*student.parameters(), *method.parameters()) if p.requires_grad]
+        elsewhere = {id(p) for module in method.modules() if isinstance(module, Adam) for p in module.targets}
+        self.parameters = [
+            p for p in (*student.parameters(), *method.parameters()) if p.requires_grad and id(p) not in elsewhere
+        ]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
         self.execution: Execution = execution
-        if execution == "captured" and isinstance(self.images, LargeImages):
+        if execution == "captured" and (method.eager or isinstance(images, LargeImages)):
             self.execution = "eager"
-            notice("Large images are decoded outside the step, which cannot be captured and runs eagerly.")
+            why = f"Steps of '{method.name}' differ" if method.eager else "Large images are decoded outside the step"
+            notice(f"{why}, so it is not captured and runs eagerly.")
         self.captured: CapturedStep | None = None
         self.notice = notice
         if execution == "compiled":
-            self.read_student = Compiled(read_student, notice)
-            self.read_teacher = Compiled(read_teacher, notice) if read_teacher else None
+            self.read_student = Compiled(self.read_student, notice)
+            self.read_teacher = Compiled(self.read_teacher, notice) if self.read_teacher else None
+        self.spending = Spending()
         self.epochs_done = 0
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {}
@@ -129,6 +137,10 @@ class Trainer:
                 pause = max(CHECKPOINT_EVERY, (saved - now) / CHECKPOINT_SHARE)
             on_epoch(self.epochs_done, self.epochs, terms["loss"])
 
+    def first_epoch(self) -> dict[str, float]:
+        """The first epoch of the first stage; returns its mean loss terms."""
+        return self.train_epoch(self.enter_stage(0))
+
     def enter_stage(self, epoch: int) -> int:
         """Go to the stage of an epoch of the whole training; returns which of the stage's own epochs it is."""
         for stage in self.stages:
@@ -148,10 +160,14 @@ class Trainer:
         Returns:
             the mean of each loss term and of their sum, "loss", over the samples.
         """
-        self.student.train()
-        self.method.train()
         n, size = len(self.labels), self.recipe.batch_size
-        terms = self.run_steps(self.feed(epoch)).double().cpu()
+        self.begin_epoch(epoch)
+        if epoch == 0 and self.method.eager:
+            with self.spending.counting(self.readers, self.stage.epochs):
+                terms = self.run_steps(self.feed(epoch))
+        else:
+            terms = self.run_steps(self.feed(epoch), counted=epoch == 0)
+        terms = terms.double().cpu()
         if not terms.isfinite().all():
             first = int((~terms.isfinite()).any(dim=0).nonzero()[0])
             bad = [f"'{name}' is {value}" for name, value in zip(self.terms, terms[:, first].tolist(), strict=True)]
@@ -159,26 +175,40 @@ class Trainer:
         sizes = torch.tensor([min(size, n - i * size) for i in range(self.steps_per_epoch)], dtype=torch.float64)
         return dict(zip(self.terms, (terms @ sizes / n).tolist(), strict=True))
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Training mode, and what the method does between epochs."""
+        self.student.train()
+        self.method.train()
+        if type(self.method).before_epoch is not Method.before_epoch:
+            with self.spending.counting(self.readers):
+                self.method.before_epoch(self.stage.name, epoch, self.student)
+            self.student.train()
+
     def feed(self, epoch: int) -> Feed:
         """What the steps of an epoch of the stage read."""
         stage, n = self.stage, len(self.labels)
         rate = stage.learning_rate or self.recipe.learning_rate
-        recipe = self.recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
+        recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
+        recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
         stream = f"{self.stream}/{stage.name}".removesuffix("/")
-        return epoch_feed(recipe, stream, self.seed, epoch, n, self.data.num_views, self.device)
+        return epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles)
 
-    def run_steps(self, feed: Feed) -> Tensor:
-        """The steps of an epoch, nothing in which waits for the device; returns their loss terms (T, S)."""
+    def run_steps(self, feed: Feed, counted: bool = False) -> Tensor:
+        """The steps of an epoch, nothing in which waits for the device; returns their loss terms (T, S).
+
+        Args:
+            counted: what the first step spends is added to the account, as the stage's.
+        """
         full = len(feed.index) // self.recipe.batch_size
         done: list[Tensor] = []
         if self.execution == "captured" and self.captured is None and full > WARM_UP:
-            done = [self.step_at(feed, i)[:, None] for i in range(WARM_UP)]
+            done = [self.step_at(feed, i, counted=counted and i == 0)[:, None] for i in range(WARM_UP)]
             self.capture(feed)
         if self.captured is not None:
             done.append(self.captured.run(feed, len(done), full))
         first = sum(terms.shape[1] for terms in done)
         batches = zip(range(first, len(feed.step)), self.images.epoch(feed, first), strict=False)
-        done += [self.step_at(feed, i, images)[:, None] for i, images in batches]
+        done += [self.step_at(feed, i, images, counted and i == 0)[:, None] for i, images in batches]
         return torch.cat(done, dim=1)
 
     def capture(self, feed: Feed) -> None:
@@ -191,14 +221,22 @@ class Trainer:
             said = (str(error).splitlines() or [type(error).__name__])[0]
             self.notice(f"The step of '{self.method.name}' cannot be captured and runs eagerly: {said}")
 
-    def step_at(self, feed: Feed, i: int | Tensor, images: Tensor | None = None) -> Tensor:
+    def step_at(self, feed: Feed, i: int | Tensor, images: Tensor | None = None, counted: bool = False) -> Tensor:
         """The step on batch i of a feed, at its learning rate."""
         self.rate.copy_(feed.at(feed.rate, i))
-        return self.step(self.batch(feed, i, images))
+        batch = self.batch(feed, i, images)
+        if not counted:
+            return self.step(batch)
+        share = len(self.labels) / len(feed.rows(i)[0])  # of an epoch's images to the step's
+        with self.spending.counting(self.readers, self.stage.epochs * share):
+            return self.step(batch)
 
     def batch(self, feed: Feed, i: int | Tensor, images: Tensor | None = None) -> Batch:
-        """Batch i of a feed, its images cut on the device where they were not made ahead."""
+        """Batch i of a feed, its images cut on the device where they were not made ahead; empty without data."""
         index, view = feed.rows(i)
+        if self.method.is_data_free():
+            index, view = index[:0], view[:0]
+            images = None
         return Batch(
             images=self.images.cut(index, view) if images is None else images,
             labels=self.labels[index],
@@ -207,17 +245,14 @@ class Trainer:
             epoch=feed.at(feed.epoch, i),
             step=feed.at(feed.step, i),
             progress=feed.at(feed.progress, i),
+            number=i if self.method.eager and isinstance(i, int) else None,
         )
 
     def step(self, batch: Batch) -> Tensor:
         """One optimizer step; returns the detached loss terms (T,), their sum last."""
         batch = self.method.inputs(batch)
-        with autocast(self.device, self.recipe.precision):
-            student = self.read_student(batch.images)
-            teacher = Outputs("teacher")
-            if self.read_teacher is not None:
-                with torch.no_grad():
-                    teacher = self.read_teacher(batch.images)
+        self.spending.note(len(batch.images))
+        student, teacher = self.outputs(batch.images)
         terms = self.stage.loss(batch, student, teacher)
         check_terms(self.method.name, terms, self.terms[:-1])
         self.terms = [*terms, "loss"]
@@ -230,9 +265,25 @@ class Trainer:
         self.optimizer.step()
         return torch.cat([values.detach(), loss.detach()[None]])
 
-    def predict(self) -> Tensor:
-        """Logits (I, C) of the test images."""
-        return predict(self.deployed, self.images.test(), self.device, self.recipe.precision)
+    def outputs(self, images: Tensor) -> tuple[Outputs, Outputs]:
+        """What the stage reads of student and teacher."""
+        reads = self.stage.requires
+        student, teacher = Outputs("student"), Outputs("teacher")
+        with autocast(self.device, self.recipe.precision):
+            if reads is None or any(output.startswith("student.") for output in reads):
+                student = self.counted(self.read_student)(images)
+            if self.read_teacher is not None and (reads is None or any(o.startswith("teacher.") for o in reads)):
+                with torch.no_grad():
+                    teacher = self.counted(self.read_teacher)(images)
+        return student, teacher
+
+    def counted(self, read: Read) -> Read:
+        """A network as it is, not compiled, while its operations are counted."""
+        return read.read if self.spending.is_counting and isinstance(read, Compiled) else read
+
+    def predict(self, network: nn.Module | None = None) -> Tensor:
+        """Logits (I, C) of the test images: of the network that is deployed, or of another."""
+        return predict(network or self.deployed, self.images.test(), self.device, self.recipe.precision)
 
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""
@@ -244,7 +295,14 @@ class Trainer:
         Raises:
             KdbenchError: the disk is full or the folder cannot be written.
         """
-        state: dict[str, Any] = {"epochs_done": self.epochs_done, "seconds": self.seconds, "curve": self.curve}
+        state: dict[str, Any] = {
+            "epochs_done": self.epochs_done,
+            "seconds": self.seconds,
+            "curve": self.curve,
+            "flops": self.spending.flops,
+            "passes": self.spending.passes,
+            "images": self.spending.images,
+        }
         with writing(path):
             save_tensors(path, self.tensors(), state)
 
@@ -277,6 +335,8 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
         self.epochs_done, self.seconds, self.curve = state["epochs_done"], state["seconds"], state["curve"]
+        self.spending.flops, self.spending.images = state["flops"], state["images"]
+        self.spending.passes = {name: (forward, backward) for name, (forward, backward) in state["passes"].items()}
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from kdbench.evidence import Evidence, read_evidence
 from kdbench.hashing import digest, file_sha256
 from kdbench.record_checks import record_problems
 from kdbench.records import Part, Record, parse_record
-from kdbench.store import COSTS, TEACHERS, weights_name
+from kdbench.store import COSTS, TEACHERS, other_key, weights_name
 from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
 from kdbench.verification import FILE as VERIFIED
 from kdbench.verification import parse_verification
@@ -150,18 +150,19 @@ def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]
         elif path.name in weights and file_sha256(path) != weights[path.name].main.sha256:
             yield Problem(str(path), "the weights do not match their hash")
     keys = {r.key for _, r in found}
+    other_keys = {other_key(r.key, network.role) for _, r in found for network in r.others}
     try:
-        evidence = read_bounded(folder / "evidence.parquet", keys, len(board.labels), read_evidence)
+        evidence = read_bounded(folder / "evidence.parquet", keys | other_keys, len(board.labels), read_evidence)
         curves = read_bounded(folder / "curves.parquet", keys, MAX_EPOCHS * 100, read_curves)
     except KdbenchError as error:
         yield Problem(str(folder), str(error))
         return
-    for name, known in (("evidence.parquet", evidence), ("curves.parquet", curves)):
-        if set(known) - keys:
+    for name, known in (("evidence.parquet", set(evidence) - other_keys), ("curves.parquet", set(curves))):
+        if known - keys:
             yield Problem(str(folder / name), "it has keys that no record has")
     yield from duplicates(found)
     for where, record in found:
-        for what in one_record(record, folder, board, evidence.get(record.key), curves.get(record.key)):
+        for what in one_record(record, folder, board, evidence, curves.get(record.key)):
             yield Problem(where, what)
     if folder.name != TEACHERS:
         yield from row_problems(found, board.suite)
@@ -169,9 +170,11 @@ def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]
 
 
 def one_record(
-    record: Record, folder: Path, board: Board, evidence: Evidence | None, curve: Curve | None
+    record: Record, folder: Path, board: Board, known: Mapping[str, Evidence], curve: Curve | None
 ) -> Iterator[str]:
     """Problems of one record in its place."""
+    evidence = known.get(record.key)
+    others = {n.role: known[key] for n in record.others if (key := other_key(record.key, n.role)) in known}
     name = TEACHERS if record.kind == "teacher" else record.method.name
     if (record.suite, name) != (folder.parent.name, folder.name):
         yield f"it belongs in {record.suite}/{name}"
@@ -179,7 +182,7 @@ def one_record(
     if evidence is not None and evidence.sha256() != record.evidence_sha256:
         yield "its evidence does not match its hash"
         return
-    yield from record_problems(record, evidence, board.suite, board.labels, board.teachers, curve)
+    yield from record_problems(record, evidence, board.suite, board.labels, board.teachers, curve, others)
 
 
 def duplicates(found: list[tuple[str, Record]]) -> Iterator[Problem]:

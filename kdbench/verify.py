@@ -112,7 +112,9 @@ def check_evidence(target: Target, suite: Suite, results: Path | None, notice: C
     teachers = {t.sha256: name for name in names if (t := find_teacher(suite, name, results, notice))}
     entry = target.entry
     labels = load_test_labels(suite)
-    return next(record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target)), None)
+    return next(
+        record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others), None
+    )
 
 
 def curve_of(target: Target) -> Curve | None:
@@ -134,11 +136,13 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[
     if record.kind != "cell":
         raise KdbenchError("Teachers are verified at level 1 only. Train one again with: kdbench teach --force")
     method = load_method(record.method.name)
-    teacher: Teacher | None = None
+    teachers: list[Teacher] = []
     for reference in record.teachers:
         teacher = find_teacher(suite, reference.model, results, notice)
         if teacher is None or teacher.sha256 != reference.sha256:
             raise KdbenchError(f"Its teacher '{reference.model}' {reference.sha256[:12]} is not here (--results).")
+        teachers.append(teacher)
+    pair = f"{record.teacher}:{record.student}"
     cell = Cell(
         kind="cell",
         suite=suite,
@@ -151,7 +155,9 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[
         variant=record.variant,
         params_source=record.params_source,
         trials=record.trials,
-        teacher=teacher,
+        teacher=teachers[0] if teachers else None,
+        team=tuple(teachers[1:]),
+        assistants=suite.assistants.get(pair, ()) if "assistants" in method.requires else (),
     )
     if cell.key != record.key:
         raise KdbenchError(
@@ -169,7 +175,7 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Callable[[str],
     """
     import torch
 
-    from kdbench.cell import load_dataset, prepare, set_up_device
+    from kdbench.prepare import load_dataset, load_teachers, prepare, set_up_device
     from kdbench.stream import torch_seed
 
     curve = curve_of(target)
@@ -177,11 +183,16 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Callable[[str],
         raise KdbenchError("Level 2 compares the record's curve, and it is not kept. Take its folder in runs/.")
     device = torch.device(device_name)
     set_up_device(device)
-    teacher = cell.teacher.load(cell.suite) if cell.teacher else None
-    trainer, _ = prepare(cell, load_dataset(cell.data), teacher, device, "eager", notice)
+    trainer, _ = prepare(cell, load_dataset(cell.data), load_teachers(cell), device, "eager", notice)
     torch.manual_seed(torch_seed(cell.stream, cell.seed, "dropout"))
-    terms = trainer.train_epoch(0)
-    before = {name: values[0] for name, values in curve.items() if name != "test_top1" and values}
+    terms = trainer.first_epoch()
+    prefixes = [f"{stage.name}." for stage in trainer.stages[:-1]]
+    first = prefixes[0] if prefixes else ""
+    before = {
+        name.removeprefix(first): values[0]
+        for name, values in curve.items()
+        if name != "test_top1" and values and next((p for p in prefixes if name.startswith(p)), "") == first
+    }
     if set(terms) != set(before):
         return f"its loss terms are {sorted(before)}, here {sorted(terms)}", ""
     apart = {name: abs(terms[name] - before[name]) / max(abs(before[name]), 1e-12) for name in terms}

@@ -31,6 +31,7 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     honesty.reads_what_it_requires,
     honesty.leaves_its_inputs_alone,
     honesty.sees_no_test_data,
+    honesty.sees_no_data_if_it_is_free_of_them,
     numbers.takes_any_batch,
     numbers.averages_over_the_batch,
     numbers.survives_half_precision,

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.cell import prepare, set_up_device
 from kdbench.data import Dataset
 from kdbench.errors import NotApplicable
 from kdbench.method import Batch, Method, Outputs
-from kdbench.networks import build_network
 from kdbench.plan import Cell
-from kdbench.suite import Suite, load_suite
-from kdbench.trainer import Trainer, autocast
+from kdbench.prepare import prepare, set_up_device
+from kdbench.suite import Pair, Suite, load_suite
+from kdbench.timing import untrained_teachers
+from kdbench.trainer import Trainer
 
 BATCH, SAMPLES = 16, 40  # the third batch is a short one
 SEED = 7
@@ -44,9 +44,9 @@ def small_suite() -> Suite:
     return digits.model_copy(update={"data": data, "recipe": recipe, "methods": {}})
 
 
-def random_images(test_seed: int = 0) -> Dataset:
-    """Random images and labels; the test set alone depends on the argument."""
-    train, test = torch.Generator().manual_seed(SEED), torch.Generator().manual_seed(test_seed)
+def random_images(test_seed: int = 0, train_seed: int = SEED) -> Dataset:
+    """Random images and labels; each part depends on its seed alone."""
+    train, test = torch.Generator().manual_seed(train_seed), torch.Generator().manual_seed(test_seed)
     return Dataset(
         torch.randint(256, (SAMPLES, 1, 8, 8), generator=train, dtype=torch.uint8),
         torch.randint(10, (SAMPLES,), generator=train),
@@ -70,7 +70,12 @@ class Bench:
         set_up_device(torch.device("cpu"))
 
     def trainer(
-        self, kind: str = "one family", test_seed: int = 0, precision: str = "float32", params: Mapping[str, Any] = {}
+        self,
+        kind: str = "one family",
+        test_seed: int = 0,
+        train_seed: int = SEED,
+        precision: str = "float32",
+        params: Mapping[str, Any] = {},
     ) -> Trainer:
         """A training before its first step.
 
@@ -79,7 +84,8 @@ class Bench:
         """
         for teacher, student in PAIRS[kind]:
             try:
-                return self.prepare(teacher, student, test_seed, precision, params)
+                dataset = random_images(test_seed, train_seed)
+                return self.prepare(Pair(teacher=teacher, student=student), dataset, precision, params)
             except NotApplicable:
                 if (teacher, student) == PAIRS[kind][-1]:
                     raise
@@ -93,18 +99,17 @@ class Bench:
         except NotApplicable as reason:
             fail_if(not str(reason), "NotApplicable is raised without a reason: say what the pair lacks.")
 
-    def prepare(self, teacher: str, student: str, test_seed: int, precision: str, params: Mapping[str, Any]) -> Trainer:
+    def prepare(self, pair: Pair, dataset: Dataset, precision: str, params: Mapping[str, Any]) -> Trainer:
         suite = small_suite()
         recipe = suite.recipe.model_copy(update={"precision": precision})
         suite = suite.model_copy(update={"recipe": recipe})
         values = self.cls.Params.model_validate(params).model_dump(mode="json")
-        cell = Cell("cell", suite, self.cls.name, 1, "", student=student, seed=SEED, params=values)
-        network: nn.Module | None = None
-        if self.cls.reads_teacher():
-            network = build_network(suite, teacher, SEED).eval().requires_grad_(False)
-        trainer, _ = prepare(cell, random_images(test_seed), network, torch.device("cpu"), cls=self.cls)
-        self.teacher = network
-        trainer.stages = [replace(stage, epochs=min(2, stage.epochs)) for stage in trainer.stages]
+        cell = Cell("cell", suite, self.cls.name, 1, "", student=pair.student, seed=SEED, params=values)
+        cell = replace(cell, assistants=("resnet8_w8",) if "assistants" in self.cls.requires else ())
+        teachers = untrained_teachers(suite, self.cls, pair)
+        trainer, _ = prepare(cell, dataset, teachers, torch.device("cpu"), cls=self.cls)
+        self.teacher = teachers[0] if teachers else None
+        trainer.stages = [replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages]
         trainer.epochs = sum(stage.epochs for stage in trainer.stages)
         trainer.student.train()
         trainer.method.train()
@@ -121,6 +126,7 @@ def batches(trainer: Trainer) -> Iterator[Batch]:
     """The first epoch of each stage, the stage entered."""
     for stage in trainer.stages:
         trainer.stage, trainer.terms = stage, []
+        trainer.begin_epoch(0)
         feed = trainer.feed(0)
         for i in range(len(feed.step)):
             yield trainer.batch(feed, i)
@@ -140,11 +146,7 @@ def evaluate(trainer: Trainer, batch: Batch, around: Around = lambda run: run())
         the terms, the batch as the networks saw it, their outputs.
     """
     batch = around(lambda: trainer.method.inputs(batch))
-    with autocast(trainer.device, trainer.recipe.precision):
-        student, teacher = trainer.read_student(batch.images), Outputs("teacher")
-        if trainer.read_teacher is not None:
-            with torch.no_grad():
-                teacher = trainer.read_teacher(batch.images)
+    student, teacher = trainer.outputs(batch.images)
     terms = around(lambda: trainer.stage.loss(batch, student, teacher))
     return terms, batch, [student, teacher]
 

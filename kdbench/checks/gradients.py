@@ -42,7 +42,11 @@ def trains_every_parameter(bench: Bench) -> None:
             if parameter.grad is not None:
                 largest[name] = max(largest[name], parameter.grad.abs().max().item())
     now = dict(trainer.method.named_parameters())
+    own = {name for name, p in now.items() if not any(p is other for other in trainer.parameters)}
     for name, value in start.items():
+        if name in own:
+            fail_if(bool((now[name] == value).all()), f"parameter '{name}' does not move: minimise() a loss of it.")
+            continue
         fail_if(
             largest[name] == 0,
             f"parameter '{name}' never gets a gradient: use it in loss, outside torch.no_grad() and before any "
@@ -101,10 +105,10 @@ def uses_every_weight(bench: Bench) -> None:
 
 
 def losses(trainer: Trainer) -> dict[str, Tensor]:
-    """The terms of all stages on their first batches, under the stage's name."""
+    """The terms of all stages on their first two batches, under the stage's name."""
     found: dict[str, Tensor] = {}
     for batch in batches(trainer):
-        if batch.step == 1:
+        if batch.step <= 1:
             terms, *_ = evaluate(trainer, batch)
-            found |= {f"{trainer.stage.name}.{name}": value for name, value in terms.items()}
+            found |= {f"{trainer.stage.name}.{batch.step}.{name}": value for name, value in terms.items()}
     return found

@@ -11,8 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from kdbench.checks.bench import Bench, batches, evaluate, fail_if, first_difference, output_tensors, state
-from kdbench.method import Method, Outputs, Required
-from kdbench.trainer import Read
+from kdbench.method import GIVEN, Method, Outputs, Read, Required
 
 
 def reads_what_it_requires(bench: Bench) -> None:
@@ -35,7 +34,7 @@ def reads_what_it_requires(bench: Bench) -> None:
         raise
     finally:
         Required._get = get  # type: ignore[method-assign]
-    superfluous = sorted(set(bench.cls.requires) - read - {"teacher.network", "student.logits"})
+    superfluous = sorted(set(bench.cls.requires) - read - GIVEN - {"student.logits"})
     if "student.logits" in bench.cls.requires - read and len(read & bench.cls.requires) == 0:
         superfluous.append("student.logits")
     fail_if(
@@ -87,6 +86,23 @@ def sees_no_test_data(bench: Bench) -> None:
     fail_if(
         different is not None,
         f"with another test set the training ends otherwise ('{different}' differs): a method must not reach for it.",
+    )
+
+
+def sees_no_data_if_it_is_free_of_them(bench: Bench) -> None:
+    """A data-free method ends the same whatever the training images and labels are."""
+    if not bench.cls.is_data_free():
+        return
+    ends = []
+    for train_seed in range(2):
+        trainer = bench.trainer(train_seed=train_seed)
+        bench.train(trainer)
+        ends.append(state(trainer))
+    different = first_difference(*ends)
+    fail_if(
+        different is not None,
+        f"with other training images and labels it ends otherwise ('{different}' differs): a data-free method has its "
+        "images from itself alone.",
     )
 
 

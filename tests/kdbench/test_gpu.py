@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdbench.cell import prepare
 from kdbench.data import load_data
 from kdbench.plan import plan_cells
+from kdbench.prepare import load_teachers, prepare
 from kdbench.suite import Execution, Suite
 from kdbench.teachers import find_teacher
 from kdbench.trainer import Trainer
@@ -34,8 +34,9 @@ def make(suite: Suite, method: str, execution: Execution = "eager") -> Trainer:
     teacher = find_teacher(suite, pair.teacher, None, print)
     assert teacher is not None
     [cell] = plan_cells(suite, {method: {}}, [pair], [0], {pair.teacher: teacher})
-    network = teacher.load(suite) if cell.teacher else None
-    return prepare(cell, load_data(suite.data), network, torch.device("cuda"), execution, notice=pytest.fail)[0]
+    return prepare(
+        cell, load_data(suite.data), load_teachers(cell), torch.device("cuda"), execution, notice=pytest.fail
+    )[0]
 
 
 @pytest.mark.parametrize("method", METHODS)

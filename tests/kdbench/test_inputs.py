@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdbench.cell import prepare
 from kdbench.data import Dataset
 from kdbench.inputs import as_seen
 from kdbench.networks import build_network, count_macs
 from kdbench.outputs import OutputReader, feature_maps
 from kdbench.plan import Cell
 from kdbench.plugins import load_method
+from kdbench.prepare import prepare
 from kdbench.suite import Model, Suite, load_suite
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)
@@ -75,7 +75,7 @@ def test_a_pair_of_networks_of_different_sizes_trains(student: str, teacher: str
     params = load_method("at").Params().model_dump()
     cell = Cell("cell", suite, "at", 1, "", student=student, seed=0, params=params)
     frozen = build_network(suite, teacher, seed=1).eval().requires_grad_(False)
-    trainer, _ = prepare(cell, data, frozen, torch.device("cpu"))
+    trainer, _ = prepare(cell, data, [frozen], torch.device("cpu"))
     terms = trainer.train_epoch(0)
     assert terms["attention"] > 0
     assert trainer.predict().shape == (4, 100)

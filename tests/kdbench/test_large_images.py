@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from kdbench.cell import load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.feed import epoch_feed
 from kdbench.large_images import FileDataset, LargeImages, list_images
+from kdbench.prepare import load_dataset
 from kdbench.suite import Data, load_suite
 
 DATA = Data(

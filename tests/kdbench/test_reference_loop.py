@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.reference_loop import reference_losses, view_of
-from kdbench.cell import prepare
 from kdbench.data import Dataset, load_data
 from kdbench.networks import build_network
 from kdbench.plan import Cell
+from kdbench.prepare import prepare
 from kdbench.stream import epoch_stream, torch_seed
 from kdbench.suite import Model, Suite, load_suite
 from kdbench.views import Views
@@ -75,7 +75,7 @@ def compare(suite: Suite, data: Dataset) -> None:
     torch.set_num_threads(1)
     suite = suite.model_copy(update={"models": {**suite.models, "resnet8": Model(name="cifar_resnet8")}})
     cell = Cell("cell", suite, "vanilla", 1, "", student="resnet8", seed=0)
-    trainer, _ = prepare(cell, data, None, torch.device("cpu"))
+    trainer, _ = prepare(cell, data, [], torch.device("cpu"))
     trainer.student.train()
     mine = trainer.run_steps(trainer.feed(0).head(STEPS))[-1]
 

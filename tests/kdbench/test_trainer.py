@@ -13,11 +13,11 @@ from torch import Tensor
 
 from kdbench import trainer as trainer_module
 from kdbench.capture import CapturedStep, Compiled
-from kdbench.cell import prepare
 from kdbench.data import load_data
 from kdbench.method import Batch, Method, Outputs
 from kdbench.optimizer import learning_rate
 from kdbench.plan import Cell, plan_cells
+from kdbench.prepare import load_teachers, prepare
 from kdbench.suite import Recipe, Suite, load_suite
 from kdbench.teachers import find_teacher
 from kdbench.trainer import Diverged, Trainer
@@ -36,7 +36,7 @@ def one_cell(suite: Suite, method: str, student: str = "resnet8_w2", seed: int =
 def make(suite: Suite, method: str, **place: object) -> Trainer:
     torch.set_num_threads(1)
     cell = one_cell(suite, method, **place)  # type: ignore[arg-type]
-    return prepare(cell, load_data(cell.suite.data), cell.teacher.load(suite) if cell.teacher else None, CPU)[0]
+    return prepare(cell, load_data(cell.suite.data), load_teachers(cell), CPU)[0]
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_bf16_runs_the_networks_in_half_and_the_loss_in_float32(digits: Suite, t
     teacher = find_teacher(digits, "resnet8", None, print)
     assert teacher is not None
     [cell] = plan_cells(suite, {"kd": {}}, suite.pairs[:1], [0], {"resnet8": teacher})
-    trainer = prepare(cell, load_data(suite.data), teacher.load(suite), CPU)[0]
+    trainer = prepare(cell, load_data(suite.data), [teacher.load(suite)], CPU)[0]
     dtypes: list[torch.dtype] = []
     trainer.student.get_submodule("layer3").register_forward_hook(lambda m, i, out: dtypes.append(out.dtype))
     original = trainer.method.loss

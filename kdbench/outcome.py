@@ -1,0 +1,92 @@
+"""What a training leaves behind for its record: its networks, what it cost, what it changed of the protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdbench.evidence import Evidence
+from kdbench.metrics import metrics
+from kdbench.networks import count_macs, count_parameters
+from kdbench.plan import Cell
+from kdbench.records import Cost, Network, Passes
+from kdbench.teachers import half_precision_weights
+from kdbench.trainer import Trainer
+
+
+def main_role(cell: Cell) -> str:
+    """The role of the network that the record is about."""
+    return "teacher" if cell.kind == "teacher" else "student"
+
+
+def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:
+    """The networks to evaluate, by role, the record's own first; and the weights to keep.
+
+    Those of a teacher are rounded to half precision, in place.
+
+    Raises:
+        TypeError: the method calls another network as the record's own is called.
+    """
+    role = main_role(cell)
+    if cell.kind == "teacher":
+        return {role: trainer.student}, half_precision_weights(trainer.student)
+    others = trainer.method.networks(trainer.student, trainer.readers["student"])
+    if role in others:
+        raise TypeError(
+            f"{cell.method}.networks calls a network '{role}', which is the ranked one: `deployed` gives it"
+        )
+    return {role: trainer.deployed, **others}, trainer.deployed.state_dict()
+
+
+def describe(cell: Cell, role: str, network: Any, evidence: Evidence, labels: np.ndarray, sha256: str) -> Network:
+    """One network for the record.
+
+    Args:
+        network: on the CPU. Where its weights are packed, so that they cannot be counted, those of the student count.
+        sha256: of the file of the record's own weights.
+    """
+    suite = cell.suite
+    model = getattr(network, "suite_model", cell.student)
+    spec, example = suite.models[model], torch.zeros(1, suite.data.channels, *suite.data.image_size)
+    size = getattr(network, "size_bytes", None)
+    is_main = role == main_role(cell)
+    return Network(
+        role=role,
+        model=model,
+        timm_name=spec.name,
+        arguments=spec.arguments,
+        metrics=metrics(evidence, labels, suite.data.num_classes),
+        parameters=count_parameters(network),
+        macs=count_macs(network, example),
+        sha256=sha256 if cell.kind == "teacher" else None,
+        size_bytes=size,
+        evidence_sha256=None if is_main else evidence.sha256(),
+    )
+
+
+def cost_of(trainer: Trainer) -> Cost:
+    """What the training took."""
+    main, spent = trainer.stages[-1], trainer.spending
+    return Cost(
+        train_seconds=trainer.seconds,
+        steps=trainer.epochs_done * trainer.steps_per_epoch,
+        method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
+        main_epochs=main.epochs if main.epochs != trainer.recipe.epochs else None,
+        flops=round(spent.flops),
+        passes={name: Passes(forward=round(f), backward=round(b)) for name, (f, b) in spent.passes.items()},
+        synthetic_images=round(spent.images) if trainer.method.is_data_free() else None,
+    )
+
+
+def changed_stages(trainer: Trainer) -> list[str]:
+    """What the method's stages change of the protocol, in words."""
+    *before, main = trainer.stages
+    found = [f"a stage '{stage.name}' of {stage.epochs} epochs before the others" for stage in before]
+    if main.epochs != trainer.recipe.epochs:
+        found.append(f"{main.epochs} epochs instead of the suite's {trainer.recipe.epochs}")
+    if main.cycles > 1:
+        found.append(f"the learning rate's schedule runs {main.cycles} times")
+    return found
