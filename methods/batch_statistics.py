@@ -9,44 +9,52 @@ import torch
 from torch import Tensor, nn
 
 
-def batch_norms(network: nn.Module) -> tuple[nn.BatchNorm2d, ...]:
-    """The batch norms of a network that keep running statistics; none of a network without batch norm."""
-    found = (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
-    return tuple(layer for layer in found if layer.running_mean is not None)
+class BatchStatistics:
+    """The batch norms of a frozen network that keep running statistics; none where it has no batch norm.
 
+    with batch_statistics.watched() as given:
+        read_teacher(images)
+        loss = batch_statistics.loss(given)
+    """
 
-@contextmanager
-def watched(layers: Sequence[nn.BatchNorm2d]) -> Iterator[list[Tensor]]:
-    """Within it, a list of (2, C) means and variances of what each layer was last given; empty afterwards."""
-    given = [torch.empty(2, layer.num_features) for layer in layers]
+    def __init__(self, network: nn.Module) -> None:
+        found = (module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+        self.layers = [layer for layer in found if layer.running_mean is not None]
 
-    def keep(place: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            given[place] = statistics(inputs[0])
+    @contextmanager
+    def watched(self) -> Iterator[list[Tensor]]:
+        """Within it, a list of (2, C) means and variances of what each layer was last given; empty afterwards."""
+        given = [torch.empty(0) for _ in self.layers]
 
-        return hook
+        def keep(place: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                given[place] = statistics(inputs[0])
 
-    handles = [layer.register_forward_pre_hook(keep(place)) for place, layer in enumerate(layers)]
-    try:
-        yield given
-    finally:
-        for handle in handles:
-            handle.remove()
-        given.clear()
+            return hook
+
+        handles = [layer.register_forward_pre_hook(keep(place)) for place, layer in enumerate(self.layers)]
+        try:
+            yield given
+        finally:
+            for handle in handles:
+                handle.remove()
+            given.clear()
+
+    def loss(self, given: Sequence[Tensor]) -> Tensor:
+        """sum_l |mean_l - running mean_l|_2 + |variance_l - running variance_l|_2, 0-dim; 0 without layers.
+
+        Args:
+            given: (2, C) means and variances, of each layer.
+        """
+        total = torch.zeros(())
+        for own, layer in zip(given, self.layers, strict=True):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            total = total + (own - torch.stack([layer.running_mean, layer.running_var])).norm(dim=1).sum()
+        return total
 
 
 def statistics(feature: Tensor) -> Tensor:
     """Mean and variance (2, C) of a (B, C, H, W) map, over images and positions."""
     variance, mean = torch.var_mean(feature.float(), dim=(0, 2, 3), correction=0)
     return torch.stack([mean, variance])
-
-
-def statistics_loss(given: Sequence[Tensor], layers: Sequence[nn.BatchNorm2d]) -> Tensor:
-    """sum_l |mean - running mean|_2 + |variance - running variance|_2 of (2, C) statistics; 0 without layers."""
-    if not layers:
-        return torch.zeros(())
-    distances = [
-        (own - torch.stack([layer.running_mean, layer.running_var])).norm(dim=1).sum()  # type: ignore[list-item]
-        for own, layer in zip(given, layers, strict=True)
-    ]
-    return torch.stack(distances).sum()

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from kdbench import Adam, Field, Paper, Setup
-from kdbench_methods.batch_statistics import statistics_loss, watched
 from kdbench_methods.crops import zoomed
 from kdbench_methods.generator import ImageGenerator
 from kdbench_methods.image_bank import Ring
@@ -43,6 +42,10 @@ class CMI(WithBank):
         "2105.08584",
     )
     requires = WithBank.requires | {"teacher.features"}
+    checked_with = {"synthesised": 8, "bank_size": 16, "width": 4, "iterations": 2}
+    expected_failed_checks = {
+        "uses_every_weight": "untrained networks answer no image alike, and so have no adversarial term"
+    }
 
     class Params(WithBank.Params):
         iterations: int = Field(200, ge=1, description="steps of a generator")
@@ -84,9 +87,9 @@ class CMI(WithBank):
         for _ in range(p.iterations):
             images = (self.generator(self.latents) - self.bank.mean) / self.bank.std
             crops = self.crops(images)
-            with watched(self.layers) as given:
+            with self.batch_statistics.watched() as given:
                 teacher = self.read_teacher(crops)
-                statistics = statistics_loss(given, self.layers)
+                statistics = self.batch_statistics.loss(given)
             loss = p.ce_weight * F.cross_entropy(teacher.logits, labels) + p.statistics_weight * statistics
             if p.adversarial_weight > 0:
                 student = self.read_student(crops).logits

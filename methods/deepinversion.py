@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Adam, Field, Paper, Setup
-from kdbench_methods.batch_statistics import statistics_loss, watched
 from kdbench_methods.with_bank import WithBank
 
 
@@ -36,6 +35,7 @@ class DeepInversion(WithBank):
         2020,
         "1912.08795",
     )
+    checked_with = {"synthesised": 8, "bank_size": 16, "iterations": 4, "statistics_weight": 0.0}
 
     class Params(WithBank.Params):
         temperature: float = Field(3.0, gt=0, description="T, softens both distributions")
@@ -60,11 +60,11 @@ class DeepInversion(WithBank):
         self.adam.restart()
         with torch.no_grad():
             self.pixels.normal_(generator=self.random)
-        with watched(self.layers) as given:
+        with self.batch_statistics.watched() as given:
             for _ in range(p.iterations):
                 images = self.rolled(self.pixels)
                 logits = self.read_teacher(images).logits
-                loss = F.cross_entropy(logits, labels) + p.statistics_weight * statistics_loss(given, self.layers)
+                loss = F.cross_entropy(logits, labels) + p.statistics_weight * self.batch_statistics.loss(given)
                 loss = loss + p.variation_weight * variation(images) + p.l2_weight * images.norm()
                 if p.compete_weight > 0:
                     student = self.read_student(images).logits

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Adam, Field, Paper, Setup
-from kdbench_methods.batch_statistics import statistics_loss, watched
 from kdbench_methods.cmi import adversarial_loss, with_sigmoid
 from kdbench_methods.generator import ImageGenerator
 from kdbench_methods.with_bank import WithBank, along
@@ -38,6 +37,10 @@ class FastDFKD(WithBank):
         2022,
         "2112.06253",
     )
+    checked_with = {"synthesised": 8, "bank_size": 16, "width": 4, "iterations": 2, "warm_up": 1}
+    expected_failed_checks = {
+        "uses_every_weight": "untrained networks answer no image alike, and so have no adversarial term"
+    }
 
     class Params(WithBank.Params):
         iterations: int = Field(10, ge=1, description="k, steps of a batch")
@@ -62,7 +65,7 @@ class FastDFKD(WithBank):
         self.meta_adam = Adam(self.generator.parameters(), rate * p.iterations, betas)
         self.adapted_adam = Adam(self.adapted.parameters(), rate, betas)
         self.latent_adam = Adam([self.latents], p.latent_learning_rate, betas)
-        self.widths = [layer.num_features for layer in self.layers]
+        self.widths = [layer.num_features for layer in self.batch_statistics.layers]
         self.register_buffer("earlier", torch.zeros(2, sum(self.widths)))
 
     def synthesise(self, epoch: int) -> None:
@@ -89,7 +92,7 @@ class FastDFKD(WithBank):
         for _ in range(p.iterations):
             images = (self.adapted(self.latents) - self.bank.mean) / self.bank.std
             crops = self.crops(images)
-            with watched(self.layers) as given:
+            with self.batch_statistics.watched() as given:
                 logits = self.read_teacher(crops).logits
                 statistics = self.statistics_loss(given)
                 now = torch.cat([self.earlier[:, :0], *given], dim=1).detach()
@@ -110,7 +113,7 @@ class FastDFKD(WithBank):
         """The distance from what the batch norms remember, of (2, C) statistics mixed with those of earlier batches."""
         momentum = self.params.statistics_momentum if len(self.bank) else 0.0
         earlier = self.earlier.split(self.widths, dim=1)
-        return statistics_loss([own.lerp(old, momentum) for own, old in zip(given, earlier, strict=True)], self.layers)
+        return self.batch_statistics.loss([own.lerp(old, momentum) for own, old in zip(given, earlier, strict=True)])
 
 
 @torch.no_grad()

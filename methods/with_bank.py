@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, Outputs, Setup, Stage
-from kdbench_methods.batch_statistics import batch_norms
+from kdbench_methods.batch_statistics import BatchStatistics
 from kdbench_methods.crops import shifted
 from kdbench_methods.image_bank import ImageBank
 from kdbench_methods.kd import kd_loss
@@ -30,6 +30,7 @@ class WithBank(Method):
     knowledge = ("response",)
     families = ("data_free",)
     requires = frozenset({"student.logits", "teacher.logits", "teacher.network"})
+    deviations = ("synthesised images alone are seen",)
 
     class Params(Method.Params):
         temperature: float = Field(20.0, gt=0, description="T, softens both distributions")
@@ -42,7 +43,7 @@ class WithBank(Method):
     def build(self, setup: Setup) -> None:
         p = self.params
         self.bank = ImageBank(max(p.bank_size, p.synthesised), setup.image_shape, setup.mean, setup.std)
-        self.layers = batch_norms(setup.teacher_network)
+        self.batch_statistics = BatchStatistics(setup.teacher_network)
         self.read_student, self.read_teacher = setup.read_student, setup.read_teacher
         self.num_classes, self.batch_size, self.random = setup.num_classes, setup.batch_size, setup.generator
 
