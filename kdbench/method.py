@@ -308,6 +308,7 @@ class Method(nn.Module):
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             and a main stage of other length are added to them.
         eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.
+        checked_with: parameters for `kdbench check`, where the paper's sizes take minutes.
         expected_failed_checks: reasons by the name of a check of `kdbench check` that the method honestly fails.
     """
 
@@ -320,6 +321,7 @@ class Method(nn.Module):
     requires: ClassVar[frozenset[str] | set[str]]
     deviations: ClassVar[tuple[str, ...]] = ()
     eager: ClassVar[bool] = False
+    checked_with: ClassVar[dict[str, Any]] = {}
     expected_failed_checks: ClassVar[dict[str, str]] = {}
 
     class Params(BaseModel):
