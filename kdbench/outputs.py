@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -104,14 +104,25 @@ def match_maps(
             for name, maps in zip(names, (student, teacher), strict=True)
         ]
         raise NotApplicable(f"no feature maps can be paired, since each network needs two: {'; '.join(offers)}")
-    if all(len({m.stride for m in maps}) > 1 for maps in (student, teacher)):
-        by_octave = {octave(m): m for m in teacher}
-        own = {octave(m): m for m in student}
-        if pairs := [(s, by_octave[o]) for o, s in own.items() if o in by_octave]:
-            return pairs
+    if pairs := of_equal_stride(student, teacher):
+        return pairs
     if len(student) <= len(teacher):
         return [(s, nearest(s, teacher)) for s in student]
     return [(nearest(t, student), t) for t in teacher]
+
+
+def paired_by(student: list[FeatureMap], teacher: list[FeatureMap]) -> Literal["stride", "depth"]:
+    """How `match_maps` pairs these maps."""
+    return "stride" if of_equal_stride(student, teacher) else "depth"
+
+
+def of_equal_stride(student: list[FeatureMap], teacher: list[FeatureMap]) -> list[tuple[FeatureMap, FeatureMap]]:
+    """Pairs of maps of the same stride of two hierarchical networks; none if one of them is isotropic."""
+    if any(len({m.stride for m in maps}) < 2 for maps in (student, teacher)):
+        return []
+    by_octave = {octave(m): m for m in teacher}
+    own = {octave(m): m for m in student}
+    return [(s, by_octave[o]) for o, s in own.items() if o in by_octave]
 
 
 def octave(feature: FeatureMap) -> int:

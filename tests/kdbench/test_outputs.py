@@ -7,7 +7,7 @@ import torch
 
 from kdbench.errors import NotApplicable
 from kdbench.networks import build_network, count_macs, count_parameters
-from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
+from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
 from kdbench.suite import Suite
 
 EXAMPLE = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -38,6 +38,7 @@ def test_isotropic_networks_offer_maps_at_quarters_of_their_depth(digits: Suite)
 def test_hierarchical_networks_are_paired_by_stride() -> None:
     student = [a_map(2, 1 / 3), a_map(4, 2 / 3), a_map(8, 1)]
     teacher = [a_map(1, 1 / 4), a_map(2, 2 / 4), a_map(4, 3 / 4), a_map(16, 1)]
+    assert paired_by(student, teacher) == "stride"
     assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 2), (4, 4)]
 
 
@@ -45,6 +46,7 @@ def test_other_networks_are_paired_by_relative_depth() -> None:
     hierarchical = [a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)]
     isotropic = [a_map(4, d / 4) for d in (1, 2, 3, 4)]
     expected = [(1 / 3, 1 / 4), (2 / 3, 3 / 4), (1, 1)]
+    assert paired_by(hierarchical, isotropic) == paired_by(isotropic, hierarchical) == "depth"
     assert [(s.depth, t.depth) for s, t in match_maps(hierarchical, isotropic)] == expected
     assert [(t.depth, s.depth) for s, t in match_maps(isotropic, hierarchical)] == expected
 
