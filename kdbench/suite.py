@@ -45,7 +45,12 @@ class Model(BaseModel):
     @property
     def identity(self) -> dict[str, Any]:
         """All that it is, for hashes."""
-        return self.model_dump(exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """All that it is but its name, for records."""
+        return {name: value for name, value in self.identity.items() if name != "name"}
 
     @property
     def arguments(self) -> dict[str, Any]:
