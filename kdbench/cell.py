@@ -142,9 +142,7 @@ def train_cell(
         sha256 = save_tensors(partial / "weights.safetensors", weights)
         (partial / "weights.safetensors").replace(partial / weights_name(cell.student, sha256))
         save_synthetic(partial, trainer.method.synthetic(), cell.suite.data)
-    described = [
-        describe(cell, role, network.cpu(), evidence[role], labels, sha256) for role, network in networks.items()
-    ]
+    described = describe(cell, networks, evidence, labels, sha256)
     main = evidence.pop(main_role(cell))
     record = build_record(
         cell,

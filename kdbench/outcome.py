@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -41,30 +41,37 @@ def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module]
     return {role: trainer.deployed, **others}, trainer.deployed.state_dict()
 
 
-def describe(cell: Cell, role: str, network: Any, evidence: Evidence, labels: np.ndarray, sha256: str) -> Network:
-    """One network for the record.
+def describe(
+    cell: Cell, networks: Mapping[str, nn.Module], evidence: Mapping[str, Evidence], labels: np.ndarray, sha256: str
+) -> list[Network]:
+    """The networks for the record, moved to the CPU; by role, the record's own first.
+
+    One that says its `size_bytes` has packed weights, which nobody can count: it has the numbers of the first.
 
     Args:
-        network: on the CPU. Where its weights are packed, so that they cannot be counted, those of the student count.
         sha256: of the file of the record's own weights.
     """
-    suite = cell.suite
-    model = getattr(network, "suite_model", cell.student)
-    spec, example = suite.models[model], torch.zeros(1, suite.data.channels, *suite.data.image_size)
-    size = getattr(network, "size_bytes", None)
-    is_main = role == main_role(cell)
-    return Network(
-        role=role,
-        model=model,
-        timm_name=spec.name,
-        arguments=spec.about,
-        metrics=metrics(evidence, labels, suite.data.num_classes),
-        parameters=count_parameters(network),
-        macs=count_macs(network, example),
-        sha256=sha256 if cell.kind == "teacher" else None,
-        size_bytes=size,
-        evidence_sha256=None if is_main else evidence.sha256(),
-    )
+    found: list[Network] = []
+    example = torch.zeros(1, cell.suite.data.channels, *cell.suite.data.image_size)
+    for role, network in networks.items():
+        network.cpu()
+        model, size = getattr(network, "suite_model", cell.student), getattr(network, "size_bytes", None)
+        spec, is_main = cell.suite.models[model], role == main_role(cell)
+        found.append(
+            Network(
+                role=role,
+                model=model,
+                timm_name=spec.name,
+                arguments=spec.about,
+                metrics=metrics(evidence[role], labels, cell.suite.data.num_classes),
+                parameters=count_parameters(network) if size is None else found[0].parameters,
+                macs=count_macs(network, example) if size is None else found[0].macs,
+                sha256=sha256 if cell.kind == "teacher" else None,
+                size_bytes=size,
+                evidence_sha256=None if is_main else evidence[role].sha256(),
+            )
+        )
+    return found
 
 
 def cost_of(trainer: Trainer) -> Cost:

@@ -81,6 +81,7 @@ def sees_no_test_data(bench: Bench) -> None:
             trainer.stages = [replace(stage, epochs=1, cycles=1) for stage in trainer.stages]
             for epoch in range(len(trainer.stages)):
                 trainer.train_epoch(trainer.enter_stage(epoch))
+                trainer.test_top1()  # as between epochs: what observes in evaluation mode would remember it
             ends.append(state(trainer))
     different = first_difference(*ends)
     fail_if(
