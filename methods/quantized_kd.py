@@ -80,7 +80,10 @@ class FakeQuantizeActivations(FakeQuantize):
 
 
 ROUNDED = quantization.QConfig(
-    activation=FakeQuantizeActivations.with_args(quant_min=0, quant_max=255, dtype=torch.quint8),
+    # PyTorch's own constant, 0.01, is for trained networks: the ranges of one that learns from scratch outrun it.
+    activation=FakeQuantizeActivations.with_args(
+        quant_min=0, quant_max=255, dtype=torch.quint8, averaging_constant=0.1
+    ),
     # Seven of their eight bits, since sums of two products of eight overflow on processors without VNNI.
     weight=FakeQuantize.with_args(
         quant_min=-64, quant_max=63, dtype=torch.qint8, qscheme=torch.per_tensor_symmetric, averaging_constant=1.0

@@ -83,6 +83,14 @@ def test_only_training_images_move_the_ranges_of_activations() -> None:
     assert not torch.equal(moved[0].scale, before["conv1.quant.activation_post_process.scale"])
 
 
+def test_the_range_of_activations_follows_a_tenth_of_the_way() -> None:
+    network = nn.Sequential(nn.Linear(2, 1))
+    learn_rounding(network)
+    network.train()(torch.tensor([[0.0, 1.0]]))
+    network(torch.tensor([[0.0, 3.0]]))
+    assert network[0].quant.activation_post_process.scale.item() == pytest.approx((1 + 0.1 * 2) / 255)
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_integer_copy_agrees_with_the_rounded_network(name: str) -> None:
     network = trained(name)
