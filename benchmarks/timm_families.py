@@ -34,6 +34,7 @@ from kdbench.suite import Model, Suite, load_suite
 SIZES = (32, 64, 96, 128, 192, 224, 256)
 METHODS = ("kd", "fitnets", "at")
 BATCH, STEPS = 4, 3
+MADE_WITH = f"timm {timm.__version__}, torch {torch.__version__}, Python {platform.python_version()}, CPU"
 COLUMNS = ("family", "model", "parameters", "input", "embedding", "maps", "as teacher", "as student", "problem")
 
 
@@ -168,14 +169,14 @@ def in_a_process(family: str) -> dict[str, Any]:
     return row
 
 
-def table(lines: list[str]) -> str:
+def table(lines: list[str], made_with: str) -> str:
     """Markdown, of one line a family."""
     fine = sum("| ok | ok |" in text for text in lines)
     head = [
         "# timm's families under kdbench",
         "",
         f"{fine} of {len(lines)} families run, as teacher and as student of `cifar_resnet8` under `kd`, `fitnets` and "
-        f"`at` (timm {timm.__version__}, torch {torch.__version__}, Python {platform.python_version()}, CPU). Made by",
+        f"`at` ({made_with}). Made by",
         "",
         "    PYTHONPATH=. python benchmarks/timm_families.py --out docs/timm-families.md",
         "",
@@ -206,13 +207,16 @@ def main() -> None:
         for family in options.family:
             sys.stdout.write(json.dumps(examine(family)) + "\n")
         return
-    known = {}
+    known, made_with = {}, MADE_WITH
     if options.again and options.out:
-        rows = options.out.read_text(encoding="utf-8").splitlines()
-        known = {row.split(" | ")[0].removeprefix("| "): row for row in rows if row.startswith("| ")}
+        text = options.out.read_text(encoding="utf-8")
+        rows = [row for row in text.splitlines() if row.startswith("| ")]
+        known = {row.split(" | ")[0].removeprefix("| "): row for row in rows}
+        before = text.split("`at` (")[1].split("). Made by")[0]
+        made_with = f"{before}; {', '.join(options.again)} with {MADE_WITH}"
     with ThreadPoolExecutor(options.jobs) as pool:
         known |= {row["family"]: line(row) for row in pool.map(in_a_process, options.again or families())}
-    text = table([known[family] for family in families() if family in known])
+    text = table([known[family] for family in families() if family in known], made_with)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text, encoding="utf-8")

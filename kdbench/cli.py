@@ -145,6 +145,8 @@ def show(
     from kdbench.catalogue import show_method
 
     match what:
+        case [("model" | "pair") as kind]:
+            raise KdbenchError(f"Which {kind}? Write: show {'model NAME' if kind == 'model' else 'pair T:S'}.")
         case [method]:
             show_method(method, open_console(), as_json)
         case ["model", name]:

@@ -37,6 +37,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(known)}." if 0 < len(known) <= 20 else ""
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says first, without its full stop; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 @contextmanager
 def writing(path: Path, remedy: str = "Choose another folder with --out") -> Iterator[None]:
     """Turn a failed write below `path` into one line that says what to do.

@@ -182,6 +182,7 @@ class Setup:
             (`copy.deepcopy(setup.teacher_network.get_classifier())`).
         team: readers of further teachers that the suite names beside this one, where `requires` names "team": their
             logits, and the embedding where that of the teacher is required, without gradients.
+        team_networks: those teachers themselves, where `requires` names "teacher.network" as well.
         assistants: names of networks between teacher and student that the suite gives for this pair, from large to
             small, where `requires` names "assistants".
         images: other training images, from (B,) `index` and (B,) `view` below `num_views`, where `requires` names
@@ -206,6 +207,7 @@ class Setup:
     student_network: Any = None  # timm models, whose interfaces beyond nn.Module's are not typed
     teacher_network: Any = None
     team: tuple[Read, ...] = ()
+    team_networks: tuple[Any, ...] = ()
     assistants: tuple[str, ...] = ()
     images: Callable[[Tensor, Tensor], Tensor] = not_given
     num_views: int = 1
@@ -306,6 +308,7 @@ class Method(nn.Module):
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             and a main stage of other length are added to them.
         eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.
+        checked_with: parameters for `kdbench check`, where the paper's sizes take minutes.
         expected_failed_checks: reasons by the name of a check of `kdbench check` that the method honestly fails.
     """
 
@@ -318,6 +321,7 @@ class Method(nn.Module):
     requires: ClassVar[frozenset[str] | set[str]]
     deviations: ClassVar[tuple[str, ...]] = ()
     eager: ClassVar[bool] = False
+    checked_with: ClassVar[dict[str, Any]] = {}
     expected_failed_checks: ClassVar[dict[str, str]] = {}
 
     class Params(BaseModel):

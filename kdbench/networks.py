@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import timm
 import torch
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
-from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.inputs import as_seen, own_input
 from kdbench.outputs import wrong_size
 from kdbench.suite import Model, Suite
+
+NOT_ARGUMENTS = {  # of a suite's model, and why
+    "num_classes": "data.num_classes says it",
+    "in_chans": "data.channels says it",
+    "pretrained": "teachers says it",
+    "checkpoint_path": "no key would know the weights of a file",
+}
 
 
 def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: bool = False) -> nn.Module:
@@ -36,23 +45,48 @@ def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: 
             torch.manual_seed(seed)
         where = f"Suite '{suite.name}', models.{name}"
         network: Any = create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
+    if suite.teachers == "pretrained" and any(pair.teacher == name for pair in suite.pairs):
+        spec = with_pretrained_input(spec, network.pretrained_cfg, suite.data.channels)
     network.own_input, network.suite_model = own_input(suite.data, spec), name
     return network
 
 
+def with_pretrained_input(spec: Model, cfg: Mapping[str, Any], channels: int) -> Model:
+    """A model with the input size, mean and deviation that timm's weights were made for, where it says no others."""
+    own: dict[str, Any] = {}
+    if "img_size" not in spec.arguments:
+        own["input_size"] = tuple(cfg["input_size"][1:])
+    if len(cfg["mean"]) == channels:
+        own |= {"mean": tuple(cfg["mean"]), "std": tuple(cfg["std"])}
+    return spec.model_copy(update={key: value for key, value in own.items() if getattr(spec, key) is None})
+
+
 def create(spec: Model, where: str, num_classes: int, channels: int, pretrained: bool = False) -> nn.Module:
-    """timm's model with one line for what the suite's author got wrong."""
+    """timm's model with one line for what the suite's author got wrong.
+
+    Raises:
+        KdbenchError: an unknown name, arguments that it does not take, or weights that it does not have.
+    """
     if not timm.is_model(spec.name):
         raise KdbenchError(f"{where}: timm has no model '{spec.name}'.{did_you_mean(spec.name, timm.list_models())}")
+    for argument, why in NOT_ARGUMENTS.items():
+        if argument in spec.arguments:
+            raise KdbenchError(f"{where}: '{argument}' is no argument of a suite's model: {why}. Remove it.")
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels, **spec.arguments}
     try:
+        weights = get_pretrained_cfg(spec.name) if pretrained else None
+        if weights is not None and weights.has_weights and weights.num_classes != num_classes:
+            raise KdbenchError(
+                f"{where}: timm's weights of '{spec.name}' are for {weights.num_classes} classes, and the data have "
+                f"{num_classes} (data.num_classes). Choose other weights, or train the teachers."
+            )
         network = timm.create_model(spec.name, pretrained=pretrained, **arguments)
     except OSError as error:
-        said = str(error).splitlines()[0]
+        said = first_line(error)
         raise KdbenchError(f"{where}: the weights of '{spec.name}' cannot be fetched by timm: {said}") from error
     except (TypeError, ValueError, AssertionError, RuntimeError, LookupError, ArithmeticError) as error:
-        message = (str(error).splitlines() or [type(error).__name__])[0]
-        if found := re.search(r"unexpected keyword argument '(\w+)'", message):
+        message = first_line(error)
+        if found := re.search(r"unexpected keyword argument(?:\(s\): \[)? ?'(\w+)'", message):
             known = set(inspect.signature(type(timm.create_model(spec.name)).__init__).parameters) - {"self", "kwargs"}
             hint = did_you_mean(found[1], known)
             raise KdbenchError(f"{where}: '{spec.name}' takes no argument '{found[1]}'.{hint}") from error

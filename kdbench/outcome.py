@@ -57,7 +57,7 @@ def describe(cell: Cell, role: str, network: Any, evidence: Evidence, labels: np
         role=role,
         model=model,
         timm_name=spec.name,
-        arguments=spec.arguments,
+        arguments=spec.about,
         metrics=metrics(evidence, labels, suite.data.num_classes),
         parameters=count_parameters(network),
         macs=count_macs(network, example),

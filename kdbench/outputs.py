@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import KdbenchError, NotApplicable
+from kdbench.errors import KdbenchError, NotApplicable, first_line
 from kdbench.inputs import as_seen
 from kdbench.method import Outputs, Shapes
 
@@ -73,9 +73,8 @@ def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
 def wrong_size(model: Network, example: Tensor, error: Exception) -> KdbenchError:
     """What to say of a model that fails on an input of this size."""
     size = "x".join(map(str, example.shape[1:]))
-    said = (str(error).splitlines() or [type(error).__name__])[0]
     return KdbenchError(
-        f"A {type(model).__name__} does not take {size} images: {said} "
+        f"A {type(model).__name__} does not take {size} images: {first_line(error)} "
         "(arguments such as img_size or patch_size may help, or an input_size of its own)."
     )
 
@@ -97,21 +96,33 @@ def match_maps(
         names: of the student and the teacher, for the message.
 
     Raises:
-        NotApplicable: one of the networks offers fewer than two maps.
+        NotApplicable: one of the networks offers fewer than two maps; says what each offers.
     """
-    for name, maps in zip(names, (student, teacher), strict=True):
-        if len(maps) < 2:
-            offered = ", ".join(map(str, maps)) or "none"
-            other = names[1] if name == names[0] else names[0]
-            raise NotApplicable(f"no feature maps can be paired with {other}: {name} offers {offered}")
-    if all(len({m.stride for m in maps}) > 1 for maps in (student, teacher)):
-        by_octave = {octave(m): m for m in teacher}
-        own = {octave(m): m for m in student}
-        if pairs := [(s, by_octave[o]) for o, s in own.items() if o in by_octave]:
-            return pairs
+    if min(len(student), len(teacher)) < 2:
+        offers = [
+            f"{name} offers {', '.join(map(str, maps)) or 'none'}"
+            for name, maps in zip(names, (student, teacher), strict=True)
+        ]
+        raise NotApplicable(f"no feature maps can be paired, since each network needs two: {'; '.join(offers)}")
+    if pairs := of_equal_stride(student, teacher):
+        return pairs
     if len(student) <= len(teacher):
         return [(s, nearest(s, teacher)) for s in student]
     return [(nearest(t, student), t) for t in teacher]
+
+
+def paired_by(student: list[FeatureMap], teacher: list[FeatureMap]) -> Literal["stride", "depth"]:
+    """How `match_maps` pairs these maps."""
+    return "stride" if of_equal_stride(student, teacher) else "depth"
+
+
+def of_equal_stride(student: list[FeatureMap], teacher: list[FeatureMap]) -> list[tuple[FeatureMap, FeatureMap]]:
+    """Pairs of maps of the same stride of two hierarchical networks; none if one of them is isotropic."""
+    if any(len({m.stride for m in maps}) < 2 for maps in (student, teacher)):
+        return []
+    by_octave = {octave(m): m for m in teacher}
+    own = {octave(m): m for m in student}
+    return [(s, by_octave[o]) for o, s in own.items() if o in by_octave]
 
 
 def octave(feature: FeatureMap) -> int:

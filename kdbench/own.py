@@ -68,11 +68,11 @@ class Adam(nn.Module):
             self.register_buffer(f"square_{i}", torch.zeros_like(parameter))
             self.register_buffer(f"step_{i}", torch.zeros((), dtype=torch.float32))
 
-    def minimise(self, loss: Tensor, learning_rate: float | None = None) -> None:
+    def minimise(self, loss: Tensor, learning_rate: float | Tensor | None = None) -> None:
         """One step down a 0-dim loss.
 
         Args:
-            learning_rate: of this step, if not the one given at first.
+            learning_rate: of this step, if not the one given at first: a number, or a 0-dim tensor on the device.
         """
         gradients = torch.autograd.grad(loss, self.targets)
         for i, (parameter, gradient) in enumerate(zip(self.targets, gradients, strict=True)):

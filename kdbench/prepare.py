@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from kdbench.errors import NotApplicable, did_you_mean
 from kdbench.large_images import SOURCE, FileDataset, LargeImages, list_images
 from kdbench.method import GIVEN, Method, Outputs, Read, Setup, not_given
 from kdbench.networks import build_network
-from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
+from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
 from kdbench.own import OwnNetwork
 from kdbench.plan import Cell
 from kdbench.plugins import load_method
@@ -80,8 +80,8 @@ def prepare(
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
     pretrained = cell.kind == "teacher" and suite.teachers == "pretrained"
     student = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), pretrained)
-    teacher = teachers[0] if teachers else None
-    maps = paired_maps(cell, cls, student, teacher, example)
+    teacher: Any = teachers[0] if teachers else None
+    maps, by = paired_maps(cell, cls, student, teacher, example)
     wanted = {role: outputs_of(cls, role) for role in ("student", "teacher")}
     readers = {"student": OutputReader("student", student, wanted["student"], [s for s, _ in maps])}
     if teacher is not None and wanted["teacher"]:
@@ -140,6 +140,7 @@ def prepare(
         student_network=student if "student.network" in cls.requires else None,
         teacher_network=teacher if "teacher.network" in cls.requires else None,
         team=tuple(for_method(reader, gradients=False) for reader in team.values()),
+        team_networks=tuple(teachers[1:]) if "teacher.network" in cls.requires else (),
         assistants=cell.assistants,
         images=images.cut if "images" in cls.requires else not_given,
         num_views=cell.data.num_views,
@@ -163,7 +164,7 @@ def prepare(
         execution=execution,
         notice=notice,
     )
-    return trainer, [Match(student=str(s), teacher=str(t)) for s, t in maps] if teachers else []
+    return trainer, [Match(student=str(s), teacher=str(t), by=by) for s, t in maps] if teachers else []
 
 
 def outputs_of(cls: type[Method], role: str) -> set[str]:
@@ -173,18 +174,19 @@ def outputs_of(cls: type[Method], role: str) -> set[str]:
 
 def paired_maps(
     cell: Cell, cls: type[Method], student: Any, teacher: Any, example: Tensor
-) -> list[tuple[FeatureMap, FeatureMap]]:
-    """The feature maps of student and teacher that belong together; the student's own where it reads no other's.
+) -> tuple[list[tuple[FeatureMap, FeatureMap]], Literal["stride", "depth"]]:
+    """The feature maps of student and teacher that belong together, and by what; the student's own without others.
 
     Raises:
         NotApplicable: they cannot be paired.
     """
     if outputs_of(cls, "teacher") & MAPPED and teacher is not None:
         names = (f"student {cell.student}", f"teacher {cell.teacher.model}") if cell.teacher else ("student", "teacher")
-        return match_maps(feature_maps(student, example), feature_maps(teacher, example), names)
+        own, others = feature_maps(student, example), feature_maps(teacher, example)
+        return match_maps(own, others, names), paired_by(own, others)
     if outputs_of(cls, "student") & MAPPED:
-        return [(m, m) for m in feature_maps(student, example)]
-    return []
+        return [(m, m) for m in feature_maps(student, example)], "stride"
+    return [], "stride"
 
 
 def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:

@@ -117,7 +117,7 @@ def evidence_problems(record: Record, evidence: Evidence | None, suite: Suite, l
     model = suite.models.get(record.student)
     if record.main.model != record.student or model is None:
         yield f"its network '{record.main.model}' is not its student '{record.student}' of the suite"
-    elif (record.main.timm_name, record.main.arguments) != (model.name, model.arguments):
+    elif (record.main.timm_name, record.main.arguments) != (model.name, model.about):
         yield f"its network is '{record.main.timm_name}' with arguments other than the suite's"
     yield from metrics_problems(record.main, evidence, suite, labels)
 
@@ -125,7 +125,7 @@ def evidence_problems(record: Record, evidence: Evidence | None, suite: Suite, l
 def other_problems(network: Network, evidence: Evidence | None, suite: Suite, labels: np.ndarray) -> Iterator[str]:
     """A further network is one of the suite's, and its metrics follow from its evidence."""
     about, model = f"network '{network.role}': ", suite.models.get(network.model)
-    if model is None or (network.timm_name, network.arguments) != (model.name, model.arguments):
+    if model is None or (network.timm_name, network.arguments) != (model.name, model.about):
         yield f"{about}'{network.model}' is no model of the suite, or has other arguments"
     if evidence is not None and evidence.sha256() != network.evidence_sha256:
         yield f"{about}its evidence does not match its hash"

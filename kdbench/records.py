@@ -91,11 +91,17 @@ class TeacherRef(Part):
     outputs: Literal["live"]
 
 
-class Match(Part):
-    """Two feature maps that belong together, as 'module (channels x height x width)'."""
+class Match(GrownPart):
+    """Two feature maps that belong together, as 'module (channels x height x width)'.
 
+    Attributes:
+        by: what they have in common: the stride relative to each network's input, or the relative depth.
+    """
+
+    LATER = frozenset({"by"})
     student: str
     teacher: str
+    by: Literal["stride", "depth"] | None = None
 
 
 class Metrics(Part):
@@ -120,7 +126,7 @@ class Network(GrownPart):
         role: exactly one "student" in a cell's record (the network that is ranked), one "teacher" in a teacher's;
             others are peers, earlier generations, heads or assistants, each role once.
         model: its name in the suite.
-        timm_name, arguments: how timm builds it.
+        timm_name, arguments: how timm builds it, with an input size and normalisation of its own if it has such.
         parameters: how many it has when deployed.
         macs: multiply-accumulate operations of one image's forward pass.
         sha256: of its weights file, for a teacher.

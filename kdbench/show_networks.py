@@ -16,7 +16,7 @@ from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.inputs import as_seen
 from kdbench.networks import build_network, count_macs, count_parameters, create
-from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
+from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
 from kdbench.suite import Model, Suite, load_suite
 
 
@@ -100,7 +100,8 @@ def show_pair(pair: str, suite_name: str, size: int | None, console: Console, as
         matches = match_maps(student.maps, teacher.maps, (f"student {student.name}", f"teacher {teacher.name}"))
     except NotApplicable as reason:
         raise KdbenchError(f"{pair}: {reason}.") from reason
-    rows = [{"student": str(s), "teacher": str(t)} for s, t in matches]
+    by = paired_by(student.maps, teacher.maps)
+    rows = [{"student": str(s), "teacher": str(t), "paired by": by} for s, t in matches]
     compression = teacher.parameters / student.parameters
     if as_json:
         counts = {role: {"parameters": m.parameters, "macs": m.macs} for role, m in roles(teacher, student)}
@@ -109,7 +110,7 @@ def show_pair(pair: str, suite_name: str, size: int | None, console: Console, as
     lines = [f"{role} {m.name}: {m.parameters:,} parameters, {m.macs:,} MACs" for role, m in roles(teacher, student)]
     lines.append(f"compression {compression:.1f}x, MACs {teacher.macs / student.macs:.1f}x\n")
     line_printer(console)("\n".join(lines))
-    print_rows(rows, ["student", "teacher"], console, False)
+    print_rows(rows, ["student", "teacher", "paired by"], console, False)
 
 
 def roles(teacher: Measured, student: Measured) -> list[tuple[str, Measured]]:
@@ -146,7 +147,7 @@ def show_models(name: str, console: Console, as_json: bool) -> None:
     rows = []
     for model, spec in suite.models.items():
         parameters, macs = size_of(suite, model)
-        arguments = ", ".join(f"{k}={v}" for k, v in spec.arguments.items())
+        arguments = ", ".join(f"{k}={v}" for k, v in spec.about.items())
         rows.append({"name": model, "timm": spec.name, "arguments": arguments, "parameters": parameters, "MACs": macs})
     print_rows(rows, ["name", "timm", "arguments", "parameters", "MACs"], console, as_json)
 

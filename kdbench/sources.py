@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.suite import Data
 
 Images = tuple[np.ndarray, np.ndarray]  # (N, C, H, W) uint8 pixels and (N,) int64 labels
@@ -89,6 +89,7 @@ def local_rows(data: Data, split: str) -> Iterable[dict[str, Any]]:
     import datasets
 
     files = [str(path) for path in local_files(data, split)]
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs what it raises: one line is enough
     try:
         rows = datasets.load_dataset("parquet", data_files={split: files}, split=split, streaming=True)
         return with_images(rows, rows.features or {}, data, split)
@@ -159,7 +160,3 @@ def decode(rows: Iterable[dict[str, Any]], size: int, data: Data, on_rows: OnRow
     if n != size:
         raise KdbenchError(f"Data source '{data.source}' has {n} rows, but the suite's [data] says {size}.")
     return pixels.transpose(0, 3, 1, 2), labels
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -134,6 +134,17 @@ def compression(board: Board, standings: Sequence[Standing]) -> Figure | None:
     return scatter(points, axis("teacher's parameters / student's parameters", type="log"), 440)
 
 
+def compute_cost(standings: Sequence[Standing]) -> Figure | None:
+    """Accuracy over all pairs against what all networks of the training computed, teachers and generations included."""
+    points = []
+    for s in standings:
+        if s.accuracy is not None and s.compute is not None:
+            text = f"<b>{label(s.row.title)}</b><br>{s.accuracy[0]:.2f} %, {s.compute:.1f} times the plain student's"
+            points.append((s, s.compute, s.accuracy[0], text))
+    x = axis("floating-point operations of the whole training; plain student = 1", type="log")
+    return scatter(points, x, 440) if len(points) > 1 else None
+
+
 def training_cost(standings: Sequence[Standing], alone: bool) -> Figure | None:
     """Accuracy over all pairs against training time as a multiple of the plain student's: in the suite, or alone."""
     points = []
@@ -285,6 +296,7 @@ def board_figures(board: Board, standings: Sequence[Standing]) -> dict[str, Figu
         "heat": heat_map(board, standings),
         "ranks": rank_intervals(standings),
         "compression": compression(board, standings),
+        "compute": compute_cost(standings),
         "cost": training_cost(standings, alone=False),
         "cost-alone": training_cost(standings, alone=True),
     }

@@ -25,6 +25,7 @@ CAPTIONS = {
     "heat": "Gain of each method on each pair, in percentage points. Blue is better than the plain student.",
     "ranks": "Mean rank over pairs with its 95 % interval over seeds.",
     "compression": "Accuracy against compression: how many times fewer parameters the student has than its teacher.",
+    "compute": "Accuracy against compute: operations of the whole training, with its teachers, peers and generations.",
     "cost": "Accuracy against what training cost in this suite: wall time, with other cells on the same machine.",
     "cost-alone": "Accuracy against what training would cost alone: a step timed with nothing else on the machine.",
     "seeds": "Each seed's accuracy (bars), its mean and 95 % interval (markers), the best method first.",

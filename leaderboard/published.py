@@ -30,6 +30,7 @@ FLAGS = {  # what a source says of its protocol, in the words of its notes
     "suspect": r"SUSPECT",
     "own recipe": r"own recipe|copied from the original papers",
 }
+PUBLISHED_AS = {"dml_mixed": "dml", "snapshot": "snapshot_sd", "fastdfkd": "fastdfkd_5"}
 Key = tuple[str, str, str]  # method, teacher, student: all normalised
 
 
@@ -128,6 +129,11 @@ def network(name: str) -> str:
     """A network's name as all tables are matched by: 'WRN-40-2', 'wrn_40_2' are wrn402."""
     plain = re.sub(r"[-_ ]", "", name.lower())
     return "mobilenetv1" if plain == "mobilenet" else plain
+
+
+def published_name(method: str) -> str:
+    """The name under which a method's published results stand, where it is not its own."""
+    return PUBLISHED_AS.get(method, method)
 
 
 @functools.cache
@@ -231,4 +237,4 @@ def datasets() -> list[str]:
 
 def of_method(method: str) -> list[Printed]:
     """A method's published results, wherever they were printed."""
-    return [p for p in published() if p.method == method]
+    return [p for p in published() if p.method == published_name(method)]

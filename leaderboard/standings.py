@@ -65,6 +65,7 @@ class Standing:
         group: tie group, 1 holds the best; None for a row that is not ranked.
         rank: mean over pairs of its rank among the ranked rows.
         against: by reference: the plain student, KD, and each control.
+        compute: mean floating-point operations of one of its trainings, as a multiple of the plain students'.
         seconds: mean wall time of one of its trainings, and the same of the plain students beside it.
         step_ratio: a training step's time alone on a machine, as a multiple of the plain student's.
     """
@@ -76,6 +77,7 @@ class Standing:
     group: int | None = None
     rank: Estimate | None = None
     against: dict[str, Contrast] = field(default_factory=dict)
+    compute: float | None = None
     seconds: tuple[float, float | None] | None = None
     step_ratio: float | None = None
     cost_hardware: str = ""
@@ -156,6 +158,7 @@ def standing(board: Board, row: Row, plain: Row | None, costs: list[CostRecord])
             if all(value is not None for values in table for value in values):
                 found.metrics[metric.name] = mean_interval(np.array(table).mean(axis=0))
     found.seconds = training_seconds(row, plain)
+    found.compute = compute_ratio(row, plain)
     measured = [c for c in costs if c.fingerprint == board.fingerprint and c.info.name == row.info.name]
     measured = [c for c in measured if c.info.version == row.info.version and runs_as(c, row)]
     if measured:
@@ -211,6 +214,17 @@ def pair_seed_scores(board: Board, row: Row) -> np.ndarray:
     """(P, S) accuracies of a ranked row."""
     cells = [[row.cell(pair, seed) for seed in board.seeds] for pair in board.pairs]
     return np.array([[c.record.main.metrics.top1 for c in seeds if c] for seeds in cells])
+
+
+def compute_ratio(row: Row, plain: Row | None) -> float | None:
+    """Mean over trainings of their FLOPs over those of the plain student of the same name and seed."""
+    ratios = []
+    for (_, student, seed), cell in row.cells.items():
+        own, other = cell.record.cost, plain.cells.get((None, student, seed)) if plain else None
+        beside = other.record.cost if other else None
+        if own and beside and own.flops and beside.flops:
+            ratios.append(own.flops / beside.flops)
+    return float(np.mean(ratios)) if ratios else None
 
 
 def training_seconds(row: Row, plain: Row | None) -> tuple[float, float | None] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kdbench.records import Record
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
 from kdbench_leaderboard.published import (
@@ -17,6 +18,7 @@ from kdbench_leaderboard.published import (
     entries,
     method_names,
     network,
+    published_name,
 )
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number
@@ -61,9 +63,19 @@ def measured(dataset: str, boards: Boards) -> dict[Key, Measured]:
             if s.row.name == s.row.info.name:
                 for pair, result in s.pairs.items():
                     if result.accuracy is not None:
-                        key = (s.row.info.name, network(pair[0]), network(pair[1]))
+                        record = next(iter(result.cells.values())).record
+                        key = (published_name(s.row.info.name), network(partner(record)), network(pair[1]))
+                        if (board, s) in [one[:2] for one in found.get(key, ())]:
+                            continue  # it stands under every pair of its student
                         found.setdefault(key, []).append((board, s, pair))
     return found
+
+
+def partner(record: Record) -> str:
+    """Whom the survey prints as a student's teacher: its teacher, or the peer that learns beside it, or nobody."""
+    if record.teachers:
+        return record.teachers[0].model
+    return record.others[0].model if record.method.scheme == "online" and record.others else ""
 
 
 def entry_lines(entry: Entry, mine: Measured) -> list[Line]:
@@ -77,7 +89,6 @@ def line_of(entry: Entry, n: int, mine: Measured) -> Line:
     info = mine[0][1].row.info if mine else None
     knowledge = row.knowledge if row else short_knowledge(name.knowledge if name else info.knowledge if info else [])
     title = row.method if row else name.title if name else entry.key[0]
-    linked = entry.key[0] in {s.row.info.name for _, s, _ in mine}
     survey_cell = Cell("–")
     if row:
         tags = (("arithmetic", f"the survey prints a gain of {row.improvement:.2f}"),) if wrong_sum(row.note) else ()
@@ -85,7 +96,7 @@ def line_of(entry: Entry, n: int, mine: Measured) -> Line:
     reference = row.accuracy if row else next((p.accuracy for p in by_trust(entry.printed)), None)
     own = mine[0][1].pairs[mine[0][2]].accuracy if mine else None
     cells = {
-        "method": Cell(title, href=paths.method(entry.key[0]) if linked else None, title=row.citation if row else ""),
+        "method": Cell(title, href=paths.method(info.name) if info else None, title=row.citation if row else ""),
         "knowledge": Cell(knowledge),
         "teacher": with_baseline(*teacher_of(entry, n, mine)),
         "student": with_baseline(*student_of(entry, n, mine)),
@@ -119,9 +130,10 @@ def teacher_of(entry: Entry, n: int, mine: Measured) -> tuple[str, float | None]
     if entry.printed:
         first = next((p for p in entry.printed if p.teacher_accuracy is not None), entry.printed[0])
         return first.teacher, first.teacher_accuracy
-    board, _, pair = mine[0]
-    record = board.teachers.get(pair[0])
-    return pair[0], record.record.main.metrics.top1 if record else None
+    board, s, pair = mine[0]
+    name = partner(next(iter(s.pairs[pair].cells.values())).record)
+    record = board.teachers.get(name) if name == pair[0] else None
+    return name, record.record.main.metrics.top1 if record else None
 
 
 def student_of(entry: Entry, n: int, mine: Measured) -> tuple[str, float | None]:

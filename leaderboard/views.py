@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kdbench.metrics import METRICS, metrics_for
@@ -10,6 +10,7 @@ from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
 from kdbench_leaderboard.figures import suite_ratio
 from kdbench_leaderboard.published import of_method
+from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import KD, Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, difference, estimate, number, p_value
 
@@ -120,6 +121,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("seconds", "Seconds", "number", help="Wall time of one training, beside other cells", hidden=True),
         Column("ratio", "Time paid", "number", help="Wall time in the suite; plain student = 1", hidden=True),
         Column("alone", "Time alone", "number", help="A step alone on the machine; plain student = 1", hidden=True),
+        Column("spent", "Compute", "number", help="FLOPs of the whole training; plain student = 1", hidden=True),
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),
         Column("version", "Version", "number", hidden=True),
         Column("level", "Verified", "number", help="Level that all its records reached", hidden=True),
@@ -155,6 +157,7 @@ def suite_line(s: Standing, board: Board) -> Line:
         "seconds": number(s.seconds[0] if s.seconds else None, 1),
         "ratio": times(suite_ratio(s)),
         "alone": times(s.step_ratio, s.cost_hardware),
+        "spent": times(s.compute),
         "extra": Cell(f"{max(extra):,}", max(extra)) if extra else Cell("–"),
         "version": number(s.row.info.version, 0),
         "level": Cell(str(s.level), s.level, title=LEVELS[s.level]),
@@ -210,6 +213,7 @@ def seed_cells(s: Standing, pair: Pair) -> dict[str, Cell]:
 def method_table(board: Board, rows: Sequence[Standing]) -> Table:
     """One method's rows on every pair and seed of a board."""
     best = any(cell.curve.get("test_top1") for s in rows for cell in s.row.cells.values())
+    others = any(cell.record.others for s in rows for cell in s.row.cells.values())
     columns = [
         Column("row", "Row"),
         Column("pair", "Pair"),
@@ -227,6 +231,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
             ]
             * best
         ),
+        *([Column("others", "Further networks", help="Mean top-1, %, over seeds", wide=True)] * others),
         Column("note", "Note", wide=True),
     ]
     lines = []
@@ -239,11 +244,21 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
                 "accuracy": estimate(result.accuracy),
                 "gain": difference(result.gain, draw=True),
                 "best": number(best_minus_last(s, pair), sign=True),
+                "others": Cell(others_of(result.cells)),
                 "note": Cell(result.why or ""),
                 **seed_cells(s, pair),
             }
             lines.append(Line(cells, paper=s.row.info.name, muted=result.accuracy is None))
     return Table(f"numbers-{board.suite}-{board.fingerprint[:8]}", f"On {board.title}", columns, lines)
+
+
+def others_of(cells: Mapping[int, Found]) -> str:
+    """The mean accuracy over seeds of each network beside the student: peers, heads, earlier generations."""
+    found: dict[str, list[float]] = {}
+    for cell in cells.values():
+        for network in cell.record.others:
+            found.setdefault(network.role, []).append(network.metrics.top1)
+    return ", ".join(f"{role} {sum(tops) / len(tops):.2f}" for role, tops in found.items())
 
 
 def best_minus_last(s: Standing, pair: Pair) -> float | None:

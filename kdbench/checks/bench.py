@@ -103,7 +103,7 @@ class Bench:
         suite = small_suite()
         recipe = suite.recipe.model_copy(update={"precision": precision})
         suite = suite.model_copy(update={"recipe": recipe})
-        values = self.cls.Params.model_validate(params).model_dump(mode="json")
+        values = self.cls.Params.model_validate({**self.cls.checked_with, **params}).model_dump(mode="json")
         cell = Cell("cell", suite, self.cls.name, 1, "", student=pair.student, seed=SEED, params=values)
         cell = replace(cell, assistants=("resnet8_w8",) if "assistants" in self.cls.requires else ())
         teachers = untrained_teachers(suite, self.cls, pair)

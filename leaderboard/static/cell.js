@@ -48,12 +48,14 @@ function describe(entry, all) {
     ["verified", `level ${level}${verified ? ": " + verified : ""}`],
     ...(network ? Object.entries(network.metrics).filter(([, value]) => value !== null) : []),
     ...(network ? [["parameters", network.parameters.toLocaleString("en")], ["MACs an image", network.macs.toLocaleString("en")]] : []),
-    ...(record.cost ? [["training", `${record.cost.train_seconds.toFixed(1)} s, ${record.cost.steps} steps`],
-      ["extra parameters", record.cost.method_parameters.toLocaleString("en")]] : []),
+    ...(record.cost ? spent(record.cost) : []),
     ["finished", record.finished],
     ["key", record.key],
   ];
-  parts.push(table(rows), made("h3", "Repeat it"), made("pre", command));
+  parts.push(table(rows));
+  const others = record.networks.filter((n) => n !== network);
+  if (others.length) parts.push(made("h3", "Further networks"), table(others.map((n) => [n.role, about(n)])));
+  parts.push(made("h3", "Repeat it"), made("pre", command));
   parts.push(made("h3", "Parameters"), table(Object.entries(record.params)), made("p", `From: ${record.params_source}, after ${record.trials} trials.`, { class: "fine" }));
   parts.push(made("h3", "Provenance"), table([...Object.entries(record.environment),
     ["method version", record.method.version], ["plugin", `${record.method.distribution} ${record.method.distribution_version}`],
@@ -64,6 +66,23 @@ function describe(entry, all) {
   whole.append(made("summary", "The whole record"), made("pre", JSON.stringify(full, null, 2)));
   parts.push(whole);
   return parts;
+}
+
+function spent(cost) {
+  const count = (value) => value.toLocaleString("en");
+  const rows = [["training", `${cost.train_seconds.toFixed(1)} s, ${count(cost.steps)} steps`],
+    ["extra parameters", count(cost.method_parameters)]];
+  if (cost.flops !== undefined) rows.push(["floating-point operations", cost.flops.toExponential(2)]);
+  for (const [name, passes] of Object.entries(cost.passes || {})) {
+    rows.push([`images through ${name}`, `${count(passes.forward)} forward, ${count(passes.backward)} backward`]);
+  }
+  if (cost.synthetic_images !== undefined) rows.push(["synthetic images", count(cost.synthetic_images)]);
+  return rows;
+}
+
+function about(network) {
+  const size = network.size_bytes === undefined ? "" : `, ${network.size_bytes.toLocaleString("en")} bytes`;
+  return `${network.model}: ${network.metrics.top1.toFixed(2)} %, ${network.parameters.toLocaleString("en")} parameters${size}`;
 }
 
 function table(rows) {

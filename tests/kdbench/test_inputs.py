@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.task.distillation import DistillationTeacher
 from torch import nn
 
 from kdbench.data import Dataset
+from kdbench.errors import KdbenchError
 from kdbench.inputs import as_seen
 from kdbench.networks import build_network, count_macs
 from kdbench.outputs import OutputReader, feature_maps
 from kdbench.plan import Cell
 from kdbench.plugins import load_method
 from kdbench.prepare import prepare
-from kdbench.suite import Model, Suite, load_suite
+from kdbench.suite import Model, Pair, Suite, load_suite
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)
 
@@ -80,6 +82,34 @@ def test_a_pair_of_networks_of_different_sizes_trains(student: str, teacher: str
     assert terms["attention"] > 0
     assert trainer.predict().shape == (4, 100)
     assert not any(name.startswith("student.own_input") for name in trainer.tensors())  # no weights of its own
+
+
+def with_pretrained_teacher(suite: Suite, **model: object) -> Suite:
+    models = {"it": Model.model_validate(model), "plain": Model(name="cifar_resnet8")}
+    pairs = (Pair(teacher="it", student="plain"),)
+    return suite.model_copy(update={"teachers": "pretrained", "models": models, "pairs": pairs})
+
+
+def test_a_pretrained_teacher_sees_the_size_and_normalisation_of_its_weights_as_in_timms_tasks(suite: Suite) -> None:
+    teacher = build_network(with_pretrained_teacher(suite, name="test_resnet"), "it")
+    images = torch.randn(2, 3, 32, 32)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (suite.data.mean, suite.data.std))
+    normalised = DistillationTeacher(teacher).normalize_input(images, mean, std)
+    expected = F.interpolate(normalised, (160, 160), mode="bicubic", antialias=True)
+    assert torch.allclose(as_seen(teacher, images), expected, atol=1e-5)
+
+
+def test_what_the_suite_says_of_a_pretrained_teachers_input_holds(suite: Suite) -> None:
+    own = with_pretrained_teacher(suite, name="test_vit", img_size=32, mean=suite.data.mean, std=suite.data.std)
+    images = torch.randn(2, 3, 32, 32)
+    assert as_seen(build_network(own, "it"), images) is images
+    assert as_seen(build_network(own, "plain"), images) is images
+
+
+def test_weights_for_other_classes_are_refused_before_they_are_fetched(suite: Suite) -> None:
+    pretrained = with_pretrained_teacher(suite, name="resnet18.tv_in1k")
+    with pytest.raises(KdbenchError, match=r"'resnet18[.]tv_in1k' are for 1000 classes, and the data have 100"):
+        build_network(pretrained, "it", pretrained=True)
 
 
 def test_a_specification_without_an_input_of_its_own_keeps_its_hash() -> None:

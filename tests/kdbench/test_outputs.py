@@ -7,7 +7,7 @@ import torch
 
 from kdbench.errors import NotApplicable
 from kdbench.networks import build_network, count_macs, count_parameters
-from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps
+from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
 from kdbench.suite import Suite
 
 EXAMPLE = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -38,6 +38,7 @@ def test_isotropic_networks_offer_maps_at_quarters_of_their_depth(digits: Suite)
 def test_hierarchical_networks_are_paired_by_stride() -> None:
     student = [a_map(2, 1 / 3), a_map(4, 2 / 3), a_map(8, 1)]
     teacher = [a_map(1, 1 / 4), a_map(2, 2 / 4), a_map(4, 3 / 4), a_map(16, 1)]
+    assert paired_by(student, teacher) == "stride"
     assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 2), (4, 4)]
 
 
@@ -45,6 +46,7 @@ def test_other_networks_are_paired_by_relative_depth() -> None:
     hierarchical = [a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)]
     isotropic = [a_map(4, d / 4) for d in (1, 2, 3, 4)]
     expected = [(1 / 3, 1 / 4), (2 / 3, 3 / 4), (1, 1)]
+    assert paired_by(hierarchical, isotropic) == paired_by(isotropic, hierarchical) == "depth"
     assert [(s.depth, t.depth) for s, t in match_maps(hierarchical, isotropic)] == expected
     assert [(t.depth, s.depth) for s, t in match_maps(isotropic, hierarchical)] == expected
 
@@ -62,10 +64,14 @@ def test_hierarchical_networks_without_a_common_stride_are_paired_by_depth() -> 
     assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 16), (4, 32)]
 
 
-def test_a_network_with_one_map_is_an_error_that_names_both_and_what_it_offers() -> None:
+def test_a_network_with_one_map_is_an_error_that_names_both_and_what_each_offers() -> None:
     names = ("student small", "teacher big")
-    with pytest.raises(NotApplicable, match=r"paired with teacher big: student small offers s4d1 \(4x8x8\)"):
-        match_maps([a_map(4, 1)], [a_map(4, 0.5), a_map(8, 1)], names)
+    small, big = [a_map(4, 1)], [a_map(4, 0.5), a_map(8, 1)]
+    offers = r"student small offers s4d1 \(4x8x8\); teacher big offers s4d0.5 \(4x8x8\), s8d1 \(4x8x8\)"
+    with pytest.raises(NotApplicable, match=offers):
+        match_maps(small, big, names)
+    with pytest.raises(NotApplicable, match=r"student small offers none; teacher big offers s4d1 \(4x8x8\)"):
+        match_maps([], small, names)
 
 
 @pytest.mark.parametrize("model", ["resnet8_w4", "vit_w16"])

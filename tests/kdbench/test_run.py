@@ -252,7 +252,10 @@ def test_show_and_lists_answer_for_people_and_programs(kdbench: Command) -> None
     assert (model["parameters"], model["embedding"]) == (278_324, 64)
     assert [m["shape"] for m in model["maps"]] == ["16x32x32", "32x16x16", "64x8x8"]
     pair = json.loads(kdbench("show", "pair", "cifar_resnet32x4:cifar_resnet8x4", "--json").stdout)
-    assert pair["maps"][0] == {"student": "layer1 (64x32x32)", "teacher": "layer1 (64x32x32)"}
+    layer1 = {"student": "layer1 (64x32x32)", "teacher": "layer1 (64x32x32)", "paired by": "stride"}
+    assert pair["maps"][0] == layer1
     names = {row["name"] for row in json.loads(kdbench("list", "models", "cifar_*", "--json").stdout)}
     assert {"cifar_resnet110", "cifar_wrn_40_2", "cifar_vgg13", "cifar_shufflenetv2"} <= names
     assert "no model 'cifar_resnet21'" in kdbench("show", "model", "cifar_resnet21").stderr
+    assert "Write: show model NAME" in kdbench("show", "model").stderr
+    assert "Write: show pair T:S" in kdbench("show", "pair").stderr

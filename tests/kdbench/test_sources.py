@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -158,12 +159,14 @@ def test_other_content_than_the_suite_says_is_one_line(change: dict[str, object]
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_file_is_one_line_and_leaves_no_cache(folder: Path) -> None:
+def test_a_truncated_file_is_one_line_and_leaves_no_cache(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("datasets").addHandler(caplog.handler)
     path = folder / "train-00001-of-00002.parquet"
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(KdbenchError, match=r"Cannot read 'train' of 'someone/pictures' in .*--data-dir") as caught:
         load_data(DATA)
     assert "\n" not in str(caught.value)
+    assert not caplog.records  # of the datasets library, which would say it once more
     assert not data_folder(DATA).exists()
 
 

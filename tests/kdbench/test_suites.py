@@ -11,6 +11,8 @@ from kdbench.hashing import labels_sha256
 from kdbench.networks import build_network
 from kdbench.optimizer import learning_rate
 from kdbench.outputs import feature_maps, match_maps
+from kdbench.plan import resolve_params
+from kdbench.plugins import load_method
 from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
 
 SUITES = list_suites()
@@ -54,6 +56,32 @@ def test_the_standard_suite_has_seven_pairs_of_one_family_and_six_across() -> No
     pairs = load_suite("cifar100").pairs
     across = [pair for pair in pairs if family(pair.teacher) != family(pair.student)]
     assert (len(pairs), len(across)) == (13, 6)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_the_values_that_a_suite_sets_are_parameters_of_its_methods(name: str) -> None:
+    suite = load_suite(name)
+    for method in suite.methods:
+        for pair in suite.pairs:
+            resolve_params(load_method(method), suite, pair, {})
+
+
+@pytest.mark.parametrize(
+    ("suite", "method", "parameter", "expected"),
+    [
+        ("cifar100", "dkd", "non_target_weight", {"resnet56:resnet20": 2, "vgg13:vgg8": 6, "resnet32x4:resnet8x4": 8}),
+        ("cifar100", "reviewkd", "review_weight", {"resnet110:resnet32": 1, "wrn_40_2:wrn_16_2": 5}),
+        ("imagenet", "dkd", "non_target_weight", {"resnet34:resnet18": 0.5, "resnet50:mobilenetv1": 2}),
+        ("imagenet", "kd", "temperature", {"resnet34:resnet18": 1, "resnet50:mobilenetv1": 1}),
+    ],
+)
+def test_weights_are_those_that_the_authors_tuned_for_the_pair(
+    suite: str, method: str, parameter: str, expected: dict[str, float]
+) -> None:
+    found = load_suite(suite)
+    params = {str(pair): resolve_params(load_method(method), found, pair, {})[0] for pair in found.pairs}
+    assert {pair: params[pair][parameter] for pair in expected} == expected
+    assert found.override(method, None)[1].source.startswith("paper")
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 10])

@@ -1,0 +1,50 @@
+"""What a training spends is counted without changing it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdbench.checks.bench import BATCH, SAMPLES, Bench
+from kdbench.networks import count_macs
+from kdbench_methods.ab import AB
+from kdbench_methods.crd import CRD
+from kdbench_methods.kd import KD
+from kdbench_methods.vanilla import Vanilla
+
+
+def test_forward_and_backward_passes_are_counted_by_network_over_all_stages() -> None:
+    trainer = Bench(AB).trainer()
+    Bench(AB).train(trainer)
+    epochs = sum(stage.epochs for stage in trainer.stages)
+    assert trainer.spending.passes == {
+        "student": (epochs * SAMPLES, epochs * SAMPLES),
+        "teacher": (epochs * SAMPLES, 0),
+    }
+
+
+def test_flops_are_those_of_the_networks_layers() -> None:
+    plain, taught = Bench(Vanilla).trainer(), Bench(KD).trainer()
+    for trainer in (plain, taught):
+        trainer.train_epoch(trainer.enter_stage(0))
+    example = torch.zeros(1, 1, 8, 8)
+    student, teacher = (
+        2 * count_macs(network, example) for network in (taught.student, taught.readers["teacher"].model)
+    )
+    images = plain.stage.epochs * SAMPLES
+    assert taught.spending.flops - plain.spending.flops == pytest.approx(images * teacher)
+    assert (
+        2.5 * images * student < plain.spending.flops < 3 * images * student
+    )  # no gradient of the first layer's input
+
+
+def test_a_counted_step_changes_nothing() -> None:
+    counted, plain = Bench(CRD).trainer(), Bench(CRD).trainer()
+    for trainer, count in ((counted, True), (plain, False)):
+        torch.manual_seed(0)
+        trainer.begin_epoch(0)
+        trainer.run_steps(trainer.feed(0), counted=count)
+    assert counted.spending.flops > 0 == plain.spending.flops
+    expected = plain.tensors()
+    assert all(torch.equal(value, expected[name]) for name, value in counted.tensors().items())
+    assert SAMPLES % BATCH  # a last short batch is counted by its share
