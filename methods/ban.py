@@ -13,8 +13,8 @@ class BAN(Generations):
     Generation k:  L = ce_weight * CE(z_k, y) + kd_weight * KL(softmax(z_{k-1}) || softmax(z_k))
 
     The student is the last of the `generations` that are taught: three cost as much as four plain trainings. Neither
-    side is softened. The paper, without public code, has networks that learn from the teacher alone and others that
-    learn from the labels as well; these do, both terms with a weight of 1.
+    side is softened. The paper has networks that learn from the teacher alone and others that learn from the labels as
+    well; these do. No code of the authors was found, and the weights of 1 are a choice.
     """
 
     name, version = "ban", 1

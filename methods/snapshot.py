@@ -16,8 +16,9 @@ class Snapshot(Method):
     Then:         L = (1 + 1 / T) * CE(z_s, y) + kd_weight * KL(softmax(z' / T) || softmax(z_s))
 
     z': logits of the snapshot, in evaluation mode. Only the teacher is softened, for which the labels weigh more. The
-    schedule of the learning rate runs once a cycle. The authors published no code; weights, T and the number of cycles
-    are those of train_SD.py in github.com/DefangChen/Self-KD (commit 52976ff).
+    schedule of the learning rate runs once a cycle; what whole epochs do not fill is left out. No code of the authors
+    was found; weights, T and the number of cycles are those of train_SD.py in github.com/DefangChen/Self-KD (commit
+    52976ff), by others.
     """
 
     name, version = "snapshot", 1
@@ -30,7 +31,6 @@ class Snapshot(Method):
     scheme = "self"
     knowledge = ("response",)
     requires = frozenset({"student.logits"})
-    deviations = ("the learning rate's schedule runs several times, in equal cycles of whole epochs",)
     expected_failed_checks = {"uses_every_weight": "there is no teacher in the first cycle, all that the check runs"}
 
     class Params(Method.Params):
