@@ -163,12 +163,20 @@ class Pair(Table):
         return f"{self.teacher}:{self.student}"
 
 
+class Weights(Table):
+    """Where a teacher's weights can be fetched, and the hash of the file."""
+
+    address: str = Field(pattern=r"^https?://\S+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Suite(Table):
     """One benchmark.
 
     Attributes:
         revision: raised when a change of kdbench itself alters the suite's results.
         teachers: "trained" here by the suite's recipe, or "pretrained": timm's own weights, fetched by timm.
+        weights: of teachers whose file is too large for the results: where it is. Its record is there.
         teams: for methods with several teachers: beside the teacher of a pair, which other teachers of the suite.
         assistants: for methods that bridge the gap of a pair "teacher:student": networks in between, from large to
             small. They are trained within the cell.
@@ -184,6 +192,7 @@ class Suite(Table):
     data: Data
     recipe: Recipes
     methods: dict[str, Override] = {}
+    weights: dict[str, Weights] = {}
     teams: dict[str, tuple[str, ...]] = {}
     assistants: dict[str, tuple[str, ...]] = {}
     off_protocol: tuple[str, ...] = ()
@@ -204,10 +213,11 @@ class Suite(Table):
             for pair_name in override.pairs:
                 if pair_name not in pairs:
                     raise ValueError(f"methods.{method}.pairs names the unknown pair '{pair_name}'")
-        for teacher, team in self.teams.items():
-            for name in (teacher, *team):
+        named = {"weights": list(self.weights), "teams": [n for t, team in self.teams.items() for n in (t, *team)]}
+        for table, names in named.items():
+            for name in names:
                 if name not in teachers:
-                    raise ValueError(f"teams names '{name}', the teacher of no pair.{did_you_mean(name, teachers)}")
+                    raise ValueError(f"{table} names '{name}', the teacher of no pair.{did_you_mean(name, teachers)}")
         for pair_name, between in self.assistants.items():
             if pair_name not in pairs:
                 raise ValueError(f"assistants names the unknown pair '{pair_name}'.{did_you_mean(pair_name, pairs)}")

@@ -1,5 +1,7 @@
 """Finding a teacher: the cache of what was trained here, the accepted results, the teachers that ship with kdbench.
 
+Weights that are too large to lie beside an accepted record are fetched from where the suite says they are.
+
 A teacher is trained once per (suite, architecture). Its weights are rounded to half precision before they are
 evaluated and hashed, and a cell's key holds that hash.
 """
@@ -9,20 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import URLError
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
+from torch.hub import download_url_to_file
 
 from kdbench.cache import cache_folder
 from kdbench.checkpoint import load_tensors
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, writing
 from kdbench.evidence import Evidence
 from kdbench.hashing import file_sha256
 from kdbench.keys import teacher_key
 from kdbench.networks import build_network
 from kdbench.records import Record
 from kdbench.store import TEACHERS, Entry, read_results, read_runs, set_aside, weights_name
-from kdbench.suite import SUITES, Suite
+from kdbench.suite import SUITES, Suite, Weights
 
 Notice = Callable[[str], None]
 
@@ -63,9 +68,36 @@ def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice)
         path = entry.folder / weights_name(model, record.main.sha256)
         if weights_are_whole(entry):
             return Teacher(model, path, record.main.sha256, record, entry.evidence)
+        given = suite.weights.get(model)
+        if not path.is_file() and given is not None and given.sha256 == record.main.sha256:
+            return Teacher(model, fetched(suite, model, given), given.sha256, record, entry.evidence)
         if path.is_file():
             notice(put_aside(path, f"{path} is corrupt: its content does not match its hash."))
     return None
+
+
+def fetched(suite: Suite, model: str, weights: Weights) -> Path:
+    """The weights file of a teacher in the cache, downloaded if it is not there.
+
+    Raises:
+        KdbenchError: it cannot be downloaded, or is another file than the suite says.
+    """
+    path = cache_folder() / suite.name / "weights" / weights_name(model, weights.sha256)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if path.is_file() and file_sha256(path) == weights.sha256:
+                return path
+            try:
+                download_url_to_file(weights.address, str(path), hash_prefix=weights.sha256, progress=False)
+            except URLError as error:
+                said = f"The weights of teacher '{model}' cannot be fetched from {weights.address}: {error.reason}."
+                raise KdbenchError(f"{said} Train one with: kdbench teach --suite {suite.name}") from error
+            except RuntimeError as error:
+                raise KdbenchError(
+                    f"{weights.address} is not the file that suite '{suite.name}' says: its SHA-256 differs."
+                ) from error
+    return path
 
 
 def weights_are_whole(entry: Entry) -> bool:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.ao import quantization
 
-from kdbench import Field, NotApplicable, Outputs, Paper, Setup
-from kdbench.method import Batch, Read
+from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
 from kdbench_methods.with_kd import WithKD
 
 
@@ -23,10 +22,10 @@ class QuantizedKD(WithKD):
     L = ce_weight * CE(z_s, y) + kd_weight * T^2 * KL(softmax(z_t / T) || softmax(z_s / T))
 
     z_s is computed with rounded weights and activations, w -> scale * round(w / scale); the gradient passes as if there
-    were no rounding, and moves the unrounded weights. Every convolution and linear layer is rounded: its weights to
-    -128 ... 127 of their largest magnitude, its input and output to 0 ... 127 of a range that follows the training
-    batches. Norms, activations and attention stay in float. The rounded network is the one that is ranked; "int8" is
-    PyTorch's conversion of it, whose layers compute on integers.
+    were no rounding, and moves the unrounded weights. Convolutions and linear layers are rounded: their weights to
+    -64 ... 63 in steps of their largest magnitude, their inputs and outputs to 0 ... 255 in steps of a range that
+    follows the training batches. Norms, activations and attention stay in float. The rounded network is the one that is
+    ranked; "int8" is PyTorch's conversion of it, whose layers compute on integers.
 
     Loss as in cnn_models/help_fun.py of the authors' code (github.com/antspy/quantized_distillation, commit 7b86c0c),
     with KL summed over classes. The authors round weights alone, to 2 to 8 bits in buckets of 256; integer arithmetic
@@ -53,11 +52,12 @@ class QuantizedKD(WithKD):
 
     def build(self, setup: Setup) -> None:
         learn_rounding(setup.student_network)
+        try_conversion(setup.student_network, torch.zeros(1, *setup.image_shape))
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         return self.ce_and_kd(batch, student, teacher)
 
-    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
+    def networks(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> Mapping[str, nn.Module]:
         return {"int8": Int8(student)}
 
 
@@ -67,7 +67,7 @@ class FakeQuantize(quantization.FusedMovingAvgObsFakeQuantize):
     def forward(self, values: Tensor) -> Tensor:
         return super().forward(values.float())
 
-    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+    def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
         return self.scale, self.zero_point
 
 
@@ -98,7 +98,7 @@ def learn_rounding(network: nn.Module) -> None:
     if not layers:
         raise NotApplicable("the student has no convolution or linear layer that PyTorch can quantize")
     for layer in layers:
-        layer.qconfig = ROUNDED  # type: ignore[assignment]  (how PyTorch is told)
+        layer.qconfig = ROUNDED  # type: ignore[assignment]  # how PyTorch is told
     with without_deprecation():
         quantization.add_quant_dequant(network)
         quantization.prepare_qat(network.train(), inplace=True)
@@ -126,11 +126,8 @@ class Int8(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        network = copy.deepcopy(network).cpu().eval()
-        for module in network.modules():
-            module._forward_pre_hooks.clear()  # whoever reads the student's outputs does not read these
         with without_deprecation():
-            self.network = quantization.convert(network, inplace=True)
+            self.network = quantization.convert(copy.deepcopy(network).cpu().eval(), inplace=True)
         self.size_bytes = sum(stored_bytes(value) for value in self.network.state_dict().values())
 
     def _apply(self, fn: object, recurse: bool = True) -> Self:
@@ -140,6 +137,19 @@ class Int8(nn.Module):
         own_input = getattr(self.network, "own_input", nn.Identity())
         with torch.autocast("cpu", enabled=False):
             return self.network(own_input(images.cpu().float())).to(images.device)
+
+
+def try_conversion(network: nn.Module, images: Tensor) -> None:
+    """Run an integer copy once.
+
+    Raises:
+        NotApplicable: it cannot be made or does not run, for instance where layers reach for each other's weights.
+    """
+    try:
+        Int8(network)(images)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise NotApplicable(f"PyTorch makes no integer copy of the student: {said}") from error
 
 
 def stored_bytes(value: object) -> int:

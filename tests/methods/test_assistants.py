@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Method, NotApplicable, Outputs, OwnNetwork, Setup, Shapes
+from kdbench.checks.bench import Bench, batches
 from kdbench_methods.dgkd import DGKD
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.takd import TAKD
@@ -145,3 +146,19 @@ def test_dgkd_with_one_assistant_and_nothing_dropped_is_kd_from_both(batch: Batc
     both = dense.loss(batch, student, teacher)["kd"].item()
     from_assistant = chain.loss(batch, student, teacher)["kd"].item()
     assert both == pytest.approx(from_assistant + 0.9 * kd_loss(student.logits, teacher.logits, 4.0).item())
+
+
+@pytest.mark.parametrize("cls", [TAKD, DGKD])
+def test_the_student_waits_for_its_assistants_which_then_stay_as_they_are(cls: type[Method]) -> None:
+    trainer = Bench(cls).trainer()
+    student = {name: value.clone() for name, value in trainer.student.state_dict().items()}
+    for batch in batches(trainer):
+        before = {name: value.clone() for name, value in trainer.method.state_dict().items()}
+        trainer.step(batch)
+        after = trainer.method.state_dict()
+        if trainer.stage.name:
+            assert all(value.equal(student[name]) for name, value in trainer.student.state_dict().items())
+            assert not after["assistants.0.model.fc.weight"].equal(before["assistants.0.model.fc.weight"])
+        else:
+            assert all(value.equal(before[name]) for name, value in after.items())
+    assert not trainer.student.state_dict()["fc.weight"].equal(student["fc.weight"])

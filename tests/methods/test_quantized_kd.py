@@ -12,7 +12,7 @@ from kdbench import NotApplicable
 from kdbench.checks.bench import Bench, batches, evaluate
 from kdbench.networks import count_macs, count_parameters
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.quantized_kd import FakeQuantizeActivations, Int8, QuantizedKD, learn_rounding
+from kdbench_methods.quantized_kd import FakeQuantizeActivations, Int8, QuantizedKD, learn_rounding, try_conversion
 
 SHAPES = {"digits_resnet8_w4": (1, 8, 8), "digits_vit_w16": (1, 8, 8), "cifar_resnet8": (3, 32, 32)}
 
@@ -135,6 +135,21 @@ def test_the_integer_copy_stays_on_the_cpu_in_full_precision() -> None:
 def test_a_network_without_layers_to_round_is_declined() -> None:
     with pytest.raises(NotApplicable, match="no convolution or linear layer"):
         learn_rounding(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()))
+
+
+def test_a_network_that_reaches_for_its_layers_weights_is_declined() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return F.linear(self.layer(images), self.layer.weight)
+
+    network = Tied()
+    learn_rounding(network)
+    with pytest.raises(NotApplicable, match=r"no integer copy of the student.*weight"):
+        try_conversion(network, torch.zeros(1, 3))
 
 
 def test_the_loss_is_kd_on_rounded_logits() -> None:
