@@ -28,7 +28,7 @@ class CMI(WithBank):
     contrast: an image is told by a zoomed part of it, in the space of a learned head on the means of the teacher's
     maps, from the other images of the batch and from earlier ones.
 
-    Before each epoch a batch x = G(u) is synthesised by a generator that begins anew. As in
+    Between epochs a batch x = G(u) is synthesised by a generator that begins anew. As in
     datafree/synthesis/contrastive.py of the authors' code (github.com/zju-vipa/CMI, commit 3f791f9; constants of
     scripts/reproduce/adv_cmi_cifar10.sh, commit 2048c07), which begins with images inverted beforehand; here the bank
     begins empty. The maps are the ends of the stages, which the code takes for its ResNet-34.
@@ -49,6 +49,7 @@ class CMI(WithBank):
 
     class Params(WithBank.Params):
         iterations: int = Field(200, ge=1, description="steps of a generator")
+        student_epochs: int = Field(1, ge=1, description="epochs of the student after each synthesis")
         generator_learning_rate: float = Field(1e-3, gt=0, description="of the Adam of generator, latents and head")
         latent: int = Field(256, ge=1, description="numbers that an image is made of")
         width: int = Field(64, ge=1, description="channels in the generator")
@@ -75,6 +76,8 @@ class CMI(WithBank):
 
     def synthesise(self, epoch: int) -> None:
         p = self.params
+        if epoch % p.student_epochs:
+            return
         self.image_adam.restart()
         self.generator.train()
         begin_anew(self.generator, self.random)
