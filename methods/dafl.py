@@ -21,8 +21,9 @@ class DAFL(DataFree):
     S:  L = KL(softmax(z_t) || softmax(z_s))
 
     e_t is the teacher's embedding, H the entropy in decimal digits. Both networks learn from the same images in every
-    step. As in DAFL-train.py of the authors' code (github.com/huawei-noah/Efficient-Computing, commit 132e841), whose
-    weights for MNIST are the defaults; for CIFAR-10 it gives 0.05, 5, 0.01, for CIFAR-100 0.5, 20, 0.1.
+    step. As in DAFL-train.py of the authors' code (github.com/huawei-noah/Efficient-Computing, commit 132e841). Weights
+    are those for MNIST, the generator's learning rate that for CIFAR; for CIFAR-10 their weights are 0.05, 5, 0.01, for
+    CIFAR-100 0.5, 20, 0.1.
     """
 
     name, version = "dafl", 1
@@ -37,6 +38,7 @@ class DAFL(DataFree):
     tanh = True
 
     class Params(DataFree.Params):
+        generator_learning_rate: float = Field(0.02, gt=0, description="of the generator's Adam")
         one_hot_weight: float = Field(1.0, ge=0, description="weight of the teacher's certainty of each image")
         entropy_weight: float = Field(5.0, ge=0, description="weight of the balance of classes in a batch")
         activation_weight: float = Field(0.1, ge=0, description="weight of the size of the teacher's embedding")

@@ -26,7 +26,7 @@ class DataFree(Method):
         latent: int = Field(100, ge=1, description="numbers that an image is made of")
         width: int = Field(64, ge=1, description="channels in the generator")
         generator_learning_rate: float = Field(1e-3, gt=0, description="of the generator's Adam")
-        epoch_factor: int = Field(10, ge=1, description="how many times the suite's epochs the training lasts")
+        epoch_factor: int = Field(2, ge=1, description="how many times the suite's epochs the training lasts")
 
     def build(self, setup: Setup) -> None:
         p = self.params
