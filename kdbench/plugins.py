@@ -128,6 +128,8 @@ def problems(found: Any, name: str) -> Iterator[str]:
         yield "its attribute requires is missing. Make it a set such as {'student.logits', 'teacher.logits'}."
     elif unknown := sorted(map(str, set(requires) - contract.OUTPUTS)):
         yield f"its attribute requires names '{unknown[0]}'.{did_you_mean(unknown[0], contract.OUTPUTS)}"
+    elif "data_free" in found.families and "images" in requires:
+        yield "it is data-free and requires 'images'. Take out one of them."
     if not (isinstance(found.Params, type) and issubclass(found.Params, contract.Method.Params)):
         yield "its Params is no subclass of Method.Params. Write `class Params(Method.Params):`."
     elif missing := [parameter for parameter, field in found.Params.model_fields.items() if field.is_required()]:

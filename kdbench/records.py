@@ -24,6 +24,7 @@ from kdbench.suite import NAME
 
 SCHEMA_VERSION = 1
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ROLE = r"^[a-z0-9][a-z0-9_. -]{0,59}$"
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 
 
@@ -135,7 +136,7 @@ class Network(GrownPart):
     """
 
     LATER = frozenset({"size_bytes", "evidence_sha256"})
-    role: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_. -]*$", max_length=60)]
+    role: Annotated[str, Field(pattern=ROLE)]
     model: Name
     timm_name: str
     arguments: dict[str, Any]

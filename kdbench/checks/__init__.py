@@ -23,6 +23,7 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     declaration.describes_its_params,
     declaration.rejects_bad_params,
     declaration.declares_changed_images,
+    declaration.evaluates_its_networks,
     numbers.returns_terms,
     gradients.gives_finite_gradients,
     gradients.trains_every_parameter,

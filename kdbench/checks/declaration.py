@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from kdbench.checks.bench import Bench, batches, fail_if
 from kdbench.method import Method
 from kdbench.plugins import problems
+from kdbench.records import ROLE
 
 GREEK = {"alpha", "beta", "gamma", "lambda", "lambd", "lamda", "lmbda"}
 
@@ -52,6 +53,26 @@ def describes_its_params(bench: Bench) -> None:
     for name, field in bench.cls.Params.model_fields.items():
         fail_if(not field.description, f"parameter '{name}' has no description: Field(..., description=...).")
         fail_if(name in GREEK, f"parameter '{name}' has a Greek name: call it for what it weighs, such as kd_weight.")
+
+
+def evaluates_its_networks(bench: Bench) -> None:
+    """What `networks` and `synthetic` give can be evaluated and kept."""
+    trainer = bench.trainer()
+    for role, network in trainer.method.networks(trainer.student, trainer.readers["student"]).items():
+        fail_if(
+            role in ("student", "teacher") or not re.fullmatch(ROLE, role),
+            f"networks calls one '{role}': use another name than student or teacher, in lower case, such as 'peer 1'.",
+        )
+        logits = trainer.predict(network)
+        fail_if(
+            tuple(logits.shape) != tuple(trainer.predict().shape),
+            f"networks gives for '{role}' outputs of shape {tuple(logits.shape)}: give a module from images to logits.",
+        )
+    images = trainer.method.synthetic()
+    fail_if(
+        images is not None and images.shape[1:] != next(iter(trainer.images.test())).shape[1:],
+        "synthetic gives something else than (N, C, H, W) images of the suite's size.",
+    )
 
 
 def rejects_bad_params(bench: Bench) -> None:

@@ -412,7 +412,50 @@ class AppliesNowhere(Good):
         raise NotApplicable("these networks are too small")
 
 
+class PeeksAtImages(Good):
+    """Calls itself data-free and asks for training images."""
+
+    families = ("data_free",)
+    deviations = ("images are synthetic",)
+    requires = frozenset({"student.logits", "teacher.logits", "images"})
+
+    def build(self, setup: Setup) -> None:
+        self.images = setup.images
+
+    def inputs(self, batch: Batch) -> Batch:
+        return dataclasses.replace(batch, images=self.images(torch.arange(8), torch.zeros(8, dtype=torch.int64)))
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return {"gap": self.params.gap_weight * F.mse_loss(student.logits, teacher.logits)}
+
+
+class SecondStudent(Good):
+    """Gives a further network the student's role."""
+
+    def networks(self, student: nn.Module, read: Any) -> dict[str, nn.Module]:
+        return {"student": student}
+
+
+class EmbedsForLogits(Good):
+    """Gives a network that is no classifier."""
+
+    def networks(self, student: nn.Module, read: Any) -> dict[str, nn.Module]:
+        return {"peer 1": nn.Sequential(nn.Flatten(), nn.Linear(64, 3))}
+
+
+class FlatImages(Good):
+    """Keeps images without their shape."""
+
+    def synthetic(self) -> Tensor:
+        return torch.zeros(4, 64)
+
+
 BROKEN = [
+    (PeeksAtImages, "sees_no_data_if_it_is_free_of_them", "has its images from itself alone"),
+    (PeeksAtImages, "says_what_it_is", "data-free and requires 'images'"),
+    (SecondStudent, "evaluates_its_networks", "use another name than student"),
+    (EmbedsForLogits, "evaluates_its_networks", "give a module from images to logits"),
+    (FlatImages, "evaluates_its_networks", "(N, C, H, W) images"),
     (ForgottenParameter, "trains_every_parameter", "'unused.weight' never gets a gradient: use it in loss"),
     (DetachedParameter, "trains_every_parameter", "'embed.weight' never gets a gradient"),
     (HiddenParameters, "returns_terms", "use nn.ModuleList"),
