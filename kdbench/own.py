@@ -82,7 +82,9 @@ class Adam(nn.Module):
                 "exp_avg_sq": self.get_buffer(f"square_{i}"),
                 "step": self.get_buffer(f"step_{i}"),
             }
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate if learning_rate is None else learning_rate
+        group = self.optimizer.param_groups[0]
+        group["lr"] = self.learning_rate if learning_rate is None else learning_rate
+        group["capturable"] = self.targets[0].is_cuda  # known once the method has been moved
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
