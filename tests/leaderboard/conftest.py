@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_records import make_method, write_method
+from kdbench.records import Cost
 from kdbench.store import read_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
 from kdbench_leaderboard.build import build
 from kdbench_leaderboard.serve import make_server
 
+FLOPS = 10**9  # of a plain training
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -35,17 +38,34 @@ def labels(suite: Suite) -> np.ndarray:
 def results(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> Path:
     """The plain student, KD, a control, a good, a bad, an online and a self method, a variant, an incomplete one."""
     folder = tmp_path_factory.mktemp("accepted") / "results"
-    write_method(folder, suite, make_method("vanilla"), 0.90)
+    plain = {"train_seconds": 5.0, "steps": 100, "method_parameters": 0, "flops": FLOPS}
+    write_method(folder, suite, make_method("vanilla"), 0.90, cost=plain)
     write_method(folder, suite, make_method("kd"), 0.93)
     write_method(folder, suite, make_method("good", year=2021, knowledge=["feature"]), 0.97)
     write_method(folder, suite, make_method("bad", knowledge=["relation"]), 0.80)
     write_method(folder, suite, make_method("peers", scheme="online", deviations=["two networks are trained"]), 0.93)
+    add_peers(folder / "digits" / "peers")
     write_method(folder, suite, make_method("itself", scheme="self", requires=["student.logits"]), 0.92)
     write_method(folder, suite, make_method("smoothing", scheme="baseline", requires=["student.logits"]), 0.905)
     write_method(folder, suite, make_method("half"), 0.95)
     entries = read_results(folder / "digits" / "half")
     write_results(folder / "digits" / "half", [e for e in entries if e.record.student != "vit_w16"])
     return folder
+
+
+def add_peers(folder: Path) -> None:
+    """A second network and twice the plain student's compute on every record."""
+    entries = []
+    for entry in read_results(folder):
+        assert entry.evidence is not None
+        assert entry.record.cost is not None
+        student = entry.record.main
+        peer = student.model_copy(update={"role": "peer 1", "evidence_sha256": entry.evidence.sha256()})
+        passes = {name: {"forward": 6000, "backward": 6000} for name in ("student", "peer")}
+        cost = Cost.model_validate({**entry.record.cost.model_dump(), "flops": 2 * FLOPS, "passes": passes})
+        record = entry.record.model_copy(update={"networks": [student, peer], "cost": cost}).sealed()
+        entries.append(replace(entry, record=record, others={"peer 1": entry.evidence}))
+    write_results(folder, entries)
 
 
 @pytest.fixture(scope="session")

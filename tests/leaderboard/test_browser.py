@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,17 @@ def test_a_seeds_number_leads_to_its_record_and_its_command(site: Path, open_pag
     assert "kdbench run --method good --suite digits --pair resnet8:vit_w16 --seeds 0," in page.inner_text(
         "#record pre"
     )
+
+
+def test_a_record_shows_its_further_networks_and_what_it_spent(site: Path, open_page: Any):
+    page = open_page((site / "method/peers.html").as_uri())
+    assert re.search(r"peer 1 \d\d\.\d\d", page.inner_text("table"))
+    page.click("tbody tr >> nth=0 >> a >> nth=1")
+    page.wait_for_selector("#record h2")
+    text = page.inner_text("#record")
+    assert re.search(r"peer 1\s+\w+: \d\d\.\d\d %, [\d,]+ parameters", text)
+    assert "2.00e+9" in text
+    assert "6,000 forward, 6,000 backward" in text
 
 
 @pytest.mark.parametrize("state", ["suite=..&method=..&key=0", "suite=digits&method=../../x&key=12345678", "suite=a"])

@@ -29,6 +29,13 @@ def copy(results: Path, tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
+def test_compute_is_a_multiple_of_the_plain_students_where_both_are_known(results: Path):
+    found = by_name(results)
+    assert found["peers"].compute == 2.0
+    assert found["vanilla"].compute == 1.0
+    assert found["good"].compute is None
+
+
 def test_means_and_intervals_equal_a_direct_calculation(results: Path, suite: Suite):
     found = by_name(results)["good"]
     entries = read_results(results / "digits" / "good")

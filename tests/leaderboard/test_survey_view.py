@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
 from benchmarks.synthetic_records import make_entry, make_method
-from kdbench.store import write_results
+from kdbench.store import Entry, write_results
 from kdbench.suite import load_suite, load_test_labels
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.read import read_store
@@ -18,7 +20,7 @@ from kdbench_leaderboard.tables import Line
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
-    """CIFAR-100 with DKD and LKD measured on one pair, LKD being a method that the survey prints."""
+    """CIFAR-100 with DKD and LKD on one pair, LKD being a method that the survey prints; SD and DML on ResNet-32."""
     results = tmp_path_factory.mktemp("cifar100") / "results"
     suite = load_suite("cifar100")
     labels = load_test_labels(suite)
@@ -26,8 +28,23 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
         pair = ("wrn_40_2", "wrn_16_2")
         entries = [make_entry(suite, labels, make_method(name), pair, seed, 0.75) for seed in range(3)]
         write_results(results / "cifar100" / name, entries)
+    for name, scheme in (("snapshot", "self"), ("dml", "online")):
+        about = make_method(name, scheme=scheme, requires=["student.logits"])
+        entries = [make_entry(suite, labels, about, (None, "resnet32"), seed, 0.7) for seed in range(3)]
+        if scheme == "online":
+            entries = [with_peer(entry) for entry in entries]
+        write_results(results / "cifar100" / name, entries)
     store = read_store(results, None)
     return survey_table("cifar100", [(board, standings(board, [])) for board in make_boards(store)]).lines
+
+
+def with_peer(entry: Entry) -> Entry:
+    """The entry with a second network like the first."""
+    assert entry.evidence is not None
+    student = entry.record.main
+    peer = student.model_copy(update={"role": "peer 1", "evidence_sha256": entry.evidence.sha256()})
+    record = entry.record.model_copy(update={"networks": [student, peer]}).sealed()
+    return replace(entry, record=record, others={"peer 1": entry.evidence})
 
 
 def find(lines: list[Line], method: str, student: str) -> Line:
@@ -62,6 +79,21 @@ def test_what_kdbench_measured_stands_beside_it_with_its_gap(lines: list[Line]):
     assert row.cells["gap"].value == pytest.approx(mine.value - 75.44)
     assert mine.href == "pair/cifar100/wrn_40_2/wrn_16_2.html"
     assert row.cells["method"].href == "method/lkd.html"
+
+
+def test_self_distillation_stands_once_beside_the_surveys_row_of_its_student(lines: list[Line]):
+    rows = [line for line in lines if line.cells["method"].href == "method/snapshot.html"]
+    assert [row.section for row in rows] == ["Self-distillation"]
+    assert rows[0].cells["survey"].text.startswith("71.29")
+    assert rows[0].cells["kdbench"].value is not None
+    assert rows[0].cells["teacher"].text == "–"
+
+
+def test_an_online_method_stands_with_its_peer(lines: list[Line]):
+    [row] = [line for line in lines if line.cells["method"].href == "method/dml.html"]
+    assert row.section == "Online distillation"
+    assert row.cells["teacher"].text.lower().startswith("resnet32")
+    assert row.cells["student"].text.lower().startswith("resnet32")
 
 
 def test_the_interval_is_that_of_the_seeds(lines: list[Line]):
