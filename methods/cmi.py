@@ -30,8 +30,8 @@ class CMI(WithBank):
 
     Between epochs a batch x = G(u) is synthesised by a generator that begins anew. As in
     datafree/synthesis/contrastive.py of the authors' code (github.com/zju-vipa/CMI, commit 3f791f9; constants of
-    scripts/reproduce/adv_cmi_cifar10.sh, commit 2048c07), which begins with images inverted beforehand; here the bank
-    begins empty. The maps are the ends of the stages, which the code takes for its ResNet-34.
+    scripts/reproduce/adv_cmi_cifar10.sh, commit 2048c07, T of nonadv_cmi_cifar10.sh), which begins with images inverted
+    beforehand; here the bank begins empty. The maps are the ends of the stages, which the code takes for its ResNet-34.
     """
 
     name, version = "cmi", 1
@@ -102,7 +102,7 @@ class CMI(WithBank):
             others = self.earlier.subset(p.negatives, self.random)
             contrast = contrastive_loss(self.head(torch.cat([means, others])), len(means), p.contrast_temperature)
             loss = loss + p.contrast_weight * contrast
-            if loss.item() < least:
+            if not loss.item() >= least:  # nor if it is not a number
                 least, best = loss.item(), (images.detach(), means.detach())
             gradients = torch.autograd.grad(loss, [*made_of, *head])
             self.image_adam.minimise(along(made_of, gradients[: len(made_of)]))

@@ -42,6 +42,8 @@ class FastDFKD(WithBank):
         "uses_every_weight": "untrained networks answer no image alike, and so have no adversarial term"
     }
 
+    earlier: Tensor
+
     class Params(WithBank.Params):
         iterations: int = Field(10, ge=1, description="k, steps of a batch")
         generator_learning_rate: float = Field(2e-3, gt=0, description="in these steps; k times that for G itself")
@@ -99,7 +101,7 @@ class FastDFKD(WithBank):
             loss = p.ce_weight * F.cross_entropy(logits, labels) + p.statistics_weight * statistics
             if adversarial_weight > 0:
                 loss = loss + adversarial_weight * adversarial_loss(self.read_student(crops).logits, logits)
-            if loss.item() < least:
+            if not loss.item() >= least:  # nor if it is not a number
                 least, best = loss.item(), images.detach()
             *gradients, of_latents = torch.autograd.grad(loss, [*weights, self.latents])
             total = [t + g for t, g in zip(total, gradients, strict=True)]
