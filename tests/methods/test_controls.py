@@ -47,7 +47,7 @@ def test_a_random_teacher_has_the_teachers_architecture_and_other_fixed_weights(
     bench = Bench(RandomTeacher)
     trainer = bench.trainer()
     assert bench.teacher is not None
-    network = trainer.method.random_teacher[1]
+    network = trainer.method.random_teacher.model
     own, trained = dict(network.named_parameters()), dict(bench.teacher.named_parameters())
     assert own.keys() == trained.keys()
     assert not all(torch.equal(own[name], trained[name]) for name in own)

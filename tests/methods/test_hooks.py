@@ -52,8 +52,9 @@ def test_simkd_counts_what_it_adds_and_trains_no_classifier() -> None:
 
 def test_simkd_is_the_mean_squared_error_of_projected_maps() -> None:
     trainer = Bench(SimKD).trainer(params={"kd_weight": 1.0, "ce_weight": 0.5})
+    first = next(batches(trainer))
     trainer.method.eval()
-    terms, batch, [student, teacher] = evaluate(trainer, next(batches(trainer)))
+    terms, batch, [student, teacher] = evaluate(trainer, first)
     projected = trainer.method.project(student.features[-1])
     logits = trainer.method.classifier(projected.mean(dim=(2, 3)))
     assert terms["map"].item() == pytest.approx((projected - teacher.features[-1]).square().mean().item())
@@ -65,8 +66,9 @@ def test_srrl_asks_the_teachers_classifier_about_the_students_embedding() -> Non
     bench = Bench(SRRL)
     trainer = bench.trainer()
     assert bench.teacher is not None
+    batch = next(batches(trainer))
     trainer.method.eval()
-    terms, _, [student, teacher] = evaluate(trainer, next(batches(trainer)))
+    terms, _, [student, teacher] = evaluate(trainer, batch)
     e_s = trainer.method.linear(student.embedding)
     norm = trainer.method.norm
     e_s = F.relu((e_s - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias)
