@@ -250,6 +250,8 @@ class Record(Part):
                 raise ValueError(f"networks needs exactly one {role}")
             if len(set(roles)) != len(roles):
                 raise ValueError("networks has a role twice")
+            if any(network.evidence_sha256 is None for network in self.others):
+                raise ValueError("a further network lacks its evidence_sha256")
             if self.evidence_sha256 is None or self.cost is None:
                 raise ValueError("evidence_sha256 or cost is missing")
         return self

@@ -279,7 +279,7 @@ def params_of(record: Record) -> dict[str, str]:
 
 
 def metrics_of(entry: Entry, teacher: Evidence | None, start: int, end: int) -> list[Metric]:
-    """The student's metrics by their plain names, other networks' as 'role_place/name', the curve as 'curve/name'.
+    """The student's metrics by their plain names, other networks' as 'role/name', the curve as 'curve/name'.
 
     Steps are epochs, from 1; `start` and `end` are in milliseconds.
     """
@@ -287,8 +287,8 @@ def metrics_of(entry: Entry, teacher: Evidence | None, start: int, end: int) -> 
 
     record = entry.record
     final: dict[str, float | None] = {}
-    for place, network in enumerate(record.networks):
-        prefix = "" if network.role == "student" else f"{plain(network.role)}_{place}/"
+    for network in record.networks:
+        prefix = "" if network.role == "student" else f"{plain(network.role)}/"
         numbers = network.metrics.model_dump() | {"parameters": network.parameters, "macs": network.macs}
         final |= {prefix + name: value for name, value in numbers.items()}
     if record.cost:

@@ -14,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kdbench.evidence import Evidence, evidence_from_logits
 from kdbench.metrics import metrics
@@ -45,13 +46,14 @@ def cell(folder: Path, suite: str, seed: int = 0, **changes) -> Entry:
     student = Network(
         role="student", model="small", timm_name="s", arguments={}, metrics=numbers, parameters=10, macs=20
     )
+    peer = student.model_copy(update={"role": "peer 1", "evidence_sha256": seen.sha256()})
     values = {
         "kind": "cell", "status": "done", "reason": None, "key": digest([suite, seed]), "suite": suite,
         "fingerprint": digest(PROTOCOL), "protocol": PROTOCOL, "off_protocol": ["2 epochs instead of 20"],
         "student": "small", "seed": seed, "method": method, "params": {"temperature": 4.0, "seed": "odd"},
         "variant": {"temperature": 4.0}, "params_source": "user", "trials": 0,
         "teachers": [TeacherRef(model="large", sha256=digest("teacher"), outputs="live")], "recipe": {"epochs": 2},
-        "matching": [], "networks": [student, student.model_copy(update={"role": "peer"})],
+        "matching": [], "networks": [student, peer],
         "curve": {"loss": [2.0, 1.0], "kd (T²)": [0.5, 0.25]},
         "cost": Cost(train_seconds=8.0, steps=6, method_parameters=0), "environment": {},
         "finished": "2026-01-02T03:04:05+00:00", "evidence_sha256": seen.sha256(), **changes,
@@ -59,8 +61,9 @@ def cell(folder: Path, suite: str, seed: int = 0, **changes) -> Entry:
     record = Record(**values).sealed()
     kept = seen if record.evidence_sha256 else None
     place = folder / suite / "kd" / record.key[:16]
-    finish_cell(place, record, kept)
-    return Entry(record, kept, place)
+    others = {"peer 1": seen} if kept and record.others else {}
+    finish_cell(place, record, kept, others)
+    return Entry(record, kept, place, others)
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +106,17 @@ def refused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_a_grid_of_synthetic_images_is_attached_to_the_run(database, suite, notices, tmp_path):
+    entry = cell(tmp_path, suite)
+    Image.new("L", (3, 3)).save(entry.folder / "synthetic.png")
+    with Mirror(database, notices.append, "kdbench run toy") as mirror:
+        assert mirror.add(entry)
+    assert notices == []
+    ((run,), _) = runs_of(database, suite)
+    names = {file.path for file in mlflow.MlflowClient(database).list_artifacts(run.info.run_id)}
+    assert names == {"record.json", "synthetic.png"}
 
 
 def test_a_run_says_what_the_record_says(database, suite, notices, tmp_path):
