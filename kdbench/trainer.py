@@ -227,7 +227,8 @@ class Trainer:
         batch = self.batch(feed, i, images)
         if not counted:
             return self.step(batch)
-        share = len(self.labels) / len(feed.rows(i)[0])  # of an epoch's images to the step's
+        # Of an epoch's images to the step's; without data no batch is a short one.
+        share = self.steps_per_epoch if self.method.is_data_free() else len(self.labels) / len(feed.rows(i)[0])
         with self.spending.counting(self.readers, self.stage.epochs * share):
             return self.step(batch)
 

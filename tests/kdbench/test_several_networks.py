@@ -131,10 +131,11 @@ def test_an_integer_copy_has_its_size_and_its_originals_numbers(suite: Suite, tm
     assert student.size_bytes is None
 
 
+@pytest.mark.parametrize("method", ["dfad", "dafl"])
 def test_a_data_free_cell_keeps_its_images_and_never_saw_another(
-    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cell = plan(suite, "dfad")
+    cell = plan(suite, method)
     entry = run(cell, tmp_path / "real")
     assert {"synthetic.png", "synthetic.safetensors"} <= {path.name for path in entry.folder.iterdir()}
     cost = entry.record.cost
