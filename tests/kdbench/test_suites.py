@@ -22,7 +22,8 @@ SUITES = list_suites()
 def test_a_suite_bears_the_name_of_its_file_and_uses_all_its_models(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
-    assert set(suite.models) == {model for pair in suite.pairs for model in (pair.teacher, pair.student)}
+    between = {model for models in suite.assistants.values() for model in models}
+    assert set(suite.models) == {model for pair in suite.pairs for model in (pair.teacher, pair.student)} | between
 
 
 @pytest.mark.parametrize("name", ["cifar100", "fashion_mnist", "tiny_imagenet"])
