@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Method, NotApplicable, Outputs, OwnNetwork, Setup, Shapes
+from kdbench import Batch, Method, NotApplicable, Outputs, OwnNetwork
 from kdbench.checks.bench import Bench, batches
 from kdbench_methods.dgkd import DGKD
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.takd import TAKD
+from tests.methods.small import small_setup
 
 Random = Callable[..., Tensor]
 CLASSES = 3
@@ -30,22 +31,7 @@ def built(cls: type[Method], names: Sequence[str], **params: Any) -> Any:
         return OwnNetwork(model, lambda images: Outputs(name, logits=model(images)), nullcontext)
 
     method = cls(cls.Params.model_validate(params))
-    method.build(
-        Setup(
-            student=Shapes("student"),
-            teacher=Shapes("teacher"),
-            train_labels=torch.arange(12) % CLASSES,
-            num_classes=CLASSES,
-            mean=(0.0,),
-            std=(1.0,),
-            num_steps=10,
-            device=torch.device("cpu"),
-            generator=torch.Generator().manual_seed(1),
-            epochs=7,
-            network=network,
-            assistants=tuple(names),
-        )
-    )
+    method.build(small_setup(epochs=7, network=network, assistants=tuple(names)))
     return method.train()
 
 

@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Outputs, Setup, Shapes
+from kdbench import Batch, Outputs
 from kdbench.own import OwnNetwork
 from kdbench_methods.ban import BAN
 from kdbench_methods.generations import Generations
 from kdbench_methods.kd import KD
 from kdbench_methods.tfkd_self import TfKDSelf
+from tests.methods.small import small_setup
 
 CLASSES = 100
 
@@ -31,21 +32,7 @@ def network(role: str) -> OwnNetwork:
 def made(cls: type[Generations], **params: Any) -> Generations:
     torch.manual_seed(0)
     method = cls(cls.Params.model_validate(params))
-    method.build(
-        Setup(
-            student=Shapes("student"),
-            teacher=None,
-            train_labels=torch.arange(12),
-            num_classes=CLASSES,
-            mean=(0.0,),
-            std=(1.0,),
-            num_steps=10,
-            device=torch.device("cpu"),
-            generator=torch.Generator().manual_seed(1),
-            epochs=5,
-            network=network,
-        )
-    )
+    method.build(small_setup(teacher=None, epochs=5, network=network, num_classes=CLASSES))
     return method.double().train()
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Method, NotApplicable, Outputs, OwnNetwork, Setup, Shapes
+from kdbench import Batch, Method, NotApplicable, Outputs, OwnNetwork, Shapes
 from kdbench.checks.bench import Bench, batches, evaluate
 from kdbench_methods.dml import DML, mutual_losses
 from kdbench_methods.dml_mixed import DMLMixed
@@ -21,6 +21,7 @@ from kdbench_methods.kdcl import KDCL, min_logit_target, naive_target
 from kdbench_methods.okddip import OKDDip, mixtures
 from kdbench_methods.one import ONE, Branch, gate
 from kdbench_methods.ramp import ramp
+from tests.methods.small import small_setup
 
 Random = Callable[..., Tensor]
 WIDTH, CLASSES, VIEWS = 16, 3, 5
@@ -52,22 +53,8 @@ def built(
         return (index + 100 * view).double()[:, None, None, None].expand(-1, 1, 8, 8)
 
     method = cls(cls.Params.model_validate(params))
-    method.build(
-        Setup(
-            student=Shapes("student", embedding=WIDTH, features=features),
-            teacher=None,
-            train_labels=torch.arange(12) % CLASSES,
-            num_classes=CLASSES,
-            mean=(0.0,),
-            std=(1.0,),
-            num_steps=10,
-            device=torch.device("cpu"),
-            generator=torch.Generator().manual_seed(1),
-            network=network,
-            images=images,
-            num_views=VIEWS,
-        )
-    )
+    shapes = Shapes("student", embedding=WIDTH, features=features)
+    method.build(small_setup(student=shapes, teacher=None, network=network, images=images, num_views=VIEWS))
     return method.double().train(), roles
 
 

@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench import Batch, Method, NotApplicable, Outputs, Setup, Shapes
+from kdbench import Batch, Method, NotApplicable, Outputs
 from kdbench.checks.bench import Bench, batches, evaluate
 from kdbench_methods.aekd import AEKD, agreed_weights, choices_of_bounds
 from kdbench_methods.avg_teachers import AvgTeachers, averaged_kd_loss
 from kdbench_methods.ca_mkd import CAMKD, confidences, kd_losses
 from kdbench_methods.kd import kd_loss
+from tests.methods.small import small_setup
 
 Random = Callable[..., Tensor]
 CLASSES = 3
@@ -25,20 +26,8 @@ CLASSES = 3
 def built(cls: type[Method], team: list[Tensor], **params: Any) -> Any:
     """A method whose further teachers say this of every batch."""
     method = cls(cls.Params.model_validate(params))
-    method.build(
-        Setup(
-            student=Shapes("student"),
-            teacher=Shapes("teacher"),
-            train_labels=torch.arange(12) % CLASSES,
-            num_classes=CLASSES,
-            mean=(0.0,),
-            std=(1.0,),
-            num_steps=10,
-            device=torch.device("cpu"),
-            generator=torch.Generator().manual_seed(1),
-            team=tuple(lambda images, logits=logits: Outputs("teacher", logits=logits) for logits in team),
-        )
-    )
+    team_readers = tuple(lambda images, logits=logits: Outputs("teacher", logits=logits) for logits in team)
+    method.build(small_setup(team=team_readers))
     return method
 
 
