@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -74,7 +74,10 @@ class Adam(nn.Module):
         Args:
             learning_rate: of this step, if not the one given at first: a number, or a 0-dim tensor on the device.
         """
-        gradients = torch.autograd.grad(loss, self.targets)
+        self.step(torch.autograd.grad(loss, self.targets), learning_rate)
+
+    def step(self, gradients: Sequence[Tensor], learning_rate: float | Tensor | None = None) -> None:
+        """One step along gradients that the method computed itself: one for each parameter, in their order."""
         for i, (parameter, gradient) in enumerate(zip(self.targets, gradients, strict=True)):
             parameter.grad = gradient
             self.optimizer.state[parameter] = {

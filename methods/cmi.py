@@ -13,7 +13,7 @@ from kdbench import Adam, Field, Paper, Setup
 from kdbench_methods.crops import zoomed
 from kdbench_methods.generator import ImageGenerator
 from kdbench_methods.image_bank import Ring
-from kdbench_methods.with_bank import WithBank, along
+from kdbench_methods.with_bank import WithBank
 
 
 class CMI(WithBank):
@@ -105,8 +105,8 @@ class CMI(WithBank):
             if not loss.item() >= least:  # nor if it is not a number
                 least, best = loss.item(), (images.detach(), means.detach())
             gradients = torch.autograd.grad(loss, [*made_of, *head])
-            self.image_adam.minimise(along(made_of, gradients[: len(made_of)]))
-            self.head_adam.minimise(along(head, gradients[len(made_of) :]))
+            self.image_adam.step(gradients[: len(made_of)])
+            self.head_adam.step(gradients[len(made_of) :])
         self.bank.add(best[0])
         self.earlier.add(best[1])
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdbench import Adam, Field, Paper, Setup
 from kdbench_methods.cmi import adversarial_loss, with_sigmoid
 from kdbench_methods.generator import ImageGenerator
-from kdbench_methods.with_bank import WithBank, along
+from kdbench_methods.with_bank import WithBank
 
 
 class FastDFKD(WithBank):
@@ -105,9 +105,9 @@ class FastDFKD(WithBank):
                 least, best = loss.item(), images.detach()
             *gradients, of_latents = torch.autograd.grad(loss, [*weights, self.latents])
             total = [t + g for t, g in zip(total, gradients, strict=True)]
-            self.adapted_adam.minimise(along(weights, gradients))
-            self.latent_adam.minimise(along([self.latents], [of_latents]))
-        self.meta_adam.minimise(along(list(self.generator.parameters()), total))
+            self.adapted_adam.step(gradients)
+            self.latent_adam.step([of_latents])
+        self.meta_adam.step(total)
         self.earlier.lerp_(now, 1 - p.statistics_momentum if len(self.bank) else 1.0)
         self.bank.add(best)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -78,8 +77,3 @@ class WithBank(Method):
     def random_labels(self, number: int) -> Tensor:
         """(N,) classes for images to be synthesised."""
         return torch.randint(self.num_classes, (number,), generator=self.random, device=self.random.device)
-
-
-def along(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """A 0-dim loss with these gradients, for an optimizer that asks for a loss."""
-    return torch.stack([(p * g).sum() for p, g in zip(parameters, gradients, strict=True)]).sum()

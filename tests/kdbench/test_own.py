@@ -60,6 +60,19 @@ def test_adam_equals_pytorchs_and_goes_on_from_its_state() -> None:
     assert all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
+def test_a_step_along_gradients_is_that_of_the_loss_they_are_of() -> None:
+    torch.manual_seed(0)
+    one, other = (nn.Linear(3, 2) for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    x, mine, theirs = torch.randn(5, 3), Adam(one.parameters(), 0.01), Adam(other.parameters(), 0.01)
+    for _ in range(3):
+        mine.minimise(one(x).square().mean())
+        theirs.step(torch.autograd.grad(other(x).square().mean(), list(other.parameters())))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    with pytest.raises(ValueError, match="shorter"):
+        theirs.step([torch.zeros(2, 3)])
+
+
 def test_adam_gives_gradients_to_nothing_but_its_targets() -> None:
     mine, other = nn.Linear(3, 3), nn.Linear(3, 1)
     Adam(mine.parameters(), 0.01).minimise(other(mine(torch.ones(2, 3))).sum())

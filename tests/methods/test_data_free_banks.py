@@ -17,7 +17,7 @@ from kdbench_methods.cmi import CMI, adversarial_loss, contrastive_loss, means_o
 from kdbench_methods.deepinversion import DeepInversion, jensen_shannon, variation
 from kdbench_methods.fastdfkd import FastDFKD
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.with_bank import WithBank, along
+from kdbench_methods.with_bank import WithBank
 
 ALL = (CMI, DeepInversion, FastDFKD)
 STILL = {"padding": 0, "flip": False}  # crops that are the images
@@ -295,13 +295,6 @@ def test_fast_dfkd_takes_first_order_maml_steps() -> None:
     cancelled = {"project.bias", "layers.2.bias", "layers.6.bias"}  # by the batch norm behind
     for (name, mine), other in zip(method.generator.named_parameters(), meta.parameters(), strict=True):
         assert name in cancelled or torch.allclose(mine, other, atol=1e-3), name
-
-
-def test_a_loss_along_gradients_has_them() -> None:
-    parameters = [torch.randn(3, requires_grad=True), torch.randn(2, 2, requires_grad=True)]
-    gradients = [torch.randn(3), torch.randn(2, 2)]
-    found = torch.autograd.grad(along(parameters, gradients), parameters)
-    assert all(torch.equal(mine, wanted) for mine, wanted in zip(found, gradients, strict=True))
 
 
 def test_fast_dfkd_warms_up_without_the_student_and_begins_its_first_layers_anew_once() -> None:
