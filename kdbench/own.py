@@ -79,7 +79,8 @@ class Adam(nn.Module):
     def step(self, gradients: Sequence[Tensor], learning_rate: float | Tensor | None = None) -> None:
         """One step along gradients that the method computed itself: one for each parameter, in their order."""
         for i, (parameter, gradient) in enumerate(zip(self.targets, gradients, strict=True)):
-            parameter.grad = gradient
+            same = gradient.stride() == parameter.stride()  # which the fused kernel takes for granted
+            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
             self.optimizer.state[parameter] = {
                 "exp_avg": self.get_buffer(f"mean_{i}"),
                 "exp_avg_sq": self.get_buffer(f"square_{i}"),

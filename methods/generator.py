@@ -46,8 +46,7 @@ class ImageGenerator(nn.Module):
 
     def draw(self, size: int, random: torch.Generator) -> Tensor:
         """(B, L) normal latents."""
-        weight = self.project.weight
-        return torch.randn(size, self.latent, generator=random, device=weight.device).to(weight.dtype)
+        return torch.randn(size, self.latent, generator=random, device=random.device).to(self.project.weight)
 
     @torch.no_grad()
     def evaluated(self, latents: Tensor) -> Tensor:

@@ -73,6 +73,19 @@ def test_a_step_along_gradients_is_that_of_the_loss_they_are_of() -> None:
         theirs.step([torch.zeros(2, 3)])
 
 
+def test_gradients_may_be_laid_out_otherwise_than_their_parameter() -> None:
+    weights = [torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last), torch.ones(5)]
+    gradients = [torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last), torch.randn(2, 3, 4, 4)]
+    gradients.append(torch.ones(()).expand(5))
+    mine, theirs = ([nn.Parameter(w.clone()) for w in weights] for _ in range(2))
+    Adam(mine, 0.01).step(gradients)
+    reference = torch.optim.Adam(theirs, 0.01)
+    for parameter, gradient in zip(theirs, gradients, strict=True):
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)
+    reference.step()
+    assert all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(mine, theirs, strict=True))
+
+
 def test_adam_gives_gradients_to_nothing_but_its_targets() -> None:
     mine, other = nn.Linear(3, 3), nn.Linear(3, 1)
     Adam(mine.parameters(), 0.01).minimise(other(mine(torch.ones(2, 3))).sum())
