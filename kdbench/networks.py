@@ -11,10 +11,10 @@ import timm
 import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
 from kdbench.errors import KdbenchError, did_you_mean, first_line
+from kdbench.flops import FlopCounter
 from kdbench.inputs import as_seen, own_input
 from kdbench.outputs import wrong_size
 from kdbench.suite import Model, Suite
@@ -105,16 +105,16 @@ def count_parameters(model: nn.Module) -> int:
 
 @torch.no_grad()
 def count_macs(model: nn.Module, example: Tensor) -> int:
-    """Multiply-accumulate operations of one forward pass of a (1, C, H, W) input: convolutions and matrix products.
+    """Multiply-accumulate operations of one forward pass of a (1, C, H, W) input: half its counted FLOPs.
 
     Raises:
         KdbenchError: the model does not take images of this size.
     """
     training, seen = model.training, as_seen(model, example)
     try:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounter() as counter:
             model.eval()(seen)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise wrong_size(model, seen, error) from error
     model.train(training)
-    return counter.get_total_flops() // 2
+    return counter.flops // 2

@@ -167,8 +167,8 @@ class Cost(GrownPart):
         steps: optimizer steps.
         method_parameters: trainable parameters that the method added to the student's.
         main_epochs: of the main stage, where they are not the recipe's.
-        flops: floating-point operations of convolutions and matrix products, forward and backward, of all networks
-            together. Counted on the first step of each stage, or its first epoch where steps differ.
+        flops: floating-point operations of convolutions, matrix products and attention, forward and backward, of all
+            networks together. Counted on the first step of each stage, or its first epoch where steps differ.
         passes: by network: the student, the teachers, the method's own.
         synthetic_images: how many synthetic images the student was trained on, each time that it saw one.
     """

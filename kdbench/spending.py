@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
-
+from kdbench.flops import FlopCounter
 from kdbench.outputs import OutputReader
 
 
@@ -16,7 +13,7 @@ class Spending:
     """A running account of a training.
 
     Attributes:
-        flops: of convolutions and matrix products, forward and backward.
+        flops: of convolutions, matrix products and attention, forward and backward.
         passes: images forward and backward through each network.
         images: that the steps trained on.
         is_counting: while something is counted.
@@ -55,18 +52,3 @@ class Spending:
             self.is_counting = False
             for reader in readers.values():
                 reader.runs = None
-
-
-class FlopCounter(TorchDispatchMode):
-    """Counts by PyTorch's own formulas, and changes nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        if (formula := flop_registry.get(func._overloadpacket)) is not None:
-            self.flops += formula(*args, **kwargs, out_val=out)
-        return out

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
+import torch.nn.functional as F
 
 from kdbench.checks.bench import BATCH, SAMPLES, Bench
+from kdbench.flops import FlopCounter
 from kdbench.networks import count_macs
 from kdbench_methods.ab import AB
 from kdbench_methods.crd import CRD
@@ -36,6 +39,22 @@ def test_flops_are_those_of_the_networks_layers() -> None:
     assert (
         2.5 * images * student < plain.spending.flops < 3 * images * student
     )  # no gradient of the first layer's input
+
+
+def test_attention_is_counted_forward_and_backward() -> None:
+    images, heads, tokens, width = 2, 3, 16, 8
+    query, key, value = (torch.randn(images, heads, tokens, width, requires_grad=True) for _ in range(3))
+    product = 2 * images * heads * tokens**2 * width
+    with FlopCounter() as counter:
+        out = F.scaled_dot_product_attention(query, key, value)
+        assert counter.flops == 2 * product  # query by key, and that by value
+        out.sum().backward()
+    assert counter.flops == (2 + 5) * product  # of which one product is computed again
+
+
+def test_a_transformers_attention_is_among_its_operations() -> None:
+    network = timm.create_model("deit_tiny_patch16_224")
+    assert count_macs(network, torch.zeros(1, 3, 224, 224)) == pytest.approx(1.254e9, rel=1e-3)
 
 
 def test_a_counted_step_changes_nothing() -> None:
