@@ -6,6 +6,8 @@ it again is all that a step takes: no copy to the device, no wait for it.
 
 from __future__ import annotations
 
+import gc
+import math
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -22,11 +24,16 @@ WARM_UP = 3  # eager steps that initialise libraries and caches before the captu
 
 def cuda_graph(body: Body, generator: torch.Generator) -> Body:
     """Record a body's kernels, without running them; the generator's draws go on from replay to replay."""
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        body()
+    gc.collect()  # the graphs of earlier cells: one that ended meanwhile would spoil this one
+    with torch.cuda.device(generator.device):
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        graph.register_generator_state(generator)
+        torch.cuda.synchronize()
+        try:
+            with torch.cuda.graph(graph):
+                body()
+        finally:
+            torch.cuda.set_stream(stream)  # which a failed capture does not return to
     return graph.replay
 
 
@@ -50,7 +57,8 @@ class CapturedStep:
     ) -> None:
         self.feed = Feed(**{f.name: getattr(feed, f.name).clone() for f in fields(feed)})
         self.cursor = torch.zeros(1, dtype=torch.int64, device=feed.step.device)
-        self.terms = torch.zeros(num_terms, len(feed.step), device=feed.step.device)
+        # Not a number until they are computed: a capture that recorded nothing is then a loss that diverged.
+        self.terms = torch.full((num_terms, len(feed.step)), math.nan, device=feed.step.device)
         self.step = step
         self.replay = capture(self.body, generator)
 

@@ -279,6 +279,13 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("kdbench: stopped.\n")
         sys.exit(130)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # PyTorch's; without importing it
+            raise
+        sys.stderr.write(
+            "kdbench: the device is out of memory: free it of other programs, or name another (--device).\n"
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from kdbench.capture import WARM_UP
 from kdbench.catalogue import print_rows
 from kdbench.checkpoint import write_atomically
 from kdbench.console import line_printer
@@ -96,8 +97,10 @@ def cost(
     """Measure methods on pairs, write a record of each, show a table; returns the exit code.
 
     Raises:
-        KdbenchError: no pair that the methods can serve, or a folder that cannot be written.
+        KdbenchError: no pair that the methods can serve, a folder that cannot be written, too few steps for a graph.
     """
+    if execution == "captured" and steps <= WARM_UP:
+        raise KdbenchError(f"--steps {steps}: with --graph, give more than {WARM_UP}, which run before the capture.")
     rows: list[dict[str, Any]] = []
     device = torch.device(device_name)
     for name, user in methods.items():

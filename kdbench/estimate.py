@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from kdbench.capture import WARM_UP
 from kdbench.data import Dataset
 from kdbench.errors import NotApplicable
 from kdbench.executor import Machine
@@ -18,7 +19,7 @@ from kdbench.plugins import load_method
 from kdbench.suite import Execution, Pair, Recipe, Suite
 from kdbench.timing import random_dataset, time_between, time_prediction, time_steps, timed_trainer
 
-TIMED = 3  # steps
+TIMED = WARM_UP + 1  # steps: one that is captured among them
 SLOW = 0.2  # seconds of a step
 Kind = tuple[str, Pair]
 
@@ -92,10 +93,10 @@ def time_kind(
         recipe = suite.recipe.model_copy(update={"batch_size": batch})
         part = suite.model_copy(update={"recipe": recipe})
         trainer = timed_trainer(part, pair, method, params, dataset, device, execution)
-        slow = time_steps(trainer, 1) > SLOW  # the warm-up as well
+        slow = time_steps(trainer, TIMED if execution == "captured" else 1) > SLOW  # the warm-up as well
         if slow:
             break
-    step = time_steps(trainer, 1 if slow else TIMED) * whole / batch
+    step = time_steps(trainer, 1 if slow and execution != "captured" else TIMED) * whole / batch
     return step, time_prediction(trainer) + time_between(trainer), trainer.epochs
 
 

@@ -140,6 +140,10 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
                     yield event(kind, worker.cell, value)
                 if kind in ("finished", "failed", "busy"):
                     worker.cell = None
+                if kind == "failed" and worker.device != "cpu":  # some errors end a device's use for a process
+                    worker.process.kill()
+                    worker.process.join()
+                    crew[crew.index(worker)] = start_worker(root, worker.device, machine.execution)
     finally:
         for worker in crew:
             worker.process.kill()

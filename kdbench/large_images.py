@@ -128,11 +128,13 @@ class LargeImages:
         return self.load(self.test_pictures, [(row, 0) for row in range(len(self.test_pictures.paths))])
 
     def cut(self, index: Tensor, view: Tensor) -> Tensor:
-        """Not within a step.
+        """No images, where none are asked for.
 
         Raises:
-            RuntimeError: always; a captured step that asks for it runs eagerly.
+            RuntimeError: others cannot be had within a step.
         """
+        if not len(index):
+            return torch.empty(0, self.data.channels, *self.data.image_size, device=self.device)
         raise RuntimeError("files are decoded by other processes")
 
     def load(self, pictures: Pictures, rows: Iterable[Row]) -> Iterator[Tensor]:
@@ -147,6 +149,8 @@ class LargeImages:
         )
         try:
             for images, _ in PrefetchLoader(loader, self.data.mean, self.data.std, self.data.channels, self.device):
+                if images.is_cuda:  # made on a stream of the loader's
+                    images.record_stream(torch.cuda.current_stream(images.device))
                 yield images
         except (OSError, ValueError) as error:
             said = str(error).splitlines()[-1]

@@ -43,7 +43,9 @@ def build_optimizer(recipe: Recipe, parameters: Sequence[nn.Parameter], rate: Te
             fused=True,
         )
     else:
-        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=recipe.weight_decay, fused=True)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=rate, weight_decay=recipe.weight_decay, fused=True, capturable=rate.is_cuda
+        )
     for parameter in parameters:
         for name in STATE[recipe.optimizer]:
             scalar = name == "step"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
@@ -33,9 +34,12 @@ def set_up_device(device: torch.device) -> None:
     """What a training wants of PyTorch's switches."""
     if device.type == "cpu":
         torch.set_num_threads(1)  # so that a result does not depend on the machine's cores or on other cells
-    else:
+        return
+    if device.index is not None:
+        torch.cuda.set_device(device)  # streams and graphs are those of the current one
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # the switches have newer names
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 means float32
-        torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = True
 
 
 def load_dataset(data: Data) -> Dataset | FileDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 import warnings
 from collections.abc import Sequence
@@ -105,20 +106,27 @@ def parse_device(text: str) -> list[str]:
     Raises:
         KdbenchError: an unknown device, or one that is not there.
     """
-    if text == "auto":
-        text = "cuda" if torch.cuda.is_available() else "cpu"
     if text == "cpu":
         return ["cpu"]
+    count, why = find_gpus()
+    if text == "auto":
+        if why:
+            sys.stderr.write(f"kdbench: no GPU is used.{why}\n")
+        return [f"cuda:{i}" for i in range(count)] or ["cpu"]
     kind, _, number = text.partition(":")
     if kind != "cuda" or (":" in text and not (number.isascii() and number.isdigit())):
         raise KdbenchError(f"Unknown device '{text}' (--device). Known: auto, cpu, cuda, cuda:0, cuda:1, ...")
-    with warnings.catch_warnings(record=True) as said:  # PyTorch warns of a driver that is too old
-        warnings.simplefilter("always")
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count or (number and int(number) >= count):
-        why = f" It says: {str(said[0].message).splitlines()[0]}" if said else ""
         raise KdbenchError(f"No device '{text}' (--device): PyTorch finds {count} NVIDIA GPUs. Use --device cpu.{why}")
     return [text] if number else [f"cuda:{i}" for i in range(count)]
+
+
+def find_gpus() -> tuple[int, str]:
+    """How many GPUs PyTorch finds, and what it says of them: of a driver that is too old, say."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return count, f" PyTorch says: {str(said[0].message).splitlines()[0]}" if said else ""
 
 
 def parse_workers(text: str, devices: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +96,13 @@ class Trainer:
         self.rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
         self.execution: Execution = execution
-        if execution == "captured" and (method.eager or isinstance(images, LargeImages)):
+        if execution == "captured" and (why := self.never_captured()):
             self.execution = "eager"
-            why = f"Steps of '{method.name}' differ" if method.eager else "Large images are decoded outside the step"
             notice(f"{why}, so it is not captured and runs eagerly.")
         self.captured: CapturedStep | None = None
         self.notice = notice
         if execution == "compiled":
+            torch.compiler.reset()  # compiled code of earlier trainings counts against a limit
             self.read_student = Compiled(self.read_student, notice)
             self.read_teacher = Compiled(self.read_teacher, notice) if self.read_teacher else None
         self.spending = Spending()
@@ -207,18 +208,30 @@ class Trainer:
         if self.captured is not None:
             done.append(self.captured.run(feed, len(done), full))
         first = sum(terms.shape[1] for terms in done)
-        batches = zip(range(first, len(feed.step)), self.images.epoch(feed, first), strict=False)
+        images = repeat(None) if self.method.is_data_free() else self.images.epoch(feed, first)
+        batches = zip(range(first, len(feed.step)), images, strict=False)
         done += [self.step_at(feed, i, images, counted and i == 0)[:, None] for i, images in batches]
         return torch.cat(done, dim=1)
+
+    def never_captured(self) -> str:
+        """Why no step of this training can be captured, if so."""
+        if self.method.eager:
+            return f"Steps of '{self.method.name}' differ"
+        if isinstance(self.images, LargeImages):
+            return "Large images are decoded outside the step"
+        return "" if len(self.labels) // self.recipe.batch_size > WARM_UP else "An epoch has too few steps"
 
     def capture(self, feed: Feed) -> None:
         """Record the step; a method that cannot be recorded runs eagerly, and is told so."""
         self.optimizer.zero_grad(set_to_none=True)
         try:
             self.captured = CapturedStep(feed, self.step_at, len(self.terms), self.generator)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             self.execution = "eager"
-            said = (str(error).splitlines() or [type(error).__name__])[0]
+            cause = error.__context__ or error  # the end of a failed capture has a complaint of its own
+            said = (str(cause).splitlines() or [type(cause).__name__])[0]
             self.notice(f"The step of '{self.method.name}' cannot be captured and runs eagerly: {said}")
 
     def step_at(self, feed: Feed, i: int | Tensor, images: Tensor | None = None, counted: bool = False) -> Tensor:
@@ -237,7 +250,6 @@ class Trainer:
         index, view = feed.rows(i)
         if self.method.is_data_free():
             index, view = index[:0], view[:0]
-            images = None
         return Batch(
             images=self.images.cut(index, view) if images is None else images,
             labels=self.labels[index],

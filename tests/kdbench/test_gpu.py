@@ -18,6 +18,9 @@ from kdbench.trainer import Trainer
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
+    pytest.mark.filterwarnings("ignore:Please use the new API"),
+    pytest.mark.filterwarnings("ignore:TensorFloat32"),
 ]
 METHODS = ["vanilla", "kd", "fitnets", "at", "crd", "dml", "cskd", "pskd", "anc"]
 EAGER = ["dfad", "zskt"]  # their steps differ

@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from kdbench.checks.bench import Bench
 from kdbench.errors import KdbenchError
 from kdbench.feed import epoch_feed
 from kdbench.large_images import FileDataset, LargeImages, list_images
 from kdbench.prepare import load_dataset
 from kdbench.suite import Data, load_suite
+from kdbench_methods.dfad import DFAD
 
 DATA = Data(
     source="imagefolder/animals",
@@ -77,6 +79,15 @@ def test_an_epochs_batches_are_a_function_of_the_stream(folder: Path) -> None:
     assert torch.equal(next(source.epoch(feed, 1)), second)  # the same images from the middle of the epoch
     other = next(source.epoch(replace(feed, view=feed.view + 1), 0))
     assert not torch.equal(other, whole[0])  # the views are the stream's
+
+
+def test_a_data_free_method_is_given_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = list_images(DATA)
+    monkeypatch.setattr(LargeImages, "load", lambda *given: pytest.fail("a file is read"))
+    trainer = Bench(DFAD).trainer()
+    trainer.images = images(dataset)
+    assert trainer.images.cut(torch.arange(0), torch.arange(0)).shape == (0, 3, 16, 16)
+    trainer.train_epoch(trainer.enter_stage(0))
 
 
 def test_test_images_are_timms_centre_crops_normalised(folder: Path) -> None:

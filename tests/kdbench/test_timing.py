@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from kdbench import cell as cell_module
+from kdbench import cli
 from kdbench.cell import CellFailed, run_cell
-from kdbench.cost import measure
+from kdbench.cost import cost, measure
 from kdbench.cost_record import CostRecord
+from kdbench.errors import KdbenchError
 from kdbench.estimate import count_kinds, duration
 from kdbench.hashing import digest
 from kdbench.plan import plan_cells
@@ -91,7 +94,7 @@ def test_a_device_without_memory_is_one_line_of_advice(
         run_cell(cell, tmp_path, CPU, lambda *a: None, print)
 
 
-def test_a_driver_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     import warnings
 
     def unavailable() -> bool:
@@ -99,8 +102,30 @@ def test_a_driver_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         return False
 
     monkeypatch.setattr(torch.cuda, "is_available", unavailable)
-    with pytest.raises(Exception, match=r"finds 0 NVIDIA GPUs.*It says: The NVIDIA driver .* too old"):
+    with pytest.raises(KdbenchError, match=r"finds 0 NVIDIA GPUs.*PyTorch says: The NVIDIA driver .* too old"):
         parse_device("cuda")
+    assert parse_device("auto") == ["cpu"]
+    said = capsys.readouterr().err
+    assert said.startswith("kdbench: no GPU is used. PyTorch says: The NVIDIA driver on your system is too old")
+    assert said.count("\n") == 1
+
+
+def test_a_graph_wants_more_steps_than_run_before_its_capture(digits: Suite, tmp_path: Path) -> None:
+    with pytest.raises(KdbenchError, match="--steps 3: with --graph, give more than 3"):
+        cost(digits, {"kd": {}}, digits.pairs[:1], "cuda", "captured", 3, tmp_path, Console(), as_json=False)
+
+
+def test_a_device_that_is_full_between_cells_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("kdbench: the device is out of memory: free it, or")
 
 
 def test_a_cuda_graph_on_a_cpu_is_refused() -> None:

@@ -249,6 +249,17 @@ def test_a_method_that_cannot_be_captured_runs_eagerly_and_is_told_so(
     assert captured.curve == eager.curve
 
 
+def test_a_capture_that_recorded_nothing_is_not_taken_for_a_training(
+    short: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trainer = make(short, "kd")
+    nothing = partial(CapturedStep, capture=lambda body, generator: lambda: None)
+    monkeypatch.setattr(trainer_module, "CapturedStep", nothing)
+    trainer.execution = "captured"
+    with pytest.raises(Diverged, match="not finite in step 4 of epoch 1"):
+        trainer.train(tmp_path / "captured")
+
+
 def test_a_training_with_adamw_resumes_bit_equal(short: Suite, tmp_path: Path) -> None:
     recipe = short.recipe.model_copy(update={"optimizer": "adamw", "learning_rate": 0.003})
     suite = short.model_copy(update={"recipe": recipe})
