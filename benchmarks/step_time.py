@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/step_time.py --pair resnet32x4:resnet8x4
 
-Each row trains the same pair under KD with a live teacher, on random images of the suite's size. The yardstick is
+Each row trains the same pair under KD with a live teacher, on made-up images of the suite's size. The yardstick is
 `reference_loop.py`: torchvision's transforms in a DataLoader, float32, and the loss read after every step. Rows take
 turns, and each row's time is its median over the rounds, after a warm-up and with the device waited for.
 """

@@ -125,7 +125,7 @@ def test_a_device_that_is_full_between_cells_is_one_line(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("kdbench: the device is out of memory: free it, or")
+    assert capsys.readouterr().err.startswith("kdbench: the device is out of memory: free it of other programs")
 
 
 def test_a_cuda_graph_on_a_cpu_is_refused() -> None:
