@@ -24,7 +24,7 @@ WARM_UP = 3  # eager steps that initialise libraries and caches before the captu
 
 def cuda_graph(body: Body, generator: torch.Generator) -> Body:
     """Record a body's kernels, without running them; the generator's draws go on from replay to replay."""
-    gc.collect()  # the graphs of earlier cells: one that ended meanwhile would spoil this one
+    gc.collect()  # an earlier cell's graph, destroyed during the capture, would spoil it
     with torch.cuda.device(generator.device):
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         graph.register_generator_state(generator)

@@ -92,11 +92,12 @@ def time_kind(
     for batch in (max(2, whole // 8), whole) if device.type == "cpu" else (whole,):
         recipe = suite.recipe.model_copy(update={"batch_size": batch})
         part = suite.model_copy(update={"recipe": recipe})
-        trainer = timed_trainer(part, pair, method, params, dataset, device, execution)
-        slow = time_steps(trainer, TIMED if execution == "captured" else 1) > SLOW  # the warm-up as well
+        trainer = timed_trainer(part, pair, method, params, dataset, device, execution, notice=lambda text: None)
+        warm_up = TIMED if trainer.execution == "captured" else 1
+        slow = time_steps(trainer, warm_up) > SLOW
         if slow:
             break
-    step = time_steps(trainer, 1 if slow and execution != "captured" else TIMED) * whole / batch
+    step = time_steps(trainer, warm_up if slow else TIMED) * whole / batch
     return step, time_prediction(trainer) + time_between(trainer), trainer.epochs
 
 

@@ -1,7 +1,7 @@
 """Running cells in worker processes. What a cell is, and what becomes of its record, is not known here.
 
 Each worker is a process of its own, which takes a cell, reports on it and asks for the next. A worker that dies costs
-its own cell alone; workers die with their parent.
+its own cell alone, and one whose cell failed on a GPU is replaced; workers die with their parent.
 """
 
 from __future__ import annotations

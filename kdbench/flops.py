@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
+
+
+def convolution_backward(gradient: Tensor, images: Tensor, weight: Tensor, *rest: Any, **result: Any) -> int:
+    """As many as forward for each of the two gradients that are asked for; PyTorch's own formula forgets groups."""
+    transposed, asked = rest[4], rest[7]
+    return sum(asked[:2]) * conv_flop_count(images.shape, weight.shape, gradient.shape, transposed)
+
 
 aten = torch.ops.aten
 FORMULAS = {
     **flop_registry,  # which knows the attention of GPUs alone
+    aten.convolution_backward: convolution_backward,
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
     aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
         aten._scaled_dot_product_flash_attention_backward

@@ -128,10 +128,10 @@ class LargeImages:
         return self.load(self.test_pictures, [(row, 0) for row in range(len(self.test_pictures.paths))])
 
     def cut(self, index: Tensor, view: Tensor) -> Tensor:
-        """No images, where none are asked for.
+        """An empty batch, of an empty index.
 
         Raises:
-            RuntimeError: others cannot be had within a step.
+            RuntimeError: any other one; files are decoded outside the step.
         """
         if not len(index):
             return torch.empty(0, self.data.channels, *self.data.image_size, device=self.device)

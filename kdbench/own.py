@@ -50,6 +50,7 @@ class Adam(nn.Module):
 
     self.generator_adam = Adam(self.generator.parameters(), learning_rate=1e-3)     in build
     self.generator_adam.minimise(loss)                                              in inputs, loss or before_epoch
+    self.generator_adam.step(gradients)                                             the same, of gradients
 
     Args:
         parameters: what it trains; nothing else gets a gradient from the losses that it minimises.
@@ -77,10 +78,19 @@ class Adam(nn.Module):
         self.step(torch.autograd.grad(loss, self.targets), learning_rate)
 
     def step(self, gradients: Sequence[Tensor], learning_rate: float | Tensor | None = None) -> None:
-        """One step along gradients that the method computed itself: one for each parameter, in their order."""
+        """One step down gradients that the method computed itself.
+
+        Args:
+            gradients: one for each parameter, in their order and of their shapes.
+            learning_rate: as in `minimise`.
+
+        Raises:
+            ValueError: more or fewer gradients than parameters.
+        """
         for i, (parameter, gradient) in enumerate(zip(self.targets, gradients, strict=True)):
-            same = gradient.stride() == parameter.stride()  # which the fused kernel takes for granted
-            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = gradient  # refuses another shape or type
+            if gradient.stride() != parameter.stride():  # which the fused kernel takes to be equal
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
             self.optimizer.state[parameter] = {
                 "exp_avg": self.get_buffer(f"mean_{i}"),
                 "exp_avg_sq": self.get_buffer(f"square_{i}"),

@@ -31,7 +31,7 @@ MAPPED = {"features", "pre_activations"}
 
 
 def set_up_device(device: torch.device) -> None:
-    """What a training wants of PyTorch's switches."""
+    """What a training wants of PyTorch: its switches and its current device."""
     if device.type == "cpu":
         torch.set_num_threads(1)  # so that a result does not depend on the machine's cores or on other cells
         return

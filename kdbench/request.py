@@ -110,7 +110,7 @@ def parse_device(text: str) -> list[str]:
         return ["cpu"]
     count, why = find_gpus()
     if text == "auto":
-        if why:
+        if why and not count:
             sys.stderr.write(f"kdbench: no GPU is used.{why}\n")
         return [f"cuda:{i}" for i in range(count)] or ["cpu"]
     kind, _, number = text.partition(":")

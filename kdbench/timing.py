@@ -1,4 +1,4 @@
-"""What a training step takes: timed on random images, with networks of random weights, after a warm-up."""
+"""What a training step takes: timed on made-up images, with networks of random weights, after a warm-up."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Trainer:
         self.execution: Execution = execution
         if execution == "captured" and (why := self.never_captured()):
             self.execution = "eager"
-            notice(f"{why}, so it is not captured and runs eagerly.")
+            notice(f"{why}, so steps are not captured and run eagerly.")
         self.captured: CapturedStep | None = None
         self.notice = notice
         if execution == "compiled":
@@ -217,9 +217,11 @@ class Trainer:
         """Why no step of this training can be captured, if so."""
         if self.method.eager:
             return f"Steps of '{self.method.name}' differ"
-        if isinstance(self.images, LargeImages):
+        if isinstance(self.images, LargeImages) and not self.method.is_data_free():
             return "Large images are decoded outside the step"
-        return "" if len(self.labels) // self.recipe.batch_size > WARM_UP else "An epoch has too few steps"
+        if len(self.labels) // self.recipe.batch_size <= WARM_UP:
+            return f"An epoch has no more than {WARM_UP} full batches"
+        return ""
 
     def capture(self, feed: Feed) -> None:
         """Record the step; a method that cannot be recorded runs eagerly, and is told so."""

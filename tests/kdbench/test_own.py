@@ -71,6 +71,8 @@ def test_a_step_along_gradients_is_that_of_the_loss_they_are_of() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     with pytest.raises(ValueError, match="shorter"):
         theirs.step([torch.zeros(2, 3)])
+    with pytest.raises(RuntimeError, match="size"):
+        theirs.step([torch.zeros(3), torch.zeros(2)])
 
 
 def test_gradients_may_be_laid_out_otherwise_than_their_parameter() -> None:

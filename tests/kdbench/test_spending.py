@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from kdbench.checks.bench import BATCH, SAMPLES, Bench
 from kdbench.flops import FlopCounter
@@ -39,6 +40,17 @@ def test_flops_are_those_of_the_networks_layers() -> None:
     assert (
         2.5 * images * student < plain.spending.flops < 3 * images * student
     )  # no gradient of the first layer's input
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_convolution_costs_as_much_for_each_gradient_as_forward(kind: type[nn.Module], groups: int) -> None:
+    layer, images = kind(8, 16, 3, padding=1, groups=groups), torch.randn(2, 8, 5, 5, requires_grad=True)
+    with FlopCounter() as counter:
+        out = layer(images)
+        assert counter.flops == 2 * 2 * 5 * 5 * 3 * 3 * 8 * 16 // groups
+        out.sum().backward()
+    assert counter.flops == 3 * 2 * 2 * 5 * 5 * 3 * 3 * 8 * 16 // groups
 
 
 def test_attention_is_counted_forward_and_backward() -> None:

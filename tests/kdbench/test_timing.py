@@ -108,6 +108,10 @@ def test_a_driver_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, caps
     said = capsys.readouterr().err
     assert said.startswith("kdbench: no GPU is used. PyTorch says: The NVIDIA driver on your system is too old")
     assert said.count("\n") == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: unavailable() or True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert parse_device("auto") == ["cuda:0", "cuda:1"]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_graph_wants_more_steps_than_run_before_its_capture(digits: Suite, tmp_path: Path) -> None:
