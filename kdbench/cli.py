@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdbench import cli_methods, cli_results, cli_site
+from kdbench import __version__, cli_methods, cli_results, cli_site
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
 from kdbench.options import (
@@ -40,6 +40,21 @@ app.add_typer(lists, name="list")
 app.add_typer(cli_methods.app)
 app.add_typer(cli_results.app)
 app.add_typer(cli_site.app)
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"kdbench {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -119,7 +119,7 @@ def test_help_and_lists_import_no_torch() -> None:
     code = """
 import sys
 from kdbench.cli import app
-for arguments in (["--help"], ["list", "methods"], ["run", "--help"]):
+for arguments in (["--help"], ["--version"], ["list", "methods"], ["run", "--help"]):
     try:
         app(arguments)
     except SystemExit as stop:
