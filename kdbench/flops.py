@@ -13,7 +13,8 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry
 def convolution_backward(gradient: Tensor, images: Tensor, weight: Tensor, *rest: Any, **result: Any) -> int:
     """As many as forward for each of the two gradients that are asked for; PyTorch's own formula forgets groups."""
     transposed, asked = rest[4], rest[7]
-    return sum(asked[:2]) * conv_flop_count(images.shape, weight.shape, gradient.shape, transposed)
+    forward = conv_flop_count(list(images.shape), list(weight.shape), list(gradient.shape), transposed)
+    return sum(asked[:2]) * forward
 
 
 aten = torch.ops.aten
