@@ -45,7 +45,7 @@ class Standing:
     """One method among those compared.
 
     Attributes:
-        group: of methods not separable from its leader; 1 holds the best.
+        group: 1 holds the best mean and all rows not separable from it, 2 the best of the rest and its like.
         rank: mean over pairs, and half its 95 % interval over seeds.
         means: of each metric over pairs: mean over seeds and half its 95 % interval.
     """
@@ -144,7 +144,7 @@ def contrasts_of(rows: Sequence[Row], metric: Metric) -> list[Contrast]:
 
 
 def standing_of(rows: Sequence[Row], metric: Metric) -> list[Standing]:
-    """The rows in order: by tie group, then by mean rank."""
+    """The rows in order, the best mean first."""
     assert metric.per_image is not None
     values = {row.title: row.values(metric.per_image) for row in rows}
     groups = tie_groups(values, metric.higher_is_better)
@@ -155,7 +155,8 @@ def standing_of(rows: Sequence[Row], metric: Metric) -> list[Standing]:
         means = {m.name: mean_interval(row.values(m.of).mean(axis=0)) for m in known}
         group = next(n for n, names in enumerate(groups, start=1) if row.title in names)
         found.append(Standing(row, group, ranks[row.title], means))
-    return sorted(found, key=lambda s: (s.group, s.rank[0], s.row.title))
+    sign = -1 if metric.higher_is_better else 1
+    return sorted(found, key=lambda s: (sign * s.means[metric.name][0], s.row.title))
 
 
 def fingerprint(suite: Suite) -> str:

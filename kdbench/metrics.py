@@ -1,13 +1,13 @@
 """The metrics, a row each: what a network's evidence says of it. Terminal and site show all of them.
 
-To add one, add a row to `METRICS`, and a key to `kdbench.records.Metrics` if it is to be stored on records.
+To add one, add a row to `METRICS`: it is derived from the evidence of every record, old and new. Records store those
+that `kdbench.records.Metrics` has a key for, and are compared on what they store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -86,16 +86,35 @@ def metrics_for(num_classes: int) -> list[Metric]:
     return [metric for metric in METRICS.values() if num_classes >= metric.min_classes]
 
 
+def all_metrics(evidence: Evidence, num_classes: int) -> dict[str, float]:
+    """Every metric that says something of this many classes, from the evidence of one network."""
+    return {metric.name: metric.of(evidence) for metric in metrics_for(num_classes)}
+
+
 def metrics(evidence: Evidence, labels: np.ndarray, num_classes: int) -> Metrics:
-    """All metrics of one network, from its evidence and the suite's canonical test labels.
+    """The metrics that a record stores of one network, from its evidence and the suite's canonical test labels.
 
     Raises:
         KdbenchError: the evidence contradicts itself or the labels.
     """
     if problem := contradiction(evidence, labels, num_classes):
         raise KdbenchError(f"The evidence does not belong to the suite's test labels: {problem}.")
-    values: dict[str, Any] = dict.fromkeys(METRICS)
-    return Metrics(**values | {metric.name: metric.of(evidence) for metric in metrics_for(num_classes)})
+    known = all_metrics(evidence, num_classes)
+    return Metrics.model_validate({name: known.get(name) for name in Metrics.model_fields})
+
+
+def wrong_metrics(stored: Metrics, evidence: Evidence, labels: np.ndarray, num_classes: int) -> list[str]:
+    """What a record stores and its evidence does not say, each in words.
+
+    Raises:
+        KdbenchError: the evidence contradicts itself or the labels.
+    """
+    follows = metrics(evidence, labels, num_classes).model_dump()
+    return [
+        f"metrics.{name} is {value}, its evidence says {follows[name]}"
+        for name, value in stored.model_dump().items()
+        if value != follows[name]
+    ]
 
 
 def contradiction(evidence: Evidence, labels: np.ndarray, num_classes: int) -> str | None:

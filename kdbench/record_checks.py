@@ -16,7 +16,7 @@ from kdbench.errors import KdbenchError
 from kdbench.evidence import Evidence
 from kdbench.hashing import digest
 from kdbench.keys import cell_key, teacher_key
-from kdbench.metrics import metrics
+from kdbench.metrics import wrong_metrics
 from kdbench.records import Network, Record
 from kdbench.suite import Suite
 
@@ -138,13 +138,9 @@ def metrics_problems(network: Network, evidence: Evidence | None, suite: Suite, 
         yield "its evidence is missing"
         return
     try:
-        follows = metrics(evidence, labels, suite.data.num_classes)
+        yield from wrong_metrics(network.metrics, evidence, labels, suite.data.num_classes)
     except KdbenchError as error:
         yield str(error).removesuffix(".")
-        return
-    for name, value in follows:
-        if getattr(network.metrics, name) != value:
-            yield f"metrics.{name} is {getattr(network.metrics, name)}, its evidence says {value}"
 
 
 def last_epoch_problems(record: Record, curve: Curve | None) -> Iterator[str]:

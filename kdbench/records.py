@@ -105,8 +105,8 @@ class Match(GrownPart):
     by: Literal["stride", "depth"] | None = None
 
 
-class Metrics(Part):
-    """What the evidence says of one network on the test set.
+class Metrics(GrownPart):
+    """What the evidence says of one network on the test set, stored. A key that is added later goes to `LATER`.
 
     Attributes:
         top1, top5: accuracy in percent; `top5` is None where there are ten classes or fewer.
@@ -276,6 +276,13 @@ class Record(Part):
     def teacher(self) -> str | None:
         """The teacher's name in the suite; None for a cell without one."""
         return self.teachers[0].model if self.teachers else None
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the data have; 0 where the protocol does not say."""
+        data = self.protocol.get("data")
+        classes = data.get("num_classes") if isinstance(data, dict) else None
+        return classes if isinstance(classes, int) else 0
 
     @property
     def row(self) -> str:

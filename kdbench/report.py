@@ -10,9 +10,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.agreement import interval, same_images
 from kdbench.evidence import Evidence, agreement
 from kdbench.plan import BASELINE, Cell
-from kdbench.records import Record
 from kdbench.stats import Difference, mean_interval, paired_difference
 from kdbench.store import Entry
 from kdbench.suite import Pair
@@ -128,11 +128,6 @@ def evidence_of(entry: Entry) -> Evidence:
     return entry.evidence
 
 
-def same_images(one: Record, other: Record) -> bool:
-    """Whether two records speak of the same test images."""
-    return bool(one.protocol["data"] == other.protocol["data"])
-
-
 def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
     """(S, I) booleans: is the student of seed s right on image i?"""
     return np.stack([evidence_of(entries[seed]).rank == 0 for seed in seeds])
@@ -170,12 +165,6 @@ def plus_minus(value: tuple[float, float | None] | None) -> str:
     return f"{mean:.2f}" if half is None else f"{mean:.2f} ±{half:.2f}"
 
 
-def interval(difference: Difference) -> str:
-    if difference.low is None:
-        return f"{difference.mean:+.2f} [needs two seeds]"
-    return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
-
-
 def as_json(row: str, results: list[PairResult]) -> dict[str, Any]:
     """The same for a program."""
     return {
@@ -195,31 +184,3 @@ def as_json(row: str, results: list[PairResult]) -> dict[str, Any]:
             for r in results
         ],
     }
-
-
-def reproduction(mine: Iterable[Entry], accepted: Iterable[Entry]) -> str | None:
-    """Whether a run reproduced the accepted records of its cells; None where none of them has one.
-
-    Reproduced means identical predictions, or a paired difference whose 95 % interval holds 0; the sentence says which.
-    """
-    theirs = {entry.record.key: entry for entry in accepted if entry.evidence}
-    both = [(entry, theirs[entry.record.key]) for entry in mine if entry.evidence and entry.record.key in theirs]
-    if not both:
-        return None
-    same = sum(bool(np.array_equal(evidence_of(a).predicted, evidence_of(b).predicted)) for a, b in both)
-    if same == len(both):
-        return f"reproduced: predictions identical to the accepted records in all {same} cells"
-    by_place: dict[tuple[str | None, str], dict[int, tuple[Entry, Entry]]] = {}
-    for a, b in both:
-        by_place.setdefault((a.record.teacher, a.record.student), {})[a.record.seed] = (a, b)
-    seeds = set.intersection(*(set(cells) for cells in by_place.values()))
-    counts = f"{same} of {len(both)} cells identical"
-    if len(seeds) < 2:
-        return f"not decided: {counts}, and an interval needs two seeds of every pair"
-    my_correct, their_correct = (
-        np.stack([correct({s: cells[s][which] for s in seeds}, sorted(seeds)) for cells in by_place.values()])
-        for which in (0, 1)
-    )
-    difference = paired_difference(my_correct, their_correct)
-    verdict = "reproduced" if difference.holds_zero else "not reproduced"
-    return f"{verdict}: {counts}; difference to the accepted records {interval(difference)}"

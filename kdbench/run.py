@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kdbench.agreement import answers_of, reproduction
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError
 from kdbench.estimate import count_kinds, duration, estimate_seconds
@@ -22,7 +23,7 @@ from kdbench.executor import Machine
 from kdbench.hashing import digest
 from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells, teachers_of
 from kdbench.progress import load_with_progress
-from kdbench.report import Report, as_json, reproduction, result_table
+from kdbench.report import Report, as_json, result_table
 from kdbench.request import (
     Request,
     parse_device,
@@ -154,7 +155,8 @@ def show_report(
             notice(f"{error} The accepted records of {name} are not compared.")
             accepted = []
         mine = report.row_entries(row)
-        said = reproduction(mine, accepted)
+        found_again = reproduction(answers_of(mine), answers_of(accepted))
+        said = str(found_again) if found_again else None
         if said:
             notice(f"{row}: {said}")
         elif accepted and not suite.off_protocol:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kdbench.agreement import same_images
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError
-from kdbench.report import same_images
 from kdbench.store import find_results, read_runs
 from kdbench.suite import list_suites, load_suite
 from kdbench.teachers import Teacher, find_teacher

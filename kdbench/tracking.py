@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kdbench.evidence import Evidence, agreement
+from kdbench.metrics import all_metrics
 from kdbench.records import Record
 from kdbench.store import GRID, Entry
 
@@ -289,7 +290,9 @@ def metrics_of(entry: Entry, teacher: Evidence | None, start: int, end: int) -> 
     final: dict[str, float | None] = {}
     for network in record.networks:
         prefix = "" if network.role == "student" else f"{plain(network.role)}/"
-        numbers = network.metrics.model_dump() | {"parameters": network.parameters, "macs": network.macs}
+        seen = entry.evidence if network is record.main else entry.others.get(network.role)
+        said = all_metrics(seen, record.num_classes) if seen else network.metrics.model_dump()
+        numbers = said | {"parameters": network.parameters, "macs": network.macs}
         final |= {prefix + name: value for name, value in numbers.items()}
     if record.cost:
         final["train_seconds"] = record.cost.train_seconds

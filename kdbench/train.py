@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from kdbench.agreement import same_images
 from kdbench.cache import cache_folder
 from kdbench.cell import cell_lock
 from kdbench.console import line_printer
@@ -17,7 +18,6 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.executor import Event, Failed, Finished, Machine, execute
 from kdbench.plan import Cell, plan_teacher
 from kdbench.progress import Display
-from kdbench.report import same_images
 from kdbench.store import Entry, partial_folder, read_cell, set_aside
 from kdbench.suite import Suite
 from kdbench.teachers import Teacher, find_teacher

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 
+from kdbench.agreement import Reproduction, answers_of, reproduction
 from kdbench.console import line_printer
 from kdbench.curves import Curve, read_curves
 from kdbench.errors import KdbenchError
@@ -209,7 +209,6 @@ def train_again(
 ) -> tuple[str | None, str, list[Entry]]:
     """Level 3: the cell again, and all seeds of its pair if its predictions differ; the records that this verifies."""
     from kdbench.executor import Machine
-    from kdbench.report import reproduction
     from kdbench.request import parse_workers
     from kdbench.train import Outcome, train
 
@@ -224,26 +223,29 @@ def train_again(
         == (one.row, one.teachers, one.student, one.method.version)
     ]
     outcome = Outcome()
+
+    def repeat(entries: list[Entry]) -> Reproduction:
+        cells = [cell_of(entry, suite, results, notice) for entry in entries]
+        train([c for c in cells if c.key not in outcome.entries], Path(folder), machine, console, outcome)
+        if outcome.failures:
+            raise CannotTrain(outcome.failures[0].message)
+        found = reproduction(answers_of(outcome.entries[cell.key] for cell in cells), answers_of(entries))
+        assert found is not None  # the same cells
+        return found
+
     with tempfile.TemporaryDirectory() as folder:
-        for entries in ([target.entry], siblings):
-            cells = [cell_of(entry, suite, results, notice) for entry in entries]
-            train([c for c in cells if c.key not in outcome.entries], Path(folder), machine, console, outcome)
-            if outcome.failures:
-                return f"it cannot be trained here: {outcome.failures[0].message}", "", []
-            mine = [outcome.entries[entry.record.key] for entry in entries]
-            if all(same_predictions(a, b) for a, b in zip(mine, entries, strict=True)):
-                return None, "predictions identical", entries
-            if entries == [target.entry]:
-                notice("Its predictions differ: all seeds of its pair are trained again.")
-        said = reproduction(mine, siblings) or ""
-    kind, _, details = said.partition(": ")
-    return (None, f"the interval holds 0: {details}", siblings) if kind == "reproduced" else (said, "", [])
+        try:
+            if repeat([target.entry]).verdict == "identical":
+                return None, "predictions identical", [target.entry]
+            notice("Its predictions differ: all seeds of its pair are trained again.")
+            found = repeat(siblings)
+        except CannotTrain as error:
+            return f"it cannot be trained here: {error}", "", []
+    return (None, str(found), siblings) if found.holds else (str(found), "", [])
 
 
-def same_predictions(one: Entry, other: Entry) -> bool:
-    assert one.evidence is not None
-    assert other.evidence is not None
-    return bool(np.array_equal(one.evidence.predicted, other.evidence.predicted))
+class CannotTrain(Exception):
+    """A cell fails on this machine."""
 
 
 def statement(entry: Entry, level: int, outcome: str, device: str) -> Verification:

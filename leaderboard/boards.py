@@ -7,8 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from kdbench.agreement import Answers, Reproduction, reproduction, same_predictions
 from kdbench.hashing import digest
 from kdbench.records import MethodInfo
 from kdbench.suite import NAME, list_suites, load_suite
@@ -110,8 +109,6 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
         kept = [place for row in rows for place in row.cells]
         pairs = sorted({(teacher, student) for teacher, student, _ in kept if teacher is not None})
         seeds = sorted({seed for _, _, seed in kept})[:MOST_SEEDS]
-    data = protocol.get("data")
-    classes = data.get("num_classes") if isinstance(data, dict) else None
     return Board(
         suite,
         shipped.title if shipped else suite,
@@ -120,7 +117,7 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
         current,
         pairs,
         seeds,
-        classes if isinstance(classes, int) else 0,
+        cells[0].record.num_classes,
         rows,
         {name: found for name, (_, found) in teachers.items() if found is not None},
         images,
@@ -142,13 +139,13 @@ def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> 
 
     Your records of cells that are accepted with the same predictions add no row: they reproduced them.
     """
-    accepted = {c.record.key for c in cells if c.origin == "accepted"}
+    accepted = {c.record.key: c for c in cells if c.origin == "accepted"}
     by_row: dict[tuple[Origin, str], list[Found]] = defaultdict(list)
     for cell in cells:
         by_row[cell.origin, cell.record.row].append(cell)
     rows: list[Row] = []
     for (origin, name), found in by_row.items():
-        if origin == "yours" and all(cell.record.key in accepted for cell in found):
+        if origin == "yours" and all(repeats(cell, accepted.get(cell.record.key)) for cell in found):
             continue
         found.sort(key=lambda c: (c.record.method.version, c.record.finished, c.record.key))
         row = Row(name, origin, found[-1].record.method)
@@ -166,16 +163,21 @@ def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> 
     return sorted(rows, key=lambda r: (r.origin, r.name != PLAIN, r.name))
 
 
-def reproduced(store: Store) -> dict[tuple[str, str], tuple[int, int]]:
-    """Per suite and row: how many of your records repeat accepted ones with identical correctness, of how many."""
-    accepted = {c.record.key: c for c in store.cells if c.origin == "accepted"}
-    counts: dict[tuple[str, str], tuple[int, int]] = {}
-    for mine in store.cells:
-        theirs = accepted.get(mine.record.key)
-        if mine.origin == "yours" and theirs is not None and mine.correct is not None and theirs.correct is not None:
-            same, of = counts.get((mine.record.suite, mine.record.row), (0, 0))
-            equal = mine.record.evidence_sha256 == theirs.record.evidence_sha256 or bool(
-                np.array_equal(mine.correct, theirs.correct)
-            )
-            counts[mine.record.suite, mine.record.row] = (same + equal, of + 1)
-    return counts
+def repeats(mine: Found, theirs: Found | None) -> bool:
+    """Whether a record of yours says nothing that the accepted one of the same cell does not say."""
+    if theirs is None:
+        return False
+    if mine.answers is None or theirs.answers is None:
+        return mine.record.status == theirs.record.status
+    return same_predictions(mine.answers, theirs.answers)
+
+
+def reproductions(store: Store) -> dict[tuple[str, str], Reproduction]:
+    """Per suite and row: how your records compare with the accepted ones of the same cells, where there are any."""
+    by_row: dict[tuple[str, str], dict[Origin, list[Answers]]] = {}
+    for cell in store.cells:
+        if cell.answers is not None:
+            place = by_row.setdefault((cell.record.suite, cell.record.row), {"accepted": [], "yours": []})
+            place[cell.origin].append(cell.answers)
+    compared = {place: reproduction(both["yours"], both["accepted"]) for place, both in by_row.items()}
+    return {place: found for place, found in compared.items() if found is not None and found.verdict != "its own"}

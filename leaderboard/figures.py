@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from kdbench_leaderboard.boards import Board, Pair
-from kdbench_leaderboard.standings import Standing
+from kdbench_leaderboard.boards import PLAIN, Board, Pair
+from kdbench_leaderboard.standings import PairResult, Standing
 
 Figure = dict[str, Any]
 MARKS = {  # colours of Okabe and Ito, told apart by the colour-blind
@@ -71,7 +71,7 @@ def heat_map(board: Board, standings: Sequence[Standing]) -> Figure | None:
         "z": gains,
         "zmin": -most,
         "zmax": most,
-        "text": [["" if v is None else f"{v:+.2f}" for v in row] for row in gains],
+        "text": [[heat_number(s.pairs[pair]) for pair in board.pairs] for s in rows],
         "texttemplate": "%{text}",
         "hovertext": hover,
         "hovertemplate": "%{hovertext}<extra></extra>",
@@ -84,13 +84,26 @@ def heat_map(board: Board, standings: Sequence[Standing]) -> Figure | None:
     return {"data": [trace], "layout": layout}
 
 
+def heat_number(result: PairResult) -> str:
+    """The gain, with a star where it is measurable after correction."""
+    star = "" if result.verdict == "not separable" else "*"
+    return f"{result.gain.mean:+.2f}{star}" if result.gain else ""
+
+
 def heat_text(s: Standing, pair: Pair) -> str:
     result = s.pairs[pair]
     head = f"<b>{label(s.row.title)}</b>, {pair_name(pair)}<br>"
     if result.gain is None:
         return head + label(result.why or "no plain student to compare with")
     bounds = "" if result.gain.low is None else f" [{result.gain.low:+.2f}, {result.gain.high:+.2f}]"
-    return f"{head}{result.gain.mean:+.2f}{bounds} percentage points"
+    return f"{head}{result.gain.mean:+.2f}{bounds} percentage points, {said(result)}"
+
+
+def said(result: PairResult) -> str:
+    """A pair's verdict, in words."""
+    return (
+        "not separable from the plain student" if result.verdict == "not separable" else f"measurably {result.verdict}"
+    )
 
 
 def scatter(points: Sequence[tuple[Standing, float, float, str]], x: dict[str, Any], height: int) -> Figure | None:
@@ -163,9 +176,10 @@ def suite_ratio(s: Standing) -> float | None:
 
 def tie_diagram(standings: Sequence[Standing]) -> Figure | None:
     """The gain over the plain student with its interval, in the bands of the tie groups."""
-    rows = [s for s in standings if s.group is not None and s.accuracy is not None]
-    if not rows:
+    rows = [s for s in standings if s.group is not None and (s.gain or s.reference == PLAIN)]
+    if not any(s.gain for s in rows):
         return None
+    rows.sort(key=lambda s: s.group or 0)  # stable: the highest mean first within a group
     names = [label(s.row.title) for s in rows]
     means = [s.gain.mean if s.gain else 0.0 for s in rows]
     low = [s.gain.mean - s.gain.low if s.gain and s.gain.low is not None else 0.0 for s in rows]

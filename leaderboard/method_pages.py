@@ -8,7 +8,7 @@ from typing import Any
 
 from kdbench.records import MethodInfo
 from kdbench_leaderboard import figures, paths, views
-from kdbench_leaderboard.boards import PLAIN, Board, Row, reproduced
+from kdbench_leaderboard.boards import PLAIN, Board, Row, reproductions
 from kdbench_leaderboard.page import Page, Site, with_figures
 from kdbench_leaderboard.published import method_names, published, taxonomy
 from kdbench_leaderboard.standings import Standing
@@ -25,7 +25,7 @@ def rows_by_method(site: Site) -> dict[str, list[tuple[Board, list[Standing]]]]:
 
 
 def method_pages(site: Site) -> Iterator[Page]:
-    repeats = reproduced(site.store)
+    repeats = reproductions(site.store)
     for name, boards in rows_by_method(site).items():
         shown: dict[str, figures.Figure] = {}
         for _, rows in boards:
@@ -46,8 +46,8 @@ def method_pages(site: Site) -> Iterator[Page]:
             level=min(s.level for s in everyone),
             verdicts=[f"On {b.suite}, {s.row.title} is {views.verdict_cell(s).text}." for s, b in verdicts],
             reproduced=[
-                f"Your runs of {row} on {suite} repeat {same} of {of} accepted records image by image."
-                for (suite, row), (same, of) in repeats.items()
+                f"Your run of {row} on {suite}: {found}."
+                for (suite, row), found in repeats.items()
                 if row.partition("[")[0] == name
             ],
             tables=[views.method_table(board, rows) for board, rows in boards],

@@ -21,8 +21,9 @@ POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 CAPTIONS = {
-    "ties": "Gain over the plain student with its 95 % interval, over all pairs. Bands are tie groups.",
-    "heat": "Gain of each method on each pair, in percentage points. Blue is better than the plain student.",
+    "ties": "Gain over the plain student with its 95 % interval, over all pairs, by tie group.",
+    "heat": "Gain of each method on each pair, in percentage points; a star where it is measurable after Holm's "
+    "correction over the methods of the pair. Colour is the gain's sign and size alone.",
     "ranks": "Mean rank over pairs with its 95 % interval over seeds.",
     "compression": "Accuracy against compression: how many times fewer parameters the student has than its teacher.",
     "compute": "Accuracy against compute: operations of the whole training, with its teachers, peers and generations.",

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from kdbench.agreement import Answers
 from kdbench.cost_record import CostRecord, parse_cost
 from kdbench.curves import Curve, read_curves
 from kdbench.errors import KdbenchError
 from kdbench.evidence import Evidence, read_evidence
 from kdbench.hashing import digest
-from kdbench.metrics import metrics
+from kdbench.metrics import all_metrics, wrong_metrics
 from kdbench.records import Record, parse_record
 from kdbench.store import CELL_FOLDER, COSTS, TEACHERS, checked, read_cell
 from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
@@ -34,7 +35,8 @@ class Found:
     """One readable record.
 
     Attributes:
-        correct: (I,) is the network right on each test image? None for a cell that is not applicable.
+        answers: what the network said of each test image; None for a cell that is not applicable.
+        metrics: every metric of the registry, by name, from the evidence: what the record stores and what came later.
         curve: a list a quantity, a value an epoch; empty where it is not kept.
         level: verified so far: 0 nothing, 1 metrics recomputed from the evidence (here, while building), 2 first epoch
             trained again, 3 cell trained again.
@@ -42,10 +44,16 @@ class Found:
 
     record: Record
     origin: Origin
-    correct: np.ndarray | None
+    answers: Answers | None
     curve: Curve
+    metrics: Mapping[str, float] = field(default_factory=dict)
     level: int = 0
     verified: str = ""
+
+    @property
+    def correct(self) -> np.ndarray | None:
+        """(I,) is the network right on each test image?"""
+        return self.answers.correct if self.answers else None
 
 
 @dataclass(frozen=True)
@@ -201,19 +209,19 @@ def found(
     """
     if evidence is None:
         return Found(record, origin, None, curve)
-    correct = evidence.rank == 0
-    if abs(100 * float(correct.mean()) - record.main.metrics.top1) > 1e-9:
+    answers = Answers(record, evidence.predicted, evidence.rank == 0)
+    if abs(100 * float(answers.correct.mean()) - record.main.metrics.top1) > 1e-9:
         raise KdbenchError(f"Record {record.key[:16]}: its accuracy does not follow from its evidence.")
     level, outcome = 0, ""
     if known := known_labels(record.suite, record.fingerprint):
         suite, labels = known
-        if metrics(evidence, labels, suite.data.num_classes) != record.main.metrics:
+        if wrong_metrics(record.main.metrics, evidence, labels, suite.data.num_classes):
             raise KdbenchError(f"Record {record.key[:16]}: its metrics do not follow from its evidence.")
         level, outcome = 1, "its metrics follow from its evidence and the suite's test labels"
     said = levels.get(record.key)
     if said and said.record_sha256 == record.sha256 and said.level > level:
         level, outcome = said.level, f"{said.outcome} ({said.date})"
-    return Found(record, origin, correct, curve, level, outcome)
+    return Found(record, origin, answers, curve, all_metrics(evidence, record.num_classes), level, outcome)
 
 
 @functools.cache

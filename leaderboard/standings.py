@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,21 +26,23 @@ KD = "kd"
 Estimate = tuple[float, float | None]  # a mean over seeds, and half the width of its 95 % interval
 
 
-@dataclass(frozen=True)
+@dataclass
 class PairResult:
     """One row on one pair.
 
     Attributes:
         cells: by seed.
         accuracy: top-1 in percent; None without a result.
-        gain: over the plain student, in percentage points, paired by seed and image.
         why: why there is no result.
+        gain: over the plain student, in percentage points, paired by seed and image; None where there is none.
+        verdict: on that gain, after Holm over all rows of the pair.
     """
 
     cells: dict[int, Found]
     accuracy: Estimate | None
-    gain: Difference | None
     why: str | None
+    gain: Difference | None = None
+    verdict: Verdict = "not separable"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Standing:
 
     Attributes:
         gaps: what keeps it from being ranked; empty for a ranked row.
+        reference: its name, if the others are compared with it.
         metrics: mean over pairs of each metric of the registry.
         group: tie group, 1 holds the best; None for a row that is not ranked.
         rank: mean over pairs of its rank among the ranked rows.
@@ -73,6 +77,7 @@ class Standing:
     row: Row
     pairs: dict[Pair, PairResult]
     gaps: list[str]
+    reference: str | None = None
     metrics: dict[str, Estimate] = field(default_factory=dict)
     group: int | None = None
     rank: Estimate | None = None
@@ -91,21 +96,21 @@ class Standing:
         return self.against[PLAIN].difference if PLAIN in self.against else None
 
     @property
-    def not_better_than(self) -> list[str]:
-        """The references that it does not measurably beat."""
-        return [name for name, contrast in self.against.items() if contrast.verdict != "better"]
-
-    @property
     def level(self) -> int:
         """The level of verification that all its records have reached."""
         return min((c.level for c in self.row.cells.values() if c.correct is not None), default=0)
 
 
 def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
-    """The rows of a board in order: by tie group, then by accuracy; those that are not ranked last."""
-    plain = next((row for row in board.rows if row.name == PLAIN), None)
-    found = [standing(board, row, plain, costs) for row in board.rows]
+    """The rows of a board, the highest mean first; those that are not ranked last."""
+    found = [Standing(row, *results(board, row)) for row in board.rows]
     ranked = {s.row.title: s for s in found if not s.gaps}
+    compared = references(found)
+    plain = compared.get(PLAIN)
+    for s in found:
+        describe(s, board, plain.row if plain else None, costs)
+    if plain:
+        gains_by_pair(board, found, plain)
     values = {title: seed_image_values(board, s.row) for title, s in ranked.items()}
     for number, group in enumerate(tie_groups(values), start=1):
         for title in group:
@@ -114,49 +119,72 @@ def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
         scores = {title: pair_seed_scores(board, s.row) for title, s in ranked.items()}
         for title, rank in mean_ranks(scores).items():
             ranked[title].rank = rank
-    for reference in references(ranked):
-        contrast_with(reference, ranked, values)
+    for name, s in compared.items():
+        s.reference = name
+        if not s.gaps:
+            contrast_with(name, s.row.title, ranked, values)
     return sorted(found, key=order)
 
 
-def order(s: Standing) -> tuple[float, float, str]:
-    accuracy = s.accuracy[0] if s.accuracy else 0.0
-    return (s.group or float("inf"), -accuracy, s.row.title)
+def order(s: Standing) -> tuple[bool, float, str]:
+    return bool(s.gaps), -(s.accuracy[0] if s.accuracy else 0.0), s.row.title
 
 
-def references(ranked: dict[str, Standing]) -> list[str]:
-    """What a method should beat: the plain student, the controls, plain KD; accepted rows without a variant."""
-    names = [t for t, s in ranked.items() if s.row.info.scheme == "baseline" and t == s.row.info.name]
-    names.sort(key=lambda name: (name != PLAIN, name))
-    return [*names, KD] if KD in ranked else names
+def references(found: Sequence[Standing]) -> dict[str, Standing]:
+    """What a method should beat, by name: the plain student, the controls, plain KD.
+
+    The accepted row of each, without a variant; yours where no accepted one is ranked.
+    """
+    names = {s.row.name for s in found if s.row.name == s.row.info.name and s.row.info.scheme == "baseline"}
+    names |= {s.row.name for s in found if s.row.name == KD}
+    return {
+        name: min((s for s in found if s.row.name == name), key=lambda s: (bool(s.gaps), s.row.origin == "yours"))
+        for name in sorted(names, key=lambda name: (name != PLAIN, name == KD, name))
+    }
 
 
-def contrast_with(reference: str, ranked: dict[str, Standing], values: dict[str, np.ndarray]) -> None:
-    """Compare every ranked row with one of them."""
+def contrast_with(name: str, reference: str, ranked: dict[str, Standing], values: dict[str, np.ndarray]) -> None:
+    """Compare every ranked row with one of them, the reference of this name."""
     others = [title for title in ranked if title != reference]
     differences = [crossed_difference(values[title] - values[reference]) for title in others]
     adjusted = holm([d.p_value for d in differences])
     for title, d, p in zip(others, differences, adjusted, strict=True):
-        ranked[title].against[reference] = Contrast(d, p, verdict(d.mean, p))
+        ranked[title].against[name] = Contrast(d, p, verdict(d.mean, p))
 
 
-def standing(board: Board, row: Row, plain: Row | None, costs: list[CostRecord]) -> Standing:
-    comparable = plain if not row.foreign else None
-    pairs = {pair: pair_result(board, row, comparable, pair) for pair in board.pairs}
+def gains_by_pair(board: Board, found: Sequence[Standing], plain: Standing) -> None:
+    """Each row's gain over the plain student on each pair, with its verdict after Holm over the rows of the pair."""
+    for pair in board.pairs:
+        compared = []
+        for s in found:
+            if s is not plain and not s.row.foreign:
+                result = s.pairs[pair]
+                result.gain = seed_paired_gain(result.cells, plain.pairs[pair].cells)
+                compared += [result] * (result.gain is not None)
+        adjusted = holm([result.gain.p_value if result.gain else None for result in compared])
+        for result, p in zip(compared, adjusted, strict=True):
+            if result.gain:
+                result.verdict = verdict(result.gain.mean, p)
+
+
+def results(board: Board, row: Row) -> tuple[dict[Pair, PairResult], list[str]]:
+    """A row's result on each pair, and what keeps it from being ranked."""
+    pairs = {pair: pair_result(board, row, pair) for pair in board.pairs}
     gaps = [f"{t}:{s}: {result.why}" for (t, s), result in pairs.items() if result.why]
     if row.foreign:
         gaps.append("trained under a teacher other than the board's")
     if not board.pairs:
         gaps.append("the board has no pairs yet")
-    found = Standing(row, pairs, gaps)
-    if not gaps:
+    return pairs, gaps
+
+
+def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostRecord]) -> None:
+    """Its metrics over all pairs, and what it costs beside the plain student."""
+    row = found.row
+    if not found.gaps:
         for metric in metrics_for(board.num_classes):
-            table = [
-                [getattr(c.record.main.metrics, metric.name) for _, c in sorted(result.cells.items())]
-                for result in pairs.values()
-            ]
-            if all(value is not None for values in table for value in values):
-                found.metrics[metric.name] = mean_interval(np.array(table).mean(axis=0))
+            table = [[c.metrics[metric.name] for _, c in sorted(r.cells.items())] for r in found.pairs.values()]
+            found.metrics[metric.name] = mean_interval(np.array(table).mean(axis=0))
     found.seconds = training_seconds(row, plain)
     found.compute = compute_ratio(row, plain)
     measured = [c for c in costs if c.fingerprint == board.fingerprint and c.info.name == row.info.name]
@@ -165,7 +193,6 @@ def standing(board: Board, row: Row, plain: Row | None, costs: list[CostRecord])
         found.step_ratio = float(np.mean([c.method.milliseconds / c.plain.milliseconds for c in measured]))
         hardware = {c.environment.get("gpu") or c.environment.get("cpu") or "" for c in measured}
         found.cost_hardware = ", ".join(sorted(hardware))
-    return found
 
 
 def runs_as(cost: CostRecord, row: Row) -> bool:
@@ -173,19 +200,16 @@ def runs_as(cost: CostRecord, row: Row) -> bool:
     return any(cell.record.params == cost.params for cell in row.cells.values())
 
 
-def pair_result(board: Board, row: Row, plain: Row | None, pair: Pair) -> PairResult:
+def pair_result(board: Board, row: Row, pair: Pair) -> PairResult:
     cells = {seed: cell for seed in board.seeds if (cell := row.cell(pair, seed)) is not None}
     done = {seed: cell for seed, cell in cells.items() if cell.correct is not None}
     if not done:
         reasons = [cell.record.reason for cell in cells.values() if cell.record.reason]
-        return PairResult({}, None, None, f"not applicable: {reasons[0]}" if reasons else "no record")
+        return PairResult({}, None, f"not applicable: {reasons[0]}" if reasons else "no record")
     accuracy = mean_interval(np.array([c.record.main.metrics.top1 for c in done.values()]))
     missing = [seed for seed in board.seeds if seed not in done]
     why = f"no record of seed {', '.join(map(str, missing))}" if missing else None
-    gain = None
-    if plain is not None and row is not plain:
-        gain = seed_paired_gain(done, {seed: cell for seed in done if (cell := plain.cell(pair, seed))})
-    return PairResult(done, accuracy, gain, why)
+    return PairResult(done, accuracy, why)
 
 
 def seed_paired_gain(cells: dict[int, Found], plain: dict[int, Found]) -> Difference | None:

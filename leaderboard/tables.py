@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kdbench.stats import Difference
+from kdbench.stats import Difference, Verdict
 from kdbench_leaderboard.standings import Estimate
 
 
@@ -128,14 +128,14 @@ def estimate(value: Estimate | None, digits: int = 2) -> Cell:
     return Cell(f"{mean:.{digits}f} ± {half:.{digits}f}", mean, low=mean - half, high=mean + half)
 
 
-def difference(value: Difference | None, draw: bool = False) -> Cell:
-    """A paired difference with its interval; `draw` adds the interval as a picture."""
+def difference(value: Difference | None, verdict: Verdict = "not separable", draw: bool = False) -> Cell:
+    """A paired difference with its interval, coloured by its verdict; `draw` adds the interval as a picture."""
     if value is None:
         return Cell("–")
     if value.low is None or value.high is None:
         return Cell(f"{value.mean:+.2f}", value.mean, title="one seed: no interval", draw=draw)
     text = f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
-    style = "" if value.holds_zero else "better" if value.mean > 0 else "worse"
+    style = "" if verdict == "not separable" else verdict
     return Cell(text, value.mean, low=value.low, high=value.high, draw=draw, style=style)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 
 from kdbench.metrics import METRICS, metrics_for
 from kdbench_leaderboard import paths
@@ -22,7 +21,11 @@ LEVELS = (
     "level 3: cells were trained again",
 )
 VERDICT_HELP = "Against the plain student, the controls and plain KD, after Holm over all rows"
-GAIN_HELP = "Over the plain student, in percentage points, paired by seed and test image, with its 95 % interval"
+GAIN_HELP = (
+    "Over the plain student, in percentage points, paired by seed and test image, with its 95 % interval; "
+    "coloured where it is measurable after Holm over all rows"
+)
+GROUP_HELP = "1: the highest mean and all that cannot be told from it; 2: the highest of the rest and all like it; ..."
 
 
 def method_cell(s: Standing) -> Cell:
@@ -36,23 +39,34 @@ def method_cell(s: Standing) -> Cell:
 
 
 def verdict_cell(s: Standing) -> Cell:
-    """What the row does not measurably beat; a gap, for a row that is not ranked."""
+    """What the row measurably beats, or does not; a gap, for a row that is not ranked."""
     if s.gaps:
         return Cell("not ranked: " + "; ".join(s.gaps[:2]) + (f"; {len(s.gaps) - 2} more" if len(s.gaps) > 2 else ""))
-    if s.row.name == PLAIN:
+    if s.reference == PLAIN:
         return Cell("the plain student")
-    losing = [name for name in s.not_better_than if s.against[name].verdict == "worse"]
-    level = [name for name in s.not_better_than if name not in losing]
-    parts = [f"worse than {', '.join(map(spoken, losing))}"] if losing else []
-    parts += [f"not better than {', '.join(map(spoken, level))}"] if level else []
-    return Cell("; ".join(parts) or "better than all references", style="" if parts else "better")
+    if not s.against:
+        return Cell("no plain student or plain KD here to compare with")
+    if all(contrast.adjusted is None for contrast in s.against.values()):
+        return Cell(f"one seed: not comparable with {names(s.against)}")
+    beaten, lost, level = (
+        [name for name, contrast in s.against.items() if contrast.verdict == kind]
+        for kind in ("better", "worse", "not separable")
+    )
+    if beaten and not lost and not level:
+        complete = {PLAIN, KD} - {s.reference} <= set(beaten)
+        return Cell(f"better than {'all references' if complete else names(beaten)}", style="better")
+    parts = [f"worse than {names(lost)}"] if lost else []
+    return Cell("; ".join(parts + [f"not better than {names(level)}"] * bool(level)))
 
 
 def gain_cell(s: Standing) -> Cell:
-    """The gain over all pairs; marked as better or worse only if it is after correction."""
+    """The gain over all pairs, coloured as its verdict says."""
     plain = s.against.get(PLAIN)
-    style = plain.verdict if plain and plain.verdict != "not separable" else ""
-    return replace(difference(s.gain, draw=True), style=style)
+    return difference(plain.difference, plain.verdict, draw=True) if plain else Cell("–")
+
+
+def names(references: Iterable[str]) -> str:
+    return ", ".join(map(spoken, references))
 
 
 def spoken(reference: str) -> str:
@@ -82,7 +96,7 @@ def line_of(s: Standing, board: Board) -> Line:
 def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Table:
     """The home page's table: the first rows of a board."""
     columns = [
-        Column("group", "Tie group", "number", help="Methods of one group cannot be told apart"),
+        Column("group", "Tie group", "number", help=GROUP_HELP),
         Column("method", "Method"),
         Column("scheme", "Scheme"),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
@@ -106,7 +120,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
     """All that is known of each row; with a pair chosen, of that pair."""
     known = [m for m in metrics_for(board.num_classes) if m.name != "top1"]
     columns = [
-        Column("group", "Tie group", "number", help="Methods of one group cannot be told apart", group="all"),
+        Column("group", "Tie group", "number", help=GROUP_HELP, group="all"),
         Column("method", "Method"),
         Column("scheme", "Scheme"),
         Column("knowledge", "Knowledge"),
@@ -152,7 +166,7 @@ def suite_line(s: Standing, board: Board) -> Line:
         "accuracy": estimate(s.accuracy),
         "gain": gain_cell(s),
         "p": p_value(plain.adjusted if plain else None),
-        "kd": difference(kd.difference if kd else None),
+        "kd": difference(kd.difference, kd.verdict) if kd else Cell("–"),
         "rank": estimate(s.rank),
         "seconds": number(s.seconds[0] if s.seconds else None, 1),
         "ratio": times(suite_ratio(s)),
@@ -169,7 +183,7 @@ def suite_line(s: Standing, board: Board) -> Line:
     for pair, result in s.pairs.items():
         name = ":".join(pair)
         line.cells[f"a {name}"] = estimate(result.accuracy)
-        line.cells[f"g {name}"] = difference(result.gain, draw=True)
+        line.cells[f"g {name}"] = difference(result.gain, result.verdict, draw=True)
         line.cells[f"w {name}"] = Cell(result.why or "")
     return line
 
@@ -195,7 +209,7 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
         line.muted = result.accuracy is None
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
             "accuracy": estimate(result.accuracy),
-            "gain": difference(result.gain, draw=True),
+            "gain": difference(result.gain, result.verdict, draw=True),
             "note": Cell(result.why or ""),
             **seed_cells(s, pair),
         }
@@ -242,7 +256,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
                 "row": Cell(s.row.name, tags=(YOURS,) if s.row.origin == "yours" else ()),
                 "pair": Cell(f"{pair[0]} → {pair[1]}", href=href),
                 "accuracy": estimate(result.accuracy),
-                "gain": difference(result.gain, draw=True),
+                "gain": difference(result.gain, result.verdict, draw=True),
                 "best": number(best_minus_last(s, pair), sign=True),
                 "others": Cell(others_of(result.cells)),
                 "note": Cell(result.why or ""),

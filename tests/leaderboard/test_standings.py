@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from scipy import stats as scipy_stats
 from benchmarks.synthetic_records import make_entry, make_method, make_record, write_method
 from kdbench.store import Entry, finish_cell, read_results, write_results
 from kdbench.suite import Suite
-from kdbench_leaderboard.boards import make_boards, reproduced
+from kdbench_leaderboard.boards import make_boards, reproductions
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import Standing, standings
+from kdbench_leaderboard.views import suite_table, verdict_cell
 
 
 def by_name(results: Path, runs: Path | None = None) -> dict[str, Standing]:
@@ -75,8 +77,8 @@ def test_what_is_better_by_far_is_alone_and_what_is_worse_is_last(results: Path)
     found = by_name(results)
     assert [s.row.name for s in found.values() if s.group == 1] == ["good"]
     assert found["bad"].group == max(s.group for s in found.values() if s.group)
-    assert found["good"].not_better_than == []
-    assert {"vanilla", "smoothing", "kd"} <= set(found["bad"].not_better_than)
+    assert {c.verdict for c in found["good"].against.values()} == {"better"}
+    assert {found["bad"].against[name].verdict for name in ("vanilla", "smoothing", "kd")} == {"worse"}
 
 
 def test_two_copies_of_one_method_tie(copy: Path, suite: Suite, labels: np.ndarray):
@@ -153,12 +155,125 @@ def test_under_another_teacher_nothing_is_compared(copy: Path, suite: Suite, lab
     assert mine.pairs["resnet8", "vit_w16"].gain is None
 
 
-def test_your_copy_of_accepted_records_adds_no_row_and_is_told(copy: Path, tmp_path: Path):
-    for entry in read_results(copy / "digits" / "good"):
-        folder = tmp_path / "runs" / "digits" / "good" / entry.record.key[:16]
-        finish_cell(folder, entry.record, entry.evidence)
+def own(runs: Path, entries: list[Entry], finished: str = "2026-02-03T04:05:06+00:00") -> None:
+    """Put entries into a folder of one's own, as if trained again at another time."""
+    for entry in entries:
+        record = entry.record.model_copy(update={"finished": finished}).sealed()
+        finish_cell(runs / "digits" / record.method.name / record.key[:16], record, entry.evidence)
+
+
+def with_answers_of(entry: Entry, other: Entry) -> Entry:
+    """A record of the same cell with another one's predictions."""
+    changes = {"networks": other.record.networks, "evidence_sha256": other.record.evidence_sha256, "curve": None}
+    return Entry(entry.record.model_copy(update=changes).sealed(), other.evidence, entry.folder)
+
+
+def test_your_run_with_identical_predictions_adds_no_row_and_is_told(copy: Path, tmp_path: Path):
+    own(tmp_path / "runs", read_results(copy / "digits" / "good"))
     assert set(by_name(copy, tmp_path / "runs")) == set(by_name(copy))
-    assert reproduced(read_store(copy, tmp_path / "runs")) == {("digits", "good"): (20, 20)}
+    (found,) = reproductions(read_store(copy, tmp_path / "runs")).values()
+    assert str(found) == "reproduced: predictions identical to the accepted records in all 20 cells"
+
+
+def test_your_run_with_other_predictions_is_a_row_of_its_own(copy: Path, tmp_path: Path):
+    good, bad = (read_results(copy / "digits" / name) for name in ("good", "bad"))
+    places = {(e.record.student, e.record.teacher, e.record.seed): e for e in bad}
+    own(
+        tmp_path / "runs",
+        [with_answers_of(e, places[e.record.student, e.record.teacher, e.record.seed]) for e in good],
+    )
+    found = by_name(copy, tmp_path / "runs")
+    assert found["good (yours)"].accuracy == found["bad"].accuracy
+    (verdict,) = reproductions(read_store(copy, tmp_path / "runs")).values()
+    assert verdict.verdict == "not reproduced"
+    assert verdict.identical == 0
+
+
+def test_records_that_you_submitted_reproduce_nothing(copy: Path, tmp_path: Path):
+    for entry in read_results(copy / "digits" / "good"):
+        finish_cell(tmp_path / "runs" / "digits" / "good" / entry.record.key[:16], entry.record, entry.evidence)
+    assert set(by_name(copy, tmp_path / "runs")) == set(by_name(copy))
+    assert reproductions(read_store(copy, tmp_path / "runs")) == {}
+
+
+def test_on_a_board_of_your_own_your_plain_student_and_kd_are_the_references(results: Path, tmp_path: Path):
+    for name in ("vanilla", "kd", "bad", "good"):
+        own(tmp_path / "runs", read_results(results / "digits" / name))
+    found = by_name(tmp_path / "none", tmp_path / "runs")
+    said = {name: verdict_cell(s).text for name, s in found.items()}
+    assert said["bad (yours)"] == "worse than the plain student, plain KD"
+    assert said["good (yours)"] == "better than all references"
+    assert said["vanilla (yours)"] == "the plain student"
+    plain, bad = found["vanilla (yours)"].accuracy, found["bad (yours)"]
+    assert plain
+    assert bad.accuracy
+    assert bad.gain
+    assert bad.gain.mean == pytest.approx(bad.accuracy[0] - plain[0])
+    assert all(result.gain for result in bad.pairs.values())
+
+
+def test_your_plain_student_is_no_reference_beside_the_accepted_one(copy: Path, tmp_path: Path):
+    vanilla, bad = (read_results(copy / "digits" / name) for name in ("vanilla", "bad"))
+    students = {(e.record.student, e.record.seed): e for e in bad if e.record.teacher == "resnet8"}
+    own(tmp_path / "runs", [with_answers_of(e, students[e.record.student, e.record.seed]) for e in vanilla])
+    found = by_name(copy, tmp_path / "runs")
+    assert found["vanilla"].reference == "vanilla"
+    assert found["vanilla (yours)"].reference is None
+    assert "worse than the plain student" in verdict_cell(found["vanilla (yours)"]).text
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ((), "no plain student or plain KD here to compare with"),
+        (("vanilla",), "better than the plain student"),
+        (("kd",), "better than plain KD"),
+        (("vanilla", "kd"), "better than all references"),
+    ],
+)
+def test_only_what_was_compared_is_claimed(results: Path, tmp_path: Path, beside: tuple[str, ...], said: str):
+    for name in ("good", *beside):
+        own(tmp_path / "runs", read_results(results / "digits" / name))
+    good = by_name(tmp_path / "none", tmp_path / "runs")["good (yours)"]
+    assert verdict_cell(good).text == said
+
+
+def test_with_one_seed_nothing_is_called_better_or_not_better(results: Path, tmp_path: Path, suite: Suite):
+    for name in ("good", "vanilla"):
+        kept = [e for e in read_results(results / "digits" / name) if e.record.seed == 0]
+        strange = [replace(e, record=e.record.model_copy(update={"suite": "mine"}).sealed()) for e in kept]
+        write_results(tmp_path / "results" / "mine" / name, strange)
+    good = by_name(tmp_path / "results")["good"]
+    assert verdict_cell(good).text == "one seed: not comparable with the plain student"
+
+
+def test_rows_stand_in_the_order_of_their_means(results: Path):
+    store = read_store(results, None)
+    (board,) = make_boards(store)
+    means = [s.accuracy[0] for s in standings(board, []) if s.accuracy]
+    assert means == sorted(means, reverse=True)
+    assert len(means) == 7
+
+
+def test_colour_says_what_the_verdict_says_in_every_table_of_the_accepted_results():
+    """An interval that leaves out 0 before the correction colours nothing."""
+    store = read_store(Path("results"), None)
+    uncorrected = 0
+    for board in make_boards(store):
+        rows = standings(board, store.costs)
+        styles = {"better": "better", "worse": "worse", "not separable": ""}
+        for s, line in zip(rows, suite_table(board, rows).lines, strict=True):
+            for column, reference in (("gain", "vanilla"), ("kd", "kd")):
+                if reference in s.against:
+                    assert line.cells[column].style == styles[s.against[reference].verdict]
+                    uncorrected += (
+                        s.against[reference].verdict == "not separable"
+                        and not s.against[reference].difference.holds_zero
+                    )
+            for pair, result in s.pairs.items():
+                assert line.cells[f"g {':'.join(pair)}"].style == (styles[result.verdict] if result.gain else "")
+                uncorrected += bool(result.gain) and result.verdict == "not separable" and not result.gain.holds_zero
+    assert uncorrected > 0
 
 
 def test_a_seed_of_a_suite_that_kdbench_does_not_know_may_be_any_number(copy: Path, suite: Suite, labels: np.ndarray):
