@@ -62,6 +62,7 @@ def show_method(name: str, console: Console, as_json: bool) -> None:
             "families": list(method.families),
             "requires": sorted(method.requires),
             "deviations": list(method.deviations),
+            "excused_checks": dict(method.expected_failed_checks),
             "docstring": inspect.getdoc(method),
             "parameters": params,
         }
@@ -82,6 +83,7 @@ def show_method(name: str, console: Console, as_json: bool) -> None:
         f"Reads      {', '.join(sorted(method.requires))}",
     ]
     lines += [f"Deviates   {deviation}" for deviation in method.deviations]
+    lines += [f"Fails      check {check}: {reason}" for check, reason in method.expected_failed_checks.items()]
     console.print("\n".join(lines), markup=False, highlight=False)
     if params:
         console.print()

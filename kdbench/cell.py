@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kdbench.checkpoint import save_tensors
-from kdbench.environment import environment
+from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.evidence import Evidence, evidence_from_logits
 from kdbench.hashing import digest
@@ -22,6 +22,7 @@ from kdbench.plan import Cell
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.prepare import load_dataset, load_teachers, prepare, set_up_device
 from kdbench.records import Cost, Match, Network, Record, TeacherRef
+from kdbench.source import source_sha256
 from kdbench.store import Entry, finish_cell, partial_folder, read_cell, set_aside, weights_name
 from kdbench.suite import Execution
 from kdbench.synthetic import save_synthetic
@@ -60,16 +61,20 @@ def run_cell(
         CellFailed: the method or the training failed.
     """
     folder = cell.folder(root)
+    software()  # what this process has loaded, whatever is installed meanwhile
     with cell_lock(cell, root) as free:
         if not free:
             return None
         try:
+            if source_sha256(load_method(cell.method)) != cell.source_sha256:
+                said = f"the source of '{cell.method}' changed after this run was planned: run the command again"
+                raise CellFailed(said, "")
             if folder.exists():
                 if entry := usable_entry(cell, folder, notice):
                     return entry, False
                 set_aside(folder)
             return train_cell(cell, folder, device, on_epoch, notice, execution), True
-        except (KdbenchError, KeyboardInterrupt):
+        except (KdbenchError, CellFailed, KeyboardInterrupt):
             raise
         except torch.OutOfMemoryError as error:
             raise CellFailed(

@@ -19,12 +19,23 @@ PACKAGES = ("kdbench", "torch", "timm", "numpy", "safetensors")
 @functools.cache
 def environment(device: torch.device, execution: Execution) -> dict[str, str]:
     """Library versions, hardware, how steps ran, and kdbench's commit."""
-    found = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    found |= {"system": platform.system(), "machine": platform.machine(), "device": device.type, "cpu": cpu_name()}
+    found = dict(software()) | {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "device": device.type,
+        "cpu": cpu_name(),
+    }
     if execution != "eager":
         found["execution"] = execution
     if device.type == "cuda":
         found |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or ""}
+    return found
+
+
+@functools.cache
+def software() -> dict[str, str]:
+    """Versions and kdbench's commit, as they were when this process first asked: those of what it has loaded."""
+    found = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     if commit := git_commit():
         found["commit"] = commit
     return found

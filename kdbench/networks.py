@@ -17,6 +17,7 @@ from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.flops import FlopCounter
 from kdbench.inputs import as_seen, own_input
 from kdbench.outputs import wrong_size
+from kdbench.processor import without_broken_kernels
 from kdbench.suite import Model, Suite
 
 NOT_ARGUMENTS = {  # of a suite's model, and why
@@ -47,6 +48,7 @@ def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: 
         network: Any = create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
     if suite.teachers == "pretrained" and any(pair.teacher == name for pair in suite.pairs):
         spec = with_pretrained_input(spec, network.pretrained_cfg, suite.data.channels)
+    without_broken_kernels(network)
     network.own_input, network.suite_model = own_input(suite.data, spec), name
     return network
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.evidence import Evidence
+from kdbench.method import Stage
 from kdbench.metrics import metrics
 from kdbench.networks import count_macs, count_parameters
 from kdbench.plan import Cell
@@ -91,9 +92,15 @@ def cost_of(trainer: Trainer) -> Cost:
 def changed_stages(trainer: Trainer) -> list[str]:
     """What the method's stages change of the protocol, in words."""
     *before, main = trainer.stages
-    found = [f"a stage '{stage.name}' of {stage.epochs} epochs before the others" for stage in before]
+    found = [f"a stage '{stage.name}' of {stage.epochs} epochs before the others{own_rate(stage)}" for stage in before]
     if main.epochs != trainer.recipe.epochs:
         found.append(f"{main.epochs} epochs instead of the suite's {trainer.recipe.epochs}")
     if main.cycles > 1:
         found.append(f"the learning rate's schedule runs {main.cycles} times")
+    if main.learning_rate is not None and main.learning_rate != trainer.recipe.learning_rate:
+        found.append(f"a learning rate of {main.learning_rate:g} instead of {trainer.recipe.learning_rate:g}")
     return found
+
+
+def own_rate(stage: Stage) -> str:
+    return "" if stage.learning_rate is None else f", at a learning rate of {stage.learning_rate:g}"

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
 from kdbench.keys import cell_key, teacher_key
 from kdbench.method import Method
-from kdbench.plugins import load_method, source_sha256
+from kdbench.plugins import load_method
 from kdbench.records import Record, row_name
+from kdbench.source import source_sha256
 from kdbench.store import TEACHERS, Entry, cell_folder, read_cell
 from kdbench.suite import Data, Pair, Recipe, Suite
 from kdbench.teachers import Teacher

@@ -10,11 +10,9 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
-from kdbench.hashing import file_sha256
 
 if TYPE_CHECKING:
     from kdbench.method import Method
@@ -128,24 +126,23 @@ def problems(found: Any, name: str) -> Iterator[str]:
         yield "its attribute requires is missing. Make it a set such as {'student.logits', 'teacher.logits'}."
     elif unknown := sorted(map(str, set(requires) - contract.OUTPUTS)):
         yield f"its attribute requires names '{unknown[0]}'.{did_you_mean(unknown[0], contract.OUTPUTS)}"
-    elif "data_free" in found.families and "images" in requires:
+    elif "data_free" in tuple(found.families) and "images" in requires:
         yield "it is data-free and requires 'images'. Take out one of them."
     if not (isinstance(found.Params, type) and issubclass(found.Params, contract.Method.Params)):
         yield "its Params is no subclass of Method.Params. Write `class Params(Method.Params):`."
     elif missing := [parameter for parameter, field in found.Params.model_fields.items() if field.is_required()]:
         yield f"its parameter {missing[0]} has no default. Give it the paper's value."
+    for attribute in ("families", "deviations"):
+        said = getattr(found, attribute)
+        if not isinstance(said, tuple) or not all(isinstance(text, str) and text.strip() for text in said):
+            yield f"its attribute {attribute} is {said!r}. Make it a tuple of texts, none of them empty."
+    excused = found.expected_failed_checks
+    if not isinstance(excused, dict) or not all(isinstance(r, str) and r.strip() for r in excused.values()):
+        yield "its expected_failed_checks gives no reason. Write {'name_of_the_check': 'why it cannot hold'}."
     if found.__init__ is not contract.Method.__init__:
         yield "it changes __init__. Make what it needs in build(self, setup)."
     if found.loss is contract.Method.loss:
         yield "it has no loss. Define `loss(self, batch, student, teacher)`."
-
-
-def source_sha256(cls: type[Method]) -> str:
-    """Hash of the files that define a method's class and its bases, up to kdbench's own."""
-    from kdbench.method import Method
-
-    bases = [base for base in cls.__mro__ if issubclass(base, Method) and base is not Method]
-    return file_sha256(*sorted({Path(inspect.getfile(base)) for base in bases}))
 
 
 def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
@@ -155,6 +152,7 @@ def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
         pydantic.ValidationError: an attribute of another type or form.
     """
     from kdbench.records import MethodInfo
+    from kdbench.source import source_sha256
 
     paper = cls.paper
     return MethodInfo(
@@ -173,4 +171,5 @@ def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
         distribution=plugin.distribution,
         distribution_version=plugin.version,
         source_sha256=source_sha256(cls),
+        excused_checks=dict(cls.expected_failed_checks) or None,
     )

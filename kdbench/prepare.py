@@ -20,6 +20,7 @@ from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps, 
 from kdbench.own import OwnNetwork
 from kdbench.plan import Cell
 from kdbench.plugins import load_method
+from kdbench.processor import without_broken_kernels
 from kdbench.records import Match
 from kdbench.stream import torch_seed
 from kdbench.suite import Data, Execution
@@ -150,6 +151,7 @@ def prepare(
         num_views=cell.data.num_views,
     )
     method = build_method(cls, cell, setup)
+    without_broken_kernels(method)
     for module in (student, *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
     trainer = Trainer(

@@ -34,7 +34,20 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class MethodInfo(Part):
+class GrownPart(Part):
+    """A part to which keys were added after the first records were written; these are left out where they are None.
+
+    So the JSON and the hashes of older records stay as they are.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None or name not in self.LATER}
+
+
+class MethodInfo(GrownPart):
     """The method's own metadata; the site has no other source.
 
     Attributes:
@@ -45,9 +58,11 @@ class MethodInfo(Part):
         deviations: what it changes of the protocol for itself.
         docstring: what it is and its equation.
         distribution, distribution_version: the Python package that it came with.
-        source_sha256: of the file that defines it.
+        source_sha256: of the modules that it is made of (`kdbench.source`), as loaded.
+        excused_checks: conformance checks that it fails and declares, each with its reason.
     """
 
+    LATER = frozenset({"excused_checks"})
     name: Name
     version: int = Field(ge=1)
     title: str | None
@@ -63,19 +78,7 @@ class MethodInfo(Part):
     distribution: str
     distribution_version: str
     source_sha256: Hash
-
-
-class GrownPart(Part):
-    """A part to which keys were added after the first records were written; these are left out where they are None.
-
-    So the JSON and the hashes of older records stay as they are.
-    """
-
-    LATER: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if value is not None or name not in self.LATER}
+    excused_checks: dict[str, str] | None = None
 
 
 class TeacherRef(Part):

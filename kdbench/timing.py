@@ -14,8 +14,9 @@ from kdbench.large_images import SOURCE
 from kdbench.method import Method
 from kdbench.networks import build_network
 from kdbench.plan import Cell
-from kdbench.plugins import load_method, source_sha256
+from kdbench.plugins import load_method
 from kdbench.prepare import prepare, set_up_device
+from kdbench.source import source_sha256
 from kdbench.suite import Data, Execution, Pair, Suite
 from kdbench.trainer import Notice, Trainer
 from kdbench.views import SmallImages

@@ -130,7 +130,8 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[
         KdbenchError: a teacher's record; a method that is not installed or is of another version; a teacher not here.
     """
     from kdbench.plan import Cell
-    from kdbench.plugins import load_method, source_sha256
+    from kdbench.plugins import load_method
+    from kdbench.source import source_sha256
 
     record = entry.record
     if record.kind != "cell":

@@ -282,13 +282,3 @@ def test_a_value_of_the_users_makes_one_row_over_all_pairs(digits: Suite) -> Non
     assert {cell.row for cell in same} == {"kd"}
     assert {cell.params["kd_weight"] for cell in same} == {0.5, 0.9}
     assert {cell.params_source for cell in same} == {"paper per pair"}
-
-
-def test_a_change_in_a_base_class_counts_as_a_change_of_the_method() -> None:
-    import kdbench_methods.at as at
-    import kdbench_methods.with_kd as with_kd
-    from kdbench.hashing import file_sha256
-    from kdbench.plugins import load_method, source_sha256
-
-    files = sorted([Path(at.__file__), Path(with_kd.__file__)])
-    assert source_sha256(load_method("at")) == file_sha256(*files)

@@ -37,7 +37,8 @@ def test_the_heat_map_shows_each_gain_and_prints_it(both: tuple[Board, list[Stan
         s = next(s for s in rows if s.row.title == name)
         means = [r.gain.mean if (r := s.pairs[pair]).gain else None for pair in board.pairs]
         assert gains == means
-        assert texts == ["" if gain is None else f"{gain:+.2f}" for gain in means]
+        stars = ["" if s.pairs[pair].verdict == "not separable" else "*" for pair in board.pairs]
+        assert texts == ["" if m is None else f"{m:+.2f}{star}" for m, star in zip(means, stars, strict=True)]
     assert trace["zmin"] == -trace["zmax"]
 
 
