@@ -110,7 +110,7 @@ class Printed:
     def gain(self) -> float | None:
         if self.accuracy is None or self.student_accuracy is None:
             return None
-        return self.accuracy - self.student_accuracy
+        return round(self.accuracy - self.student_accuracy, 3)
 
 
 @dataclass(frozen=True)
