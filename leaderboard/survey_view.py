@@ -49,12 +49,7 @@ def survey_table(dataset: str, boards: Boards) -> Table:
         Column("teacher", "Teacher (baseline)"),
         Column("student", "Student (baseline)"),
         Column("survey", "Survey (gain)", "number", help=SURVEY_HELP),
-        Column(
-            "others",
-            "Others (gain)",
-            "number",
-            help="Of other sources, with the gain over their own student",
-        ),
+        Column("others", "Others (gain)", "number", help="Of other sources, with the gain over their own student"),
         Column("kdbench", "kdbench", "number", help="Mean over seeds ± half its 95 % interval, the last epoch"),
         Column("gap", "Gap", "number", help="kdbench minus the published number, percentage points"),
         Column("notes", "Protocol and notes", wide=True),
@@ -91,7 +86,8 @@ def partner(record: Record) -> str:
 
 def entry_lines(entry: Entry, mine: Measured, about: Mapping[str, MethodInfo]) -> list[Line]:
     """One line; several where the survey prints the same method and pair more than once."""
-    return [line_of(row, entry, mine, about) for row in entry.survey or [None]]
+    rows: list[SurveyRow | None] = [*entry.survey] or [None]
+    return [line_of(row, entry, mine, about) for row in rows]
 
 
 def line_of(row: SurveyRow | None, entry: Entry, mine: Measured, about: Mapping[str, MethodInfo]) -> Line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,14 +230,29 @@ def test_other_rows_have_the_labels_of_the_methods_themselves(published_lines: l
     assert {row.cells["knowledge"].text for row in rows if row.cells["survey"].value is None} == {knowledge}
 
 
-def test_several_teachers_stand_where_one_does_measured_or_published(tmp_path: Path):
+def measured_lines(results: Path, method: dict[str, Any], **changes: Any) -> list[Line]:
+    """The lines of CIFAR-100 with one method on one pair."""
     suite = load_suite("cifar100")
-    about = make_method("aekd", families=["multi_teacher"])
+    labels = load_test_labels(suite)
     pair = ("wrn_40_2", "wrn_16_2")
-    entries = [make_entry(suite, load_test_labels(suite), about, pair, seed, 0.75) for seed in range(3)]
-    write_results(tmp_path / "cifar100" / "aekd", entries)
-    boards = [(board, standings(board, [])) for board in make_boards(read_store(tmp_path, None))]
-    rows = [line for line in survey_table("cifar100", boards).lines if line.cells["method"].text == "AE-KD"]
+    entries = [make_entry(suite, labels, method, pair, seed, 0.75, **changes) for seed in range(3)]
+    write_results(results / "cifar100" / method["name"], entries)
+    return survey_table("cifar100", [(b, standings(b, [])) for b in make_boards(read_store(results, None))]).lines
+
+
+def test_several_teachers_stand_where_one_does_measured_or_published(tmp_path: Path):
+    lines = measured_lines(tmp_path, make_method("aekd", families=["multi_teacher"]))
+    rows = [line for line in lines if line.cells["method"].text == "AE-KD"]
     assert [row.cells["kdbench"].value is None for row in rows] == [True, False]
     assert {row.section for row in rows} == {"Offline distillation"}
     assert [row.cells["knowledge"].text for row in rows] == ["FeaK", "ResK"]  # the survey's print, ours
+
+
+@pytest.mark.parametrize(("variant", "title"), [({}, "FastDFKD (10 steps)"), ({"iterations": 2}, "FastDFKD (2 steps)")])
+def test_a_variant_stands_beside_the_published_variant(variant: dict[str, int], title: str, tmp_path: Path):
+    lines = measured_lines(tmp_path, make_method("fastdfkd", families=["data_free"]), variant=variant)
+    [row] = [line for line in lines if line.cells["kdbench"].value is not None]
+    assert row.cells["method"].text == title
+    assert row.cells["others"].value is not None
+    assert row.section == "Data-free distillation"
+    assert row.paper == "fastdfkd"
