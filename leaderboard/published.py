@@ -1,13 +1,16 @@
-"""The survey's tables and the published results, with their sources, matched by data set, method and pair."""
+"""The survey's tables and the published results, with their sources, and what of kdbench measures each method."""
 
 from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
+
+from kdbench.records import MethodInfo
 
 DATA = Path(__file__).parent / "data"
 KNOWLEDGE = {"response": "ResK", "feature": "FeaK", "relation": "RelK"}
@@ -16,7 +19,7 @@ BLOCKS = {
     "online": "Online distillation",
     "self": "Self-distillation",
     "data_free": "Data-free distillation",
-    "other": "Others: baselines, controls, augmentation, several teachers",
+    "other": "Others: baselines, controls, augmentation",
 }
 FLAGS = {  # what a source says of its protocol, in the words of its notes
     "best epoch": r"best epoch",
@@ -30,19 +33,35 @@ FLAGS = {  # what a source says of its protocol, in the words of its notes
     "suspect": r"SUSPECT",
     "own recipe": r"own recipe|copied from the original papers",
 }
-PUBLISHED_AS = {"dml_mixed": "dml", "snapshot": "snapshot_sd", "fastdfkd": "fastdfkd_5"}
 Key = tuple[str, str, str]  # method, teacher, student: all normalised
 
 
 @dataclass(frozen=True)
 class MethodName:
-    """A published method's place in the taxonomy."""
+    """A published method, what measures it here, and its place in the taxonomy.
+
+    Attributes:
+        rows: rows of kdbench that measure it, such as 'fastdfkd[iterations=5]'.
+    """
 
     method: str
     title: str
+    rows: list[str]
     scheme: str
     knowledge: list[str]
-    family: str
+    families: list[str]
+
+    @property
+    def measured_by(self) -> list[str]:
+        """Methods of kdbench; where it has none, one of this name would be it."""
+        return list(dict.fromkeys(row.partition("[")[0] for row in self.rows)) or [self.method]
+
+    @property
+    def block(self) -> str:
+        """The block of all its rows, measured or published; several teachers stand where one does."""
+        if "data_free" in self.families:
+            return "data_free"
+        return "other" if self.scheme == "baseline" or "augmentation" in self.families else self.scheme
 
 
 @dataclass(frozen=True)
@@ -91,7 +110,7 @@ class Printed:
     def gain(self) -> float | None:
         if self.accuracy is None or self.student_accuracy is None:
             return None
-        return self.accuracy - self.student_accuracy
+        return round(self.accuracy - self.student_accuracy, 3)
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,6 @@ class Entry:
     """All that is known of one method on one pair: as printed by the survey, and by others."""
 
     key: Key
-    block: str
     survey: list[SurveyRow] = field(default_factory=list)
     printed: list[Printed] = field(default_factory=list)
 
@@ -131,20 +149,38 @@ def network(name: str) -> str:
     return "mobilenetv1" if plain == "mobilenet" else plain
 
 
-def published_name(method: str) -> str:
-    """The name under which a method's published results stand, where it is not its own."""
-    return PUBLISHED_AS.get(method, method)
-
-
 @functools.cache
 def method_names() -> dict[str, MethodName]:
     table = pd.read_csv(DATA / "method_names.csv", dtype=str, keep_default_na=False)
     return {
-        row.method: MethodName(
-            row.method, row.title, row.scheme, [k for k in row.knowledge.split("|") if k], row.family
-        )
-        for row in table.itertuples()
+        r.method: MethodName(r.method, r.title, listed(r.kdbench), r.scheme, listed(r.knowledge), listed(r.families))
+        for r in table.itertuples()
     }
+
+
+def listed(text: str) -> list[str]:
+    return text.split("|") if text else []
+
+
+@functools.cache
+def names_of_rows() -> dict[str, str]:
+    """By kdbench's row, the published name beside which it stands: its own, else the first that it measures."""
+    found: dict[str, str] = {}
+    for name in method_names().values():
+        for row in name.rows:
+            found[row] = name.method if row == name.method else found.get(row, name.method)
+    return found
+
+
+def described(method: str, infos: Mapping[str, MethodInfo]) -> MethodName:
+    """A published or measured method, with the taxonomy of its records; without records, that of the table of names."""
+    name = method_names().get(method)
+    own = name.measured_by if name else [method]
+    info = next((infos[one] for one in own if one in infos), None)
+    if info is None:
+        return method_names()[method]
+    name = name or MethodName(method, method, [method], "", [], [])
+    return replace(name, scheme=info.scheme, knowledge=list(info.knowledge), families=list(info.families))
 
 
 @functools.cache
@@ -206,27 +242,16 @@ def to_number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def block_of(scheme: str, families: list[str]) -> str:
-    """The survey's block of a method."""
-    if "data_free" in families:
-        return "data_free"
-    if "augmentation" in families or "multi_teacher" in families:
-        return "other"
-    return scheme if scheme in ("offline", "online", "self") else "other"
-
-
 def entries(dataset: str) -> dict[Key, Entry]:
-    """All published results of a data set, by method and pair; the survey's rows in its own blocks and order."""
+    """All published results of a data set, by method and pair, those of the survey first and in its order."""
     found: dict[Key, Entry] = {}
     for row in survey():
         if row.dataset == dataset:
-            found.setdefault(row.key, Entry(row.key, row.scheme)).survey.append(row)
+            found.setdefault(row.key, Entry(row.key)).survey.append(row)
     for printed in published():
         if printed.dataset != dataset or printed.source.name.startswith("gou2021"):
             continue
-        name = method_names()[printed.method]
-        entry = found.setdefault(printed.key, Entry(printed.key, block_of(name.scheme, [name.family])))
-        entry.printed.append(printed)
+        found.setdefault(printed.key, Entry(printed.key)).printed.append(printed)
     return found
 
 
@@ -236,5 +261,10 @@ def datasets() -> list[str]:
 
 
 def of_method(method: str) -> list[Printed]:
-    """A method's published results, wherever they were printed."""
-    return [p for p in published() if p.method == published_name(method)]
+    """What was published of a method of kdbench, under whatever name."""
+    return [p for p in published() if method in method_names()[p.method].measured_by]
+
+
+def by_trust(printed: Sequence[Printed]) -> list[Printed]:
+    """Results whose protocol is nearest to kdbench's come first, and those without a number last."""
+    return sorted(printed, key=lambda p: (p.accuracy is None, len(p.flags)))

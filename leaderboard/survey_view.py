@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kdbench.records import Record
+from kdbench.records import MethodInfo, Record
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
+from kdbench_leaderboard.method_pages import Boards, infos
 from kdbench_leaderboard.published import (
     BLOCKS,
     KNOWLEDGE,
     Entry,
     Key,
     Printed,
-    block_of,
+    SurveyRow,
+    by_trust,
+    described,
     entries,
-    method_names,
+    names_of_rows,
     network,
-    published_name,
 )
 from kdbench_leaderboard.standings import Standing
-from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number
+from kdbench_leaderboard.tables import Cell, Column, Line, Part, Table, choices, estimate, number
 from kdbench_leaderboard.views import best_minus_last
 
-Boards = Sequence[tuple[Board, list[Standing]]]
 Measured = list[tuple[Board, Standing, Pair]]
+SURVEY_HELP = (
+    "Accuracy and gain as the survey prints them; where it prints two accuracies after training, also the peer's"
+)
+PEER_HELP = "The survey prints two accuracies after training: this one is of the network in the teacher's column"
 
 
 def survey_table(dataset: str, boards: Boards) -> Table:
     """All published and measured results of a data set."""
     mine = measured(dataset, boards)
     known = entries(dataset)
-    for key, found in mine.items():
-        info = found[0][1].row.info
-        known.setdefault(key, Entry(key, block_of(info.scheme, info.families)))
-    order = list(BLOCKS)
-    ordered = sorted(known.values(), key=lambda e: (order.index(e.block), not e.survey))  # stable: the survey's order
-    lines = [line for entry in ordered for line in entry_lines(entry, mine.get(entry.key, []))]
+    for key in mine:
+        known.setdefault(key, Entry(key))
+    about = infos(boards)
+    lines = [line for entry in known.values() for line in entry_lines(entry, mine.get(entry.key, []), about)]
+    order = list(BLOCKS.values())
+    lines.sort(key=lambda line: (order.index(line.section), line.cells["survey"].value is None))  # else as they are
     columns = [
         Column("method", "Methods"),
         Column("knowledge", "Knowledge"),
         Column("teacher", "Teacher (baseline)"),
         Column("student", "Student (baseline)"),
-        Column("survey", "Survey (gain)", "number", help="As the survey prints it: accuracy and gain"),
-        Column("others", "Others", "number", help="What other sources published, with their student's gain"),
+        Column("survey", "Survey (gain)", "number", help=SURVEY_HELP),
+        Column("others", "Others (gain)", "number", help="Of other sources, with the gain over their own student"),
         Column("kdbench", "kdbench", "number", help="Mean over seeds ± half its 95 % interval, the last epoch"),
         Column("gap", "Gap", "number", help="kdbench minus the published number, percentage points"),
         Column("notes", "Protocol and notes", wide=True),
@@ -54,17 +59,18 @@ def survey_table(dataset: str, boards: Boards) -> Table:
 
 
 def measured(dataset: str, boards: Boards) -> dict[Key, Measured]:
-    """What kdbench measured on a data set, by method and networks: rows of default parameters, accepted ones first."""
+    """What kdbench measured on a data set, by method and networks; accepted rows first, no unpublished variants."""
     found: dict[Key, Measured] = {}
     for board, standings in boards:
         if board.dataset != dataset:
             continue
         for s in standings:
-            if s.row.name == s.row.info.name:
+            if s.row.name == s.row.info.name or s.row.name in names_of_rows():
+                name = names_of_rows().get(s.row.name, s.row.name)
                 for pair, result in s.pairs.items():
                     if result.accuracy is not None:
                         record = next(iter(result.cells.values())).record
-                        key = (published_name(s.row.info.name), network(partner(record)), network(pair[1]))
+                        key = (name, network(partner(record)), network(pair[1]))
                         if (board, s) in [one[:2] for one in found.get(key, ())]:
                             continue  # it stands under every pair of its student
                         found.setdefault(key, []).append((board, s, pair))
@@ -78,96 +84,106 @@ def partner(record: Record) -> str:
     return record.others[0].model if record.method.scheme == "online" and record.others else ""
 
 
-def entry_lines(entry: Entry, mine: Measured) -> list[Line]:
+def entry_lines(entry: Entry, mine: Measured, about: Mapping[str, MethodInfo]) -> list[Line]:
     """One line; several where the survey prints the same method and pair more than once."""
-    return [line_of(entry, n, mine) for n in range(max(1, len(entry.survey)))]
+    rows: list[SurveyRow | None] = [*entry.survey] or [None]
+    return [line_of(row, entry, mine, about) for row in rows]
 
 
-def line_of(entry: Entry, n: int, mine: Measured) -> Line:
-    row = entry.survey[n] if entry.survey else None
-    name = method_names().get(entry.key[0])
-    info = mine[0][1].row.info if mine else None
-    knowledge = row.knowledge if row else short_knowledge(name.knowledge if name else info.knowledge if info else [])
-    title = row.method if row else name.title if name else entry.key[0]
-    survey_cell = Cell("–")
-    if row:
-        tags = (("arithmetic", f"the survey prints a gain of {row.improvement:.2f}"),) if wrong_sum(row.note) else ()
-        survey_cell = Cell(f"{row.accuracy:.2f} ({row.improvement:+.2f})", row.accuracy, tags=tags)
-    reference = row.accuracy if row else next((p.accuracy for p in by_trust(entry.printed)), None)
+def line_of(row: SurveyRow | None, entry: Entry, mine: Measured, about: Mapping[str, MethodInfo]) -> Line:
+    """A row of the survey or none, with what others published and kdbench measured of the same method and pair."""
+    name = described(entry.key[0], about)
+    nearest = next(iter(by_trust(entry.printed)), None)
+    published = row or nearest
+    knowledge = knowledge_cell(row, short_knowledge(name.knowledge))
+    kinds = [kind for said in (knowledge.text, short_knowledge(name.knowledge)) for kind in said.split(", ") if kind]
+    teacher, student = networks(published) if published else own_networks(*mine[0])
     own = mine[0][1].pairs[mine[0][2]].accuracy if mine else None
+    reference = published.accuracy if published else None
+    href = paths.method(mine[0][1].row.info.name) if mine else None
     cells = {
-        "method": Cell(title, href=paths.method(info.name) if info else None, title=row.citation if row else ""),
-        "knowledge": Cell(knowledge),
-        "teacher": with_baseline(*teacher_of(entry, n, mine)),
-        "student": with_baseline(*student_of(entry, n, mine)),
-        "survey": survey_cell,
-        "others": others_cell(entry.printed),
+        "method": Cell(row.method if row else name.title, href=href, title=row.citation if row else ""),
+        "knowledge": knowledge,
+        "teacher": teacher,
+        "student": student,
+        "survey": survey_cell(row),
+        "others": others_cell(by_trust(entry.printed)),
         "kdbench": kdbench_cell(mine, any("best epoch" in p.flags for p in entry.printed)),
         "gap": number(own[0] - reference if own and reference is not None else None, sign=True),
         "notes": Cell("; ".join(notes_of(row.note if row else "", entry.printed)), tags=tuple(flags_of(entry, mine))),
     }
     shown = ["survey"] * bool(row) + ["others"] * bool(entry.printed) + ["kdbench"] * bool(mine)
-    filters = {"knowledge": [k.strip() for k in knowledge.split(",") if k.strip()], "shown": shown}
-    return Line(cells, filters, paper=entry.key[0], section=BLOCKS[entry.block])
+    filters = {"knowledge": list(dict.fromkeys(kinds)), "shown": shown}
+    return Line(cells, filters, paper=name.measured_by[0], section=BLOCKS[row.scheme if row else name.block])
 
 
 def short_knowledge(kinds: Sequence[str]) -> str:
     return ", ".join(KNOWLEDGE[kind] for kind in kinds)
 
 
-def wrong_sum(note: str) -> bool:
-    return "printed improvement differs" in note
+def knowledge_cell(row: SurveyRow | None, ours: str) -> Cell:
+    """Our label; in a row of the survey its own, with ours where they differ."""
+    if row is None or sorted(row.knowledge.split(", ")) == sorted(ours.split(", ")):
+        return Cell(row.knowledge if row else ours)
+    why = f"The survey prints {row.knowledge}; everywhere else here, the method is said to transfer {ours}"
+    return Cell(row.knowledge, tags=((f"here {ours}", why),))
 
 
-def by_trust(printed: Sequence[Printed]) -> list[Printed]:
-    """Results whose protocol is nearest to kdbench's come first."""
-    return sorted((p for p in printed if p.accuracy is not None), key=lambda p: len(p.flags))
+def networks(source: SurveyRow | Printed) -> tuple[Cell, Cell]:
+    """Teacher and student as one source has them, each with its own accuracy."""
+    teacher = with_baseline(source.teacher, source.teacher_accuracy)
+    return teacher, with_baseline(source.student, source.student_accuracy)
 
 
-def teacher_of(entry: Entry, n: int, mine: Measured) -> tuple[str, float | None]:
-    if entry.survey:
-        return entry.survey[n].teacher, entry.survey[n].teacher_accuracy
-    if entry.printed:
-        first = next((p for p in entry.printed if p.teacher_accuracy is not None), entry.printed[0])
-        return first.teacher, first.teacher_accuracy
-    board, s, pair = mine[0]
+def own_networks(board: Board, s: Standing, pair: Pair) -> tuple[Cell, Cell]:
+    """Teacher and student as kdbench trained them."""
     name = partner(next(iter(s.pairs[pair].cells.values())).record)
     record = board.teachers.get(name) if name == pair[0] else None
-    return name, record.record.main.metrics.top1 if record else None
-
-
-def student_of(entry: Entry, n: int, mine: Measured) -> tuple[str, float | None]:
-    if entry.survey:
-        return entry.survey[n].student, entry.survey[n].student_accuracy
-    if entry.printed:
-        first = next((p for p in entry.printed if p.student_accuracy is not None), entry.printed[0])
-        return first.student, first.student_accuracy
-    _, s, pair = mine[0]
     accuracy, gain = s.pairs[pair].accuracy, s.pairs[pair].gain
     if accuracy is None or s.row.name == PLAIN:
-        return pair[1], accuracy[0] if accuracy else None
-    return pair[1], accuracy[0] - gain.mean if gain else None
+        plain = accuracy[0] if accuracy else None
+    else:
+        plain = accuracy[0] - gain.mean if gain else None
+    return with_baseline(name, record.record.main.metrics.top1 if record else None), with_baseline(pair[1], plain)
 
 
 def with_baseline(name: str, accuracy: float | None) -> Cell:
-    shown = name or "–"
-    return Cell(f"{shown} ({accuracy:.2f})" if accuracy is not None else shown)
+    parts = (Part("baseline", accuracy, f"({accuracy:.2f})"),) if accuracy is not None else ()
+    return Cell(name or "–", parts=parts)
 
 
-def others_cell(printed: Sequence[Printed]) -> Cell:
-    """All other published numbers, those nearest to kdbench's protocol first."""
-    found = by_trust(printed)
-    if not found:
+def survey_cell(row: SurveyRow | None) -> Cell:
+    """Accuracy and gain as printed, and that of the peer where the survey prints both."""
+    if row is None:
+        return Cell("–")
+    parts = [Part("gain", row.improvement, f"({row.improvement:+.2f})")]
+    if row.teacher_after is not None:
+        parts.append(Part("peer", row.teacher_after, f"peer {row.teacher_after:.2f}", PEER_HELP))
+    wrong = "printed improvement differs" in row.note
+    tags = (("arithmetic", f"the survey prints a gain of {row.improvement:.2f}"),) if wrong else ()
+    return Cell(f"{row.accuracy:.2f}", row.accuracy, parts=tuple(parts), tags=tags)
+
+
+def others_cell(found: Sequence[Printed]) -> Cell:
+    """The first of other published numbers, with its gain over its own baseline; the others as a tag."""
+    numbers = [p.accuracy for p in found if p.accuracy is not None]
+    if not numbers:
         return Cell("–")
     first = found[0]
-    text = f"{first.accuracy:.2f}" + (f" ({first.gain:+.2f})" if first.gain is not None else "")
-    rest = [p.accuracy for p in found[1:] if p.accuracy is not None]
-    said = "; ".join(f"{p.accuracy:.2f}: {p.source.name}, {p.source.notes}" for p in found)
-    if not rest:
-        return Cell(text, first.accuracy, title=said)
-    return Cell(
-        text, first.accuracy, tags=((f"+{len(rest)}", f"{min(rest):.2f} to {max(rest):.2f} in others. {said}"),)
-    )
+    parts = []
+    if first.student_accuracy is not None and first.gain is not None:
+        parts = [Part("gain", first.gain, f"({first.gain:+.2f})"), Part("baseline", first.student_accuracy)]
+    said = list(map(spoken, found[: len(numbers)]))
+    rest = numbers[1:]
+    why = f"{min(rest):.2f} to {max(rest):.2f} in others. {'; '.join(said[1:])}" if rest else ""
+    tags = ((f"{len(rest)} more", why),) if rest else ()
+    return Cell(f"{first.accuracy:.2f}", first.accuracy, title=said[0], parts=tuple(parts), tags=tags)
+
+
+def spoken(printed: Printed) -> str:
+    """A published number with its baseline and its source."""
+    over = f" over a student of {printed.student_accuracy:.2f}" if printed.student_accuracy is not None else ""
+    return f"{printed.accuracy:.2f}{over}: {printed.source.name}, {printed.source.notes}"
 
 
 def kdbench_cell(mine: Measured, beside_best: bool) -> Cell:

@@ -32,6 +32,22 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A further number of a cell; a download has it in a column of its own.
+
+    Attributes:
+        name: of that column, after the cell's own.
+        text: as shown after the cell's text; empty for a number that only downloads hold.
+        title: a tooltip.
+    """
+
+    name: str
+    value: float
+    text: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
     """What one row says in one column.
 
@@ -41,7 +57,8 @@ class Cell:
         href: a page of this site.
         external: an address elsewhere, made from checked parts only.
         title: a tooltip.
-        tags: short flags after the text, each with its explanation.
+        parts: further numbers after the text.
+        tags: short flags after both, each with its explanation.
         low, high: bounds of the value's interval.
         draw: show the interval as a picture too, on the table's own scale.
     """
@@ -51,6 +68,7 @@ class Cell:
     href: str | None = None
     external: str | None = None
     title: str = ""
+    parts: tuple[Part, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     low: float | None = None
     high: float | None = None

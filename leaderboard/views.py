@@ -8,7 +8,6 @@ from kdbench.metrics import METRICS, metrics_for
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
 from kdbench_leaderboard.figures import suite_ratio
-from kdbench_leaderboard.published import of_method
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import KD, Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, difference, estimate, number, p_value
@@ -279,35 +278,3 @@ def best_minus_last(s: Standing, pair: Pair) -> float | None:
     """What reporting the best epoch instead of the last would add, mean over seeds; None without curves."""
     gaps = [max(top) - top[-1] for cell in s.pairs[pair].cells.values() if (top := cell.curve.get("test_top1"))]
     return sum(gaps) / len(gaps) if gaps else None
-
-
-def published_table(method: str) -> Table | None:
-    """A method's published results."""
-    lines = []
-    for printed in of_method(method):
-        source = Cell(printed.source.name, external=printed.source.address, title=printed.source.notes)
-        cells = {
-            "dataset": Cell(printed.dataset),
-            "pair": Cell(f"{printed.teacher or '–'} → {printed.student or '–'}"),
-            "teacher": number(printed.teacher_accuracy),
-            "student": number(printed.student_accuracy),
-            "accuracy": number(printed.accuracy),
-            "gain": number(printed.gain, sign=True),
-            "source": source,
-            "note": Cell(printed.note, tags=tuple((flag, printed.source.notes) for flag in printed.flags)),
-        }
-        lines.append(Line(cells, {"dataset": [printed.dataset]}, paper=method))
-    if not lines:
-        return None
-    columns = [
-        Column("dataset", "Data set"),
-        Column("pair", "Pair"),
-        Column("teacher", "Teacher", "number"),
-        Column("student", "Student", "number"),
-        Column("accuracy", "Accuracy", "number"),
-        Column("gain", "Gain", "number", help="Over the source's own student"),
-        Column("source", "Source"),
-        Column("note", "Note and protocol", wide=True),
-    ]
-    filters = [choices("dataset", "Data set", lines)]
-    return Table("published", "Published results, under the protocols of their sources", columns, lines, filters)

@@ -3,23 +3,33 @@
 
 const formats = {
   csv(table) {
-    const titles = table.titles.flatMap((title, i) => (bounded(table, i) ? [title, title + " low", title + " high"] : [title]));
-    const lines = table.lines.map((line) => line.cells.flatMap((cell, i) => {
-      const own = table.kinds[i] === "number" ? (cell.value === null ? "" : cell.value) : cell.text;
-      return bounded(table, i) ? [own, cell.low ?? "", cell.high ?? ""] : [own];
-    }));
-    return [titles, ...lines].map((line) => line.map(csvField).join(",")).join("\r\n") + "\r\n";
+    const plain = (value) => (Array.isArray(value) ? value.join("; ") : value ?? "");
+    const columns = fields(table).flatMap(({ at, name, number, bounded, apart }) => [
+      [name, (cell) => (number ? cell.value : cell.text)],
+      ...(bounded ? [[name + " low", (cell) => cell.low], [name + " high", (cell) => cell.high]] : []),
+      ...apart,
+    ].map(([title, value]) => [title, (line) => plain(value(line.cells[at]))]));
+    const lines = table.lines.map((line) => columns.map(([, value]) => value(line)));
+    return [columns.map(([title]) => title), ...lines].map((line) => line.map(csvField).join(",")).join("\r\n") + "\r\n";
   },
   json(table) {
-    const lines = table.lines.map((line) => Object.fromEntries(line.cells.map((cell, i) => [table.titles[i],
-      table.kinds[i] === "text" ? cell.text : cell.low === null ? cell.value : { value: cell.value, low: cell.low, high: cell.high }])));
+    const own = (cell) => (cell.low === null ? cell.value : { value: cell.value, low: cell.low, high: cell.high });
+    const columns = fields(table).flatMap(({ at, name, number, apart }) => [
+      [name, (cell) => (number ? own(cell) : cell.text)],
+      ...apart,
+    ].map(([title, value]) => [title, (line) => value(line.cells[at])]));
+    const lines = table.lines.map((line) => Object.fromEntries(columns.map(([title, value]) => [title, value(line)])));
     return JSON.stringify(lines, null, 1) + "\n";
   },
   latex(table) {
-    const columns = table.kinds.map((kind) => (kind === "number" ? "r" : "l")).join("");
+    const columns = fields(table).flatMap(({ at, title, name, number, tagged }) => [
+      [title, number ? "r" : "l", (line) => line.cells[at].shown],
+      ...(tagged ? [[name + " tags", "l", (line) => line.cells[at].tags.join("; ")]] : []),
+    ]);
     const row = (texts) => texts.map(latexText).join(" & ") + " \\\\";
-    return ["% \\usepackage{booktabs}", `\\begin{tabular}{${columns}}`, "\\toprule", row(table.titles), "\\midrule",
-      ...table.lines.map((line) => row(line.cells.map((cell) => cell.text))), "\\bottomrule", "\\end{tabular}", ""].join("\n");
+    const kinds = columns.map(([, kind]) => kind).join("");
+    return ["% \\usepackage{booktabs}", `\\begin{tabular}{${kinds}}`, "\\toprule", row(columns.map(([title]) => title)), "\\midrule",
+      ...table.lines.map((line) => row(columns.map(([, , text]) => text(line)))), "\\bottomrule", "\\end{tabular}", ""].join("\n");
   },
   bibtex(table) {
     const papers = kdbench.data.papers || {};
@@ -28,7 +38,19 @@ const formats = {
   },
 };
 
-function bounded(table, i) { return table.lines.some((line) => line.cells[i].low !== null); }
+// What each column holds, and what stands apart from it: its cells' further numbers and tags, each a title and a value.
+// A column with further numbers, "Student (baseline)", is named without what its title says of them.
+function fields(table) {
+  return table.titles.map((title, at) => {
+    const cells = table.lines.map((line) => line.cells[at]);
+    const parts = [...new Set(cells.flatMap((cell) => Object.keys(cell.parts)))];
+    const name = parts.length ? title.replace(/ \(.*\)$/, "") : title;
+    const tagged = cells.some((cell) => cell.tags.length);
+    const apart = parts.map((part) => [`${name} ${part}`, (cell) => cell.parts[part] ?? null]);
+    if (tagged) apart.push([name + " tags", (cell) => cell.tags]);
+    return { at, title, name, number: table.kinds[at] === "number", bounded: cells.some((cell) => cell.low !== null), tagged, apart };
+  });
+}
 
 function csvField(value) {
   let text = String(value);

@@ -128,9 +128,16 @@ class BoardTable {
   }
 }
 
+// A cell's text, the same with its further numbers, these numbers by name, its tags, its value and interval.
 function read(cell) {
   const number = (name) => (cell.dataset[name] === undefined ? null : Number(cell.dataset[name]));
-  return { text: cell.textContent.trim().replace(/\s+/g, " "), value: number("value"), low: number("low"), high: number("high") };
+  const said = (node) => node.textContent.trim().replace(/\s+/g, " ");
+  const rest = cell.cloneNode(true);
+  const take = (selector) => [...rest.querySelectorAll(selector)].map((node) => { node.remove(); return node; });
+  const tags = take(".tag").map(said);
+  const shown = said(rest);
+  const parts = Object.fromEntries(take("[data-part]").map((node) => [node.dataset.part, Number(node.dataset.value)]));
+  return { text: said(rest), shown, parts, tags, value: number("value"), low: number("low"), high: number("high") };
 }
 
 function compare(a, b, down) {

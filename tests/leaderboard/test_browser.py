@@ -36,11 +36,15 @@ def names(page: Any) -> list[str]:
     return [text.split()[0] for text in rows_of(page, "board", "method")]
 
 
-def download(page: Any, kind: str) -> str:
-    page.click("[data-table=board] details.menu:has([data-download]) summary")
+def download(page: Any, kind: str, table: str = "board") -> str:
+    page.click(f"[data-table={table}] details.menu:has([data-download]) summary")
     with page.expect_download() as waiting:
-        page.click(f"[data-table=board] [data-download={kind}]")
+        page.click(f"[data-table={table}] [data-download={kind}]")
     return Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
+def csv_rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def test_every_page_opens_from_disk_without_a_complaint(site: Path, open_page: Any):
@@ -149,6 +153,39 @@ def test_downloads_hold_what_is_shown(site: Path, open_page: Any):
     assert "author = {Ada Lovelace and Alan Turing}" in bibtex
 
 
+def test_downloads_hold_names_and_tags_apart(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri())
+    tags = {row["Method"]: row["Method tags"] for row in csv_rows(download(page, "csv"))}
+    assert tags["peers"] == "deviates"
+    assert tags["smoothing"] == "control"
+    assert tags["good"] == ""
+    entries = {entry["Method"]: entry["Method tags"] for entry in json.loads(download(page, "json"))}
+    assert entries == {name: [tag] if tag else [] for name, tag in tags.items()}
+    latex = download(page, "latex").splitlines()
+    head = latex[latex.index("\\toprule") + 1].split(" & ")
+    at = head.index("Method")
+    assert head[at + 1] == "Method tags"
+    [line] = [row.split(" & ") for row in latex if " peers & " in row]
+    assert line[at : at + 2] == ["peers", "deviates"]
+    assert "@misc{peers," in download(page, "bibtex")
+
+
+def test_a_download_of_the_surveys_view_holds_each_number_apart(site: Path, open_page: Any):
+    page = open_page((site / "survey/cifar100.html").as_uri())
+    rows = csv_rows(download(page, "csv", "survey"))
+    [dml] = [row for row in rows if (row["Methods"], row["Survey"]) == ("DML", "71.1")]
+    assert (dml["Teacher"], dml["Teacher baseline"]) == ("MobileNet", "73.65")
+    assert (dml["Student"], dml["Student baseline"]) == ("ResNet32", "68.99")
+    assert (dml["Survey gain"], dml["Survey peer"], dml["Survey tags"]) == ("8.11", "76.13", "arithmetic")
+    [cckd] = [row for row in rows if row["Methods"] == "CCKD"]
+    assert (cckd["Knowledge"], cckd["Knowledge tags"]) == ("RelK, ResK", "here RelK")
+    assert (cckd["Others"], cckd["Others gain"], cckd["Others baseline"]) == ("69.48", "0.42", "69.06")
+    entries = json.loads(download(page, "json", "survey"))
+    [dml] = [entry for entry in entries if (entry["Methods"], entry["Survey"]) == ("DML", 71.1)]
+    assert (dml["Student"], dml["Survey peer"], dml["Survey tags"]) == ("ResNet32", 76.13, ["arithmetic"])
+    assert "71.10 (+8.11) peer 76.13 & arithmetic" in download(page, "latex", "survey")
+
+
 def test_light_and_dark_follow_the_system_and_then_the_visitor(site: Path, open_page: Any):
     page = open_page((site / BOARD).as_uri(), color_scheme="dark")
     background = "getComputedStyle(document.body).backgroundColor"
@@ -182,6 +219,7 @@ def test_your_own_runs_are_marked_as_yours(
     build(tmp_path / "site", results, tmp_path / "runs")
     page = open_page((tmp_path / "site" / BOARD).as_uri())
     assert "mine yours" in rows_of(page, "board", "method")
+    assert {row["Method"]: row["Method tags"] for row in csv_rows(download(page, "csv"))}["mine"] == "yours"
     page.goto((tmp_path / "site" / "method/mine.html").as_uri())
     assert page.locator("[data-figure=curves]").is_visible()  # your records have their curves
     assert "+1.00" in rows_of(page, page.locator("table").first.get_attribute("id"), "best")

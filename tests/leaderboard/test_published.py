@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench_leaderboard.published import BLOCKS, datasets, entries, method_names, network, of_method, published, survey
+from kdbench.plugins import list_plugins, load_method
+from kdbench_leaderboard.published import (
+    BLOCKS,
+    KNOWLEDGE,
+    datasets,
+    entries,
+    method_names,
+    names_of_rows,
+    network,
+    of_method,
+    published,
+    survey,
+)
 
 
 def test_every_published_result_ships_with_its_source():
@@ -18,9 +30,8 @@ def test_every_row_of_the_survey_is_shown_in_its_block():
     for dataset in ("cifar10", "cifar100"):
         rows = [row for entry in entries(dataset).values() for row in entry.survey]
         assert sorted(map(id, rows)) == sorted(id(row) for row in survey() if row.dataset == dataset)
-    for entry in entries("cifar100").values():
-        assert entry.block in BLOCKS
-        assert all(row.scheme == entry.block for row in entry.survey)
+    assert {row.scheme for row in survey()} <= set(BLOCKS)
+    assert all(method_names()[row.key[0]].block == row.scheme for row in survey())
 
 
 def test_rows_are_matched_with_their_own_numbers():
@@ -68,3 +79,76 @@ def test_flags_follow_from_what_sources_say():
 
 def test_the_surveys_data_sets_come_first():
     assert datasets()[:2] == ["cifar10", "cifar100"]
+
+
+IMPLEMENTED = [(name.method, method) for name in method_names().values() if name.rows for method in name.measured_by]
+
+
+@pytest.mark.parametrize(("name", "method"), IMPLEMENTED)
+def test_the_taxonomy_of_what_kdbench_implements_is_that_of_its_methods(name: str, method: str):
+    about, own = method_names()[name], load_method(method)
+    assert (about.scheme, about.knowledge, about.families) == (own.scheme, list(own.knowledge), list(own.families))
+
+
+def test_what_kdbench_implements_under_a_published_name_is_mapped():
+    same = method_names().keys() & list_plugins().keys()
+    assert {method for _, method in IMPLEMENTED} == same | {"dml_mixed", "fastdfkd", "mixup", "snapshot"}
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ("kd", "kd"),
+        ("dml_mixed", "dml"),
+        ("snapshot", "snapshot_sd"),
+        ("mixup", "mixup_aug"),
+        ("tfkd_self", "tfkd_self"),
+        ("tfkd_reg", "tfkd_reg"),
+        ("fastdfkd[iterations=5]", "fastdfkd_5"),
+    ],
+)
+def test_a_row_stands_beside_what_was_published_of_it(row: str, name: str):
+    assert names_of_rows()[row] == name
+
+
+def test_fastdfkd_stands_beside_the_published_number_of_its_steps():
+    steps = load_method("fastdfkd").Params().iterations
+    assert names_of_rows()["fastdfkd"] == f"fastdfkd_{steps}"
+
+
+@pytest.mark.parametrize(
+    ("method", "count"), [("fastdfkd", 33), ("snapshot", 1), ("mixup", 1), ("dml", 14), ("dml_mixed", 14), ("aekd", 2)]
+)
+def test_a_method_finds_its_published_results_under_all_their_names(method: str, count: int):
+    assert len(of_method(method)) == count
+
+
+def test_images_that_the_teacher_labels_are_another_method_than_augmentation():
+    with_teacher = [p for p in published() if p.method.endswith("_teacher_aug") or p.method == "imgnet32_aug"]
+    assert {p.source.name for p in with_teacher} == {"supermix_readme"}
+    assert {method_names()[p.method].scheme for p in with_teacher} == {"offline"}
+    assert all("extra augmentation" in p.flags for p in with_teacher)
+
+
+@pytest.mark.parametrize(
+    ("method", "block"),
+    [
+        ("aekd", "offline"),
+        ("ctkd_collaborative", "offline"),
+        ("zskt", "data_free"),
+        ("mixup_aug", "other"),
+        ("cutmix_aug_kd", "other"),
+        ("label_smoothing", "other"),
+        ("snapshot_sd", "self"),
+        ("dml", "online"),
+    ],
+)
+def test_blocks_follow_from_scheme_and_families(method: str, block: str):
+    assert method_names()[method].block == block
+
+
+def test_what_kdbench_does_not_implement_has_the_surveys_labels():
+    for row in survey():
+        name = method_names()[row.key[0]]
+        if not name.rows:
+            assert {KNOWLEDGE[kind] for kind in name.knowledge} == set(row.knowledge.split(", "))
