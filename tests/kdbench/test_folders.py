@@ -1,4 +1,4 @@
-"""Class folders: train's names are the classes, nothing in them is passed over, small images are as those of Parquet."""
+"""Class folders: train's names are the classes, nothing is passed over, small images are as those of Parquet files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from kdbench.data import content_sha256, load_data
 from kdbench.errors import KdbenchError
 from kdbench.folders import list_parts
 from kdbench.suite import Data
-
 from tests.kdbench.test_sources import write
 
 DATA = Data(

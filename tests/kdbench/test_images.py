@@ -88,5 +88,5 @@ def test_what_would_lose_pixels_is_refused_in_one_line(said: str) -> None:
 
 
 def test_a_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(KdbenchError, match="Cannot read it: .*No such file"):
+    with pytest.raises(KdbenchError, match=r"Cannot read it: .*No such file"):
         open_image(tmp_path / "gone.png", 3, "it")

@@ -1,4 +1,4 @@
-"""Folders of large image files: their rows, and batches that depend on the stream alone, whatever process decodes them."""
+"""Folders of large images: their rows, and batches that depend on the stream alone, whatever process decodes them."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ def test_without_a_folder_the_error_says_how_to_name_it(folder: Path, monkeypatc
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_image_is_one_line(workers: int, folder: Path) -> None:
     (folder / "val" / "dog" / "1.png").write_bytes(b"no image")
+    source = images(list_images(DATA))
+    source.workers = workers
     with pytest.raises(KdbenchError, match=r"^Cannot read .*dog/1.png: it is no image that Pillow knows.$") as caught:
-        source = images(list_images(DATA))
-        source.workers = workers
         list(source.test())
     assert "\n" not in str(caught.value)
 

@@ -183,7 +183,9 @@ def test_a_truncated_file_is_one_line_and_leaves_no_cache(folder: Path, caplog: 
 def test_an_image_that_is_none_is_one_line(folder: Path) -> None:
     table = pa.table({"img": [{"bytes": b"not an image", "path": None}] * 6, "fine_label": [0, 1, 2] * 2})
     pq.write_table(table, folder / "test-00000-of-00001.parquet")
-    with pytest.raises(KdbenchError, match="Cannot read .*test-00000-of-00001.parquet row 0: it is no image") as caught:
+    with pytest.raises(
+        KdbenchError, match=r"Cannot read .*test-00000-of-00001.parquet row 0: it is no image"
+    ) as caught:
         load_data(DATA)
     assert "\n" not in str(caught.value)
 
@@ -269,7 +271,7 @@ def test_an_image_that_a_row_only_names_is_not_opened(folder: Path, tmp_path: Pa
     Image.fromarray(pictures(1)[0][0]).save(tmp_path / "secret.png")
     rows = [{"bytes": None, "path": str(tmp_path / "secret.png")}] * 6
     pq.write_table(pa.table({"img": rows, "fine_label": [0, 1, 2] * 2}), folder / TEST)
-    with pytest.raises(KdbenchError, match="row 0 holds no encoded image. Files that a row names are not opened"):
+    with pytest.raises(KdbenchError, match=r"row 0 holds no encoded image. Files that a row names are not opened"):
         load_data(DATA)
 
 
@@ -315,12 +317,12 @@ def test_files_that_change_while_they_are_read_are_one_line(folder: Path, monkey
         return found
 
     monkeypatch.setattr(data_module, "read_source", disturbed)
-    with pytest.raises(KdbenchError, match="changed while they were read. Run the command again"):
+    with pytest.raises(KdbenchError, match=r"changed while they were read. Run the command again"):
         content_sha256(DATA)
 
 
 def test_cached_arrays_of_other_numbers_than_the_suite_says_are_refused(folder: Path) -> None:
     right = DATA.model_copy(update={"sha256": content_sha256(DATA)})
     load_data(right)
-    with pytest.raises(KdbenchError, match="has 12 rows, but the suite's .data. says 13"):
+    with pytest.raises(KdbenchError, match=r"has 12 rows, but the suite's .data. says 13"):
         load_data(right.model_copy(update={"train": 13}))
