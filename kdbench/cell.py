@@ -17,6 +17,7 @@ from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.evidence import Evidence, evidence_from_logits
 from kdbench.hashing import digest
+from kdbench.large_images import FileDataset, check_unchanged
 from kdbench.outcome import changed_stages, cost_of, describe, main_role, trained_networks
 from kdbench.plan import Cell
 from kdbench.plugins import find_plugin, load_method, method_info
@@ -140,6 +141,12 @@ def train_cell(
 
     networks, weights = trained_networks(cell, trainer)
     logits = {role: trainer.predict(network).cpu() for role, network in networks.items()}
+    if isinstance(dataset, FileDataset):
+        try:
+            check_unchanged(cell.data, dataset)
+        except KdbenchError:
+            set_aside(partial)  # its checkpoint saw other files
+            raise
     labels = dataset.test_labels.numpy()
     evidence = {role: evidence_from_logits(values.numpy(), labels) for role, values in logits.items()}
     with writing(folder):

@@ -18,7 +18,7 @@ from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.hashing import digest
 from kdbench.metrics import METRICS, Metric, metrics_for
-from kdbench.rows import Row, find_row
+from kdbench.rows import Row, find_row, with_recorded_content
 from kdbench.stats import Difference, Verdict, crossed_difference, holm, mean_interval, mean_ranks, tie_groups, verdict
 from kdbench.store import find_results
 from kdbench.suite import Suite, load_suite
@@ -73,6 +73,7 @@ def compare(
     suite, notice = load_suite(suite_name), line_printer(console)
     metric = find_metric(metric_name, suite)
     found = find_results(results)
+    suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, found)
     rows, gaps = [], {}
     for name in dict.fromkeys(methods):
         row = find_row(suite, name, runs, found, notice)

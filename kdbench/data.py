@@ -1,10 +1,14 @@
-"""Data sets: decoded once, in canonical order, split as the suite says, and kept in a memory-mapped cache."""
+"""Data sets: decoded once, in canonical order, split as the suite says, and kept in a memory-mapped cache.
+
+The cache has arrays by their content. What is known of a suite's files without decoding them is in `stamps.py`.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +20,12 @@ from torch import Tensor
 from kdbench.cache import cache_folder
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest, labels_sha256
-from kdbench.sources import POOLS, Images, OnRows, data_dir, read_source
-from kdbench.suite import Data
+from kdbench.large_images import files_content
+from kdbench.sources import POOLS, Images, OnRows, read_source, source_files
+from kdbench.stamps import REMEDY, WHERE, content_behind, known_content, stamp
+from kdbench.suite import Data, Suite
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
-LOCATORS = {"source", "columns", "splits", "image_size", "channels", "sha256"}
 
 
 @dataclass(frozen=True)
@@ -74,33 +79,90 @@ def load_data(data: Data, on_rows: OnRows = lambda rows: None) -> Dataset:
         KdbenchError: a source that cannot be had; sizes, classes or content other than the suite says.
     """
     if data.source in POOLS:
-        train, test = parts = in_order(read_source(data), data)
+        train, test = parts = read_in_order(data)
         check_content(data, parts)
     else:
-        train, test = cached_parts(data, on_rows)
+        if data.sha256 is None:
+            data = data.model_copy(update={"sha256": content_sha256(data, on_rows)})
+        train, test = cached_parts(data, lambda: read_in_order(data, on_rows))
     if data.evaluate_on == "validation":
         rest = stratified_split(train[1], data.train - data.validation, data.num_classes)
         train, test = (train[0][rest], train[1][rest]), (train[0][~rest], train[1][~rest])
     return Dataset(*(torch.from_numpy(array) for array in (*train, *test)))
 
 
-def in_order(parts: list[Images], data: Data) -> list[Images]:
+def with_content(suite: Suite, on_rows: OnRows = lambda rows: None) -> Suite:
+    """The suite with the hash of the data that are there, where its file states none: they are in all its keys then.
+
+    Raises:
+        KdbenchError: data that cannot be had, or are others than the suite says.
+    """
+    if suite.data.sha256 is not None:
+        return suite
+    return suite.with_data_sha256((files_content if suite.data.is_large else content_sha256)(suite.data, on_rows))
+
+
+def with_known_content(suite: Suite) -> Suite:
+    """The same without reading any data; the suite as it is where their content is not known from earlier.
+
+    Raises:
+        KdbenchError: files that are not there.
+    """
+    if suite.data.sha256 is not None:
+        return suite
+    if suite.data.source in POOLS:
+        return with_content(suite)
+    return suite.with_data_sha256(known_content(stamp(suite.data, source_files(suite.data))))
+
+
+def content_sha256(data: Data, on_rows: OnRows = lambda rows: None) -> str:
+    """The hash of the pixels and labels that are there, decoded into the cache unless they are known by their stamp.
+
+    Raises:
+        KdbenchError: as `load_data`.
+    """
+    if data.source in POOLS:
+        return data_sha256(read_in_order(data))
+
+    def decoded() -> str:
+        parts = read_in_order(data, on_rows)
+        found = data_sha256(parts)
+        cached_parts(data.model_copy(update={"sha256": found}), lambda: parts)
+        return found
+
+    def stamp_now() -> str:
+        return stamp(data, source_files(data))
+
+    return content_behind(stamp_now(), stamp_now, decoded)
+
+
+def read_in_order(data: Data, on_rows: OnRows = lambda rows: None) -> list[Images]:
     """Train and test parts in canonical order; a pool is split, with the classes in proportion.
 
     Raises:
-        KdbenchError: rows, shapes or classes other than the suite says.
+        KdbenchError: as `read_source`; rows, shapes or classes other than the suite says.
     """
-    labels = np.concatenate([labels for _, labels in parts])
-    found = dict(rows=len(labels), shape=parts[0][0].shape[1:], classes=int(labels.max()) + 1)
-    wanted = dict(rows=data.train + data.test, shape=(data.channels, *data.image_size), classes=data.num_classes)
-    if found != wanted or labels.min() < 0:
-        raise KdbenchError(f"Data source '{data.source}' has {found}, but the suite's [data] says {wanted}.")
+    parts = read_source(data, on_rows)
+    check_layout(data, parts)
     parts = [(images[order], labels[order]) for images, labels in parts for order in [canonical_order(images, labels)]]
     if len(parts) == 1:
         images, labels = parts[0]
         in_train = stratified_split(labels, data.train, data.num_classes)
         parts = [(images[in_train], labels[in_train]), (images[~in_train], labels[~in_train])]
     return parts
+
+
+def check_layout(data: Data, parts: list[Images]) -> None:
+    """Compare rows, shapes and classes with the suite's.
+
+    Raises:
+        KdbenchError: they differ.
+    """
+    labels = np.concatenate([labels for _, labels in parts])
+    found = dict(rows=len(labels), shape=parts[0][0].shape[1:], classes=int(labels.max()) + 1)
+    wanted = dict(rows=data.train + data.test, shape=(data.channels, *data.image_size), classes=data.num_classes)
+    if found != wanted or labels.min() < 0:
+        raise KdbenchError(f"Data source '{data.source}' has {found}, but the suite's [data] says {wanted}.")
 
 
 def check_content(data: Data, parts: list[Images]) -> None:
@@ -118,26 +180,25 @@ def check_content(data: Data, parts: list[Images]) -> None:
 
 
 def data_folder(data: Data) -> Path:
-    """Where the decoded arrays of a suite's data are cached; a suite without hashes is bound to its source's place."""
-    about = data.model_dump(mode="json", include=LOCATORS)
-    if data.sha256 is None:
-        about["place"] = str(data_dir())
+    """Where the decoded arrays of a content are cached."""
+    about = data.model_dump(mode="json", include=WHERE | {"sha256"})
     return cache_folder() / "data" / f"{data.source.replace('/', '--')}-{digest(about)[:12]}"
 
 
-def cached_parts(data: Data, on_rows: OnRows) -> list[Images]:
-    """The decoded arrays, memory-mapped; decoded first where they are not cached or the cache is damaged."""
+def cached_parts(data: Data, read: Callable[[], list[Images]]) -> list[Images]:
+    """The decoded arrays, memory-mapped; read first where they are not cached or the cache is damaged."""
     folder = data_folder(data)
-    with writing(folder, "Set KDBENCH_CACHE to another folder"):
+    with writing(folder, REMEDY):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_suffix(".lock"))
     with lock:  # one process decodes, the others wait for it
         try:
             parts = read_cache(folder)
+            check_layout(data, parts)
             check_content(data, parts)
             return parts
         except (OSError, ValueError, KdbenchError):
-            parts = in_order(read_source(data, on_rows), data)
+            parts = read()
             check_content(data, parts)
             write_cache(folder, parts)
             return read_cache(folder)
@@ -152,7 +213,7 @@ def read_cache(folder: Path) -> list[Images]:
 def write_cache(folder: Path, parts: list[Images]) -> None:
     """Write the arrays and rename them into place: complete, or not there."""
     partial = folder.with_suffix(".partial")
-    with writing(folder, "Set KDBENCH_CACHE to another folder"):
+    with writing(folder, REMEDY):
         for stale in (partial, folder):
             if stale.exists():
                 shutil.rmtree(stale)

@@ -1,7 +1,8 @@
 """Images that are too many to be held decoded: folders of files, through timm's transforms and loader.
 
-The rows' canonical order is that of their paths, since hashing the pixels of ImageNet would take an hour. The stream
-gives each image of an epoch a seed, from which its random crop and flip are drawn, whatever process decodes it.
+The rows' canonical order is that of their paths, and their content's hash is of the files, since hashing the pixels of
+ImageNet would take an hour. The stream gives each image of an epoch a seed, from which its random crop and flip are
+drawn, whatever process decodes it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import functools
 import hashlib
 import random
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from timm.data import create_transform
 from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor
@@ -24,24 +24,31 @@ from torch.utils.data import DataLoader
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError
 from kdbench.feed import Feed
-from kdbench.hashing import labels_sha256
-from kdbench.sources import data_dir
+from kdbench.folders import folder_of, list_parts
+from kdbench.hashing import file_sha256, labels_sha256
+from kdbench.images import open_image
+from kdbench.sources import OnRows
+from kdbench.stamps import content_behind, stamp
 from kdbench.suite import Data
 
-SOURCE = "imagefolder/"
-SUFFIXES = {".jpeg", ".jpg", ".png", ".webp"}
 CROP_PCT = 0.875  # test images: the centre 224 of 256
+HASHED = 4096  # files at a time
 Row = tuple[int, int]  # of the split, and the seed of its view
 
 
 @dataclass(frozen=True)
 class FileDataset:
-    """Both parts of a data set of files, in the order of their paths; a folder a class, in the order of their names."""
+    """Both parts of a data set of files, in the order of their paths; a folder a class, in the order of train's names.
+
+    Attributes:
+        stamp: of the files, when they were listed.
+    """
 
     train_paths: list[Path]
     train_labels: Tensor
     test_paths: list[Path]
     test_labels: Tensor
+    stamp: str
 
 
 @functools.cache
@@ -49,39 +56,65 @@ def list_images(data: Data) -> FileDataset:
     """The files of a suite, and their labels.
 
     Raises:
-        KdbenchError: no such folders, or other numbers of images or classes than the suite says.
+        KdbenchError: as `list_parts`; other content than the suite says.
     """
-    root = data_dir()
-    name = data.source.removeprefix(SOURCE)
-    if root is None:
-        raise KdbenchError(
-            f"Suite data '{data.source}' are folders of images: name the folder that holds {name}/ with --data-dir "
-            "or KDBENCH_DATA."
-        )
-    parts, digest = [], hashlib.sha256()
-    for split, size in zip(data.splits or ("train", "val"), (data.train, data.test), strict=True):
-        folder = root / name / split
-        if not folder.is_dir():
-            raise KdbenchError(f"No folder {folder} of '{data.source}' (--data-dir, KDBENCH_DATA).")
-        classes = sorted(path for path in folder.iterdir() if path.is_dir())
-        paths = [sorted(p for p in c.iterdir() if p.suffix.lower() in SUFFIXES) for c in classes]
-        found, wanted = (sum(map(len, paths)), len(classes)), (size, data.num_classes)
-        if found != wanted:
-            raise KdbenchError(
-                f"{folder} has {found[0]} images of {found[1]} classes, but the suite's [data] says {wanted[0]} of "
-                f"{wanted[1]}."
-            )
-        for path in (path for group in paths for path in group):
-            digest.update(f"{path.relative_to(root / name).as_posix()} {path.stat().st_size}\n".encode())
-        labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(group) for group in paths])
-        parts.append(([path for group in paths for path in group], labels))
-    for key, value in (("sha256", digest.hexdigest()), ("test_labels_sha256", labels_sha256(parts[1][1]))):
-        if getattr(data, key) not in (value, None):
-            raise KdbenchError(f"{root / name} has {key} {value}, not the suite's data.{key}: the files differ.")
     if data.evaluate_on == "validation":
-        raise KdbenchError(f"--validate is not there for folders of images yet ({data.source}). Leave it out.")
-    (train, train_labels), (test, test_labels) = parts
-    return FileDataset(train, torch.from_numpy(train_labels), test, torch.from_numpy(test_labels))
+        raise KdbenchError(f"--validate is not there for folders of large images yet ({data.source}). Leave it out.")
+    train, test = list_parts(data)
+    now = stamp(data, [*train.paths, *test.paths])
+    found = {"test_labels_sha256": labels_sha256(test.labels)}
+    if data.sha256 is not None:
+        found["sha256"] = files_content(data, listed=now)
+    for key, value in found.items():
+        if getattr(data, key) not in (value, None):
+            raise KdbenchError(
+                f"{folder_of(data)} has {key} {value}, not the suite's {getattr(data, key)}: the files differ. Correct "
+                f"data.{key} if these are the data that the suite means."
+            )
+    labels = [torch.from_numpy(part.labels) for part in (train, test)]
+    return FileDataset(train.paths, labels[0], test.paths, labels[1], now)
+
+
+def files_stamp(data: Data) -> str:
+    """The stamp of the files that are there now."""
+    return stamp(data, [path for part in list_parts(data) for path in part.paths])
+
+
+def files_content(data: Data, on_rows: OnRows = lambda rows: None, listed: str | None = None) -> str:
+    """The hash of the paths and contents of both parts' files, computed unless they are known by their stamp.
+
+    Args:
+        listed: their stamp, if it is known.
+
+    Raises:
+        KdbenchError: as `list_parts`; a file that cannot be read, or that changed meanwhile.
+    """
+
+    def hashed() -> str:
+        found, root = hashlib.sha256(), folder_of(data)
+        paths = [path for part in list_parts(data) for path in part.paths]
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for start in range(0, len(paths), HASHED):
+                some = paths[start : start + HASHED]
+                for path, sha256 in zip(some, pool.map(file_sha256, some), strict=True):
+                    found.update(f"{path.relative_to(root).as_posix()}\0{sha256}\n".encode())
+                on_rows(start + len(some))
+        return found.hexdigest()
+
+    try:
+        return content_behind(listed or files_stamp(data), lambda: files_stamp(data), hashed)
+    except OSError as error:
+        raise KdbenchError(f"Cannot read {error.filename}: {error.strerror}.") from error
+
+
+def check_unchanged(data: Data, dataset: FileDataset) -> None:
+    """The files are those that were listed before the training.
+
+    Raises:
+        KdbenchError: they are others.
+    """
+    if files_stamp(data) != dataset.stamp:
+        raise KdbenchError(f"Files in {folder_of(data)} changed while they were trained on. Run the command again.")
 
 
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
@@ -89,7 +122,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
     def __init__(self, paths: list[Path], data: Data, training: bool) -> None:
         self.paths = paths
-        self.mode = {1: "L", 3: "RGB"}[data.channels]
+        self.channels = data.channels
         self.transform = create_transform(
             (data.channels, *data.image_size),
             is_training=training,
@@ -104,8 +137,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
         row, seed = item
         random.seed(seed)  # in a process of the loader's own, whose other draws do not matter
         torch.manual_seed(seed)
-        with Image.open(self.paths[row]) as image:
-            return self.transform(image.convert(self.mode)), row
+        return self.transform(open_image(self.paths[row], self.channels, str(self.paths[row]))), row
 
 
 class LargeImages:
@@ -152,6 +184,6 @@ class LargeImages:
                 if images.is_cuda:  # made on a stream of the loader's
                     images.record_stream(torch.cuda.current_stream(images.device))
                 yield images
-        except (OSError, ValueError) as error:
-            said = str(error).splitlines()[-1]
-            raise KdbenchError(f"An image of '{self.data.source}' cannot be read: {said}") from error
+        except KdbenchError as error:  # with the traceback of a worker before it
+            said = str(error).splitlines()[-1].removeprefix(f"{KdbenchError.__module__}.{KdbenchError.__name__}: ")
+            raise KdbenchError(said) from error

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kdbench.contract import check_state
 from kdbench.data import Dataset, load_data
 from kdbench.errors import NotApplicable, did_you_mean
-from kdbench.large_images import SOURCE, FileDataset, LargeImages, list_images
+from kdbench.large_images import FileDataset, LargeImages, list_images
 from kdbench.method import GIVEN, Method, Outputs, Read, Setup, not_given
 from kdbench.networks import build_network
 from kdbench.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
@@ -49,7 +49,7 @@ def load_dataset(data: Data) -> Dataset | FileDataset:
     Raises:
         KdbenchError: they cannot be had, or are others than the suite says.
     """
-    return list_images(data) if data.source.startswith(SOURCE) else load_data(data)
+    return list_images(data) if data.is_large else load_data(data)
 
 
 def load_teachers(cell: Cell) -> list[nn.Module]:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from kdbench.data import load_data
+from kdbench.data import load_data, with_content
 from kdbench.executor import Event, Failed, Finished, Noticed, Progressed, Waiting
-from kdbench.large_images import SOURCE
 from kdbench.plan import Cell
-from kdbench.suite import Suite
+from kdbench.sources import OnRows
+from kdbench.suite import Data, Suite
+
+
+def bind_with_progress(suite: Suite, console: Console) -> Suite:
+    """A suite with the content of its data, which are read for it where their content is not known."""
+    with reading(suite.data, console) as on_rows:
+        return with_content(suite, on_rows)
 
 
 def load_with_progress(suite: Suite, console: Console) -> None:
     """Have a suite's data decoded and cached before the workers ask for them."""
-    data = suite.data
-    if data.source.startswith(SOURCE):
-        return
+    if not suite.data.is_large:
+        with reading(suite.data, console) as on_rows:
+            load_data(suite.data, on_rows)
+
+
+@contextmanager
+def reading(data: Data, console: Console) -> Iterator[OnRows]:
+    """A bar, shown from the first rows on."""
     columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(data.source), total=data.train + data.test, visible=False)
-        load_data(data, lambda rows: progress.update(task, completed=rows, visible=True))
+        yield lambda rows: progress.update(task, completed=rows, visible=True)
 
 
 class Display:

@@ -61,11 +61,23 @@ class Row:
         return np.array([[of(e.evidence) for e in seeds if e and e.evidence] for seeds in entries])
 
 
-def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> list[Row]:
-    """The rows of a method that have any record of the suite's protocol, accepted ones first.
+def with_recorded_content(suite: Suite, methods: Iterable[str], runs: Path, results: Path | None) -> Suite:
+    """The suite bound to the data of the latest record of these methods, where it does not state its data itself."""
+    entries = [
+        entry for method in methods for part in read_entries(suite, method, runs, results, silent) for entry in part
+    ]
+    found = [e.record for e in entries if ranked(e.record, e.record.fingerprint) and suite.states(e.record.protocol)]
+    return suite.bound_to(max(found, key=lambda record: record.finished).protocol) if found else suite
 
-    Records of another protocol are left out, and a corrupt one is too; `notice` is told.
-    """
+
+def silent(text: str) -> None:
+    """No notice: the same records are read, and spoken of, again."""
+
+
+def read_entries(
+    suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]
+) -> tuple[list[Entry], list[Entry]]:
+    """The accepted records of a method, and yours; corrupt ones are left out, and `notice` is told."""
     accepted: list[Entry] = []
     try:
         accepted = read_results(results / suite.name / method) if results else []
@@ -77,10 +89,19 @@ def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notic
             notice(str(entry))
         else:
             mine.append(entry)
+    return accepted, mine
+
+
+def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> list[Row]:
+    """The rows of a method that have any record of the suite's protocol, accepted ones first.
+
+    Records of another protocol or other data are left out, and a corrupt one is too; `notice` is told.
+    """
+    accepted, mine = read_entries(suite, method, runs, results, notice)
     fingerprint = digest(suite.protocol())
     others = sum(not ranked(e.record, fingerprint) for e in (*accepted, *mine))
     if others:
-        notice(f"{method}: {others} records of another protocol than {fingerprint[:12]} are left out.")
+        notice(f"{method}: {others} records of another protocol or other data than {fingerprint[:12]} are left out.")
     return [*group(suite, accepted, "accepted", fingerprint), *group(suite, mine, "yours", fingerprint)]
 
 

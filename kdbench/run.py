@@ -17,12 +17,13 @@ from rich.console import Console
 
 from kdbench.agreement import answers_of, reproduction
 from kdbench.console import line_printer
+from kdbench.data import with_known_content
 from kdbench.errors import KdbenchError
 from kdbench.estimate import count_kinds, duration, estimate_seconds
 from kdbench.executor import Machine
 from kdbench.hashing import digest
 from kdbench.plan import BASELINE, Cell, find_recorded, plan_cells, teachers_of
-from kdbench.progress import load_with_progress
+from kdbench.progress import bind_with_progress, load_with_progress
 from kdbench.report import Report, as_json, result_table
 from kdbench.request import (
     Request,
@@ -78,11 +79,13 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
 
     notice = line_printer(console)
 
+    suite = with_known_data(suite, notice) if request.dry_run else bind_with_progress(suite, console)
     methods = {name: settings[name] for name in request.methods} | (
         {} if BASELINE in request.methods else {BASELINE: {}}
     )
     names = teachers_of(suite, list(methods), pairs)
-    teachers = {name: t for name in names if (t := find_teacher(suite, name, results, notice))}
+    found = names if suite.data.sha256 is not None else []
+    teachers = {name: t for name in found if (t := find_teacher(suite, name, results, notice))}
     if missing := [name for name in names if name not in teachers]:
         notice(f"Teachers to train first, their cells are planned after that: {', '.join(missing)}.")
         if request.dry_run:
@@ -110,6 +113,18 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
             train(todo, request.out, machine, console, outcome, mirror)
     show_report(console, request, suite, Report(cells, outcome.entries, pairs, teachers), outcome, results)
     return 1 if outcome.failures else 0
+
+
+def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:
+    """For a dry run, which reads no data: the suite with their content, where that is known from earlier."""
+    try:
+        bound = with_known_content(suite)
+        where = "have not been read yet"
+    except KdbenchError as error:
+        bound, where = suite, f"are not here ({str(error).rstrip('.')})"
+    if bound.data.sha256 is None:
+        notice(f"The data of suite '{suite.name}' {where}: no cell counts as recorded.")
+    return bound
 
 
 def open_mirror(request: Request, notice: Callable[[str], None]) -> AbstractContextManager[Mirror | None]:

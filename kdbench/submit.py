@@ -11,12 +11,13 @@ from rich.console import Console
 
 from kdbench.console import line_printer
 from kdbench.cost_record import CostRecord, parse_cost
+from kdbench.data import with_content
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.plan import Cell, find_recorded, plan_cells
 from kdbench.record_checks import record_problems
 from kdbench.store import COSTS, Entry, find_results, read_results, write_results
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite, load_suite, load_test_labels, without_content
 from kdbench.teachers import Teacher, find_teacher
 from kdbench.verification import read_verified, write_verified
 from kdbench.withdrawn import FILE as WITHDRAWN
@@ -40,7 +41,8 @@ def submit_methods(
     folder = find_results(results)
     if folder is None:
         raise KdbenchError("No results folder. Run this in a checkout of kdbench, or name one with --results.")
-    notice = line_printer(console)
+    load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need
+    suite, notice = with_content(suite), line_printer(console)
     teachers = accepted_teachers(suite, folder, notice)
     checked = {method: check_method(suite, method, runs, teachers, notice) for method in methods}
     for method, entries in checked.items():  # nothing is written before all hold
@@ -135,14 +137,15 @@ def check_replaced(place: Path, entries: Sequence[Entry], reason: str | None) ->
 def submit_costs(suite: Suite, method: str, entries: Sequence[Entry], runs: Path, results: Path, notice: Notice) -> int:
     """Copy what `kdbench cost` measured of a method, with the parameters of its records; returns how many."""
     ours = {(entry.record.method.source_sha256, digest(entry.record.params)) for entry in entries}
-    fingerprint, count = digest(suite.protocol()), 0
+    protocol, count = suite.protocol(), 0
+    fingerprints = {digest(protocol), digest(without_content(protocol))}  # costs are measured without data
     for path in sorted((runs / suite.name / COSTS).glob(f"{method}-*.json")):
         try:
             cost: CostRecord = parse_cost(path.read_bytes(), str(path))
         except KdbenchError as error:
             notice(f"{error} It is left out.")
             continue
-        if cost.fingerprint == fingerprint and (cost.info.source_sha256, digest(cost.params)) in ours:
+        if cost.fingerprint in fingerprints and (cost.info.source_sha256, digest(cost.params)) in ours:
             target = results / suite.name / COSTS
             with writing(target):
                 target.mkdir(parents=True, exist_ok=True)

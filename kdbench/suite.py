@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from kdbench.hashing import digest, labels_sha256
 
 Execution = Literal["eager", "captured", "compiled"]
 SUITES = Path(__file__).parent / "suites"
+SMALL = 64  # pixels of a side, up to which images of folders are held decoded
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"  # names become folders: no separators, no leading dot
 
 
@@ -62,16 +64,16 @@ class Data(Table):
 
     Attributes:
         source: "sklearn/digits"; a data set of the Hugging Face hub, "owner/name", of which a local copy serves too; or
-            "imagefolder/name", large images in a folder a class below name/train and name/val.
+            "imagefolder/name", image files in a folder a class below name/train and name/val.
         columns: of images and labels in that data set; "image" and "label" if left out.
-        splits: its train and test parts; "train" and "test" if left out.
+        splits: its train and test parts; "train" and "test" ("val" of folders) if left out.
         image_size: height and width.
         train, test: rows of each part, in canonical order; a source that is not split is, with classes in proportion.
         validation: rows of train that `--validate` holds out.
         crop_padding: p pixels of zeros around an image, from which (2p + 1) ** 2 crops are cut.
         mean, std: of each channel, for pixels in 0..1.
-        sha256: of the decoded pixels and labels of both parts, in canonical order; without it, whatever is there is
-            taken, and no record is for the board.
+        sha256: of the decoded pixels and labels of both parts, in canonical order (of large images: of the files and
+            their paths); without it, keys have that of the data that are there, and no record is for the board.
         test_labels_sha256: of the test labels as 16-bit integers, in canonical order.
         evaluate_on: "validation" trains on the rest of train and reports on its validation part.
     """
@@ -81,7 +83,7 @@ class Data(Table):
     splits: tuple[str, str] | None = None
     num_classes: int = Field(gt=1)
     image_size: tuple[int, int]
-    channels: int = Field(gt=0)
+    channels: Literal[1, 3]
     train: int = Field(gt=0)
     test: int = Field(gt=0)
     validation: int = Field(gt=0)
@@ -93,10 +95,33 @@ class Data(Table):
     test_labels_sha256: str | None = None
     evaluate_on: Literal["test", "validation"] = "test"
 
+    @model_validator(mode="after")
+    def _all_has_an_effect(self) -> Data:
+        if self.columns is not None and (self.is_folder or self.source.startswith("sklearn/")):
+            raise ValueError(f"columns are of Parquet files, and '{self.source}' has none. Remove them")
+        if self.splits is not None and self.source.startswith("sklearn/"):
+            raise ValueError(f"'{self.source}' has no splits: it is split by train and test. Remove them")
+        if self.is_large and self.crop_padding:
+            raise ValueError(
+                f"crop_padding is for images of at most {SMALL} pixels: crops of larger ones from folders have random "
+                "sizes. Remove it"
+            )
+        return self
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether images are files in a folder a class."""
+        return self.source.startswith("imagefolder/")
+
+    @property
+    def is_large(self) -> bool:
+        """Whether images are too many to be held decoded: files that are read again in each epoch."""
+        return self.is_folder and max(self.image_size) > SMALL
+
     @property
     def num_views(self) -> int:
         """How many crops and flips an image has; of a large image, how many seeds there are for a view."""
-        if self.source.startswith("imagefolder/"):
+        if self.is_large:
             return 2**31
         return (2 * self.crop_padding + 1) ** 2 * (2 if self.horizontal_flip else 1)
 
@@ -124,6 +149,14 @@ class Recipe(Table):
     decay: float = Field(0.1, gt=0)
     clip_norm: float | None = Field(None, gt=0)
     precision: Literal["float32", "bf16"]
+
+    def uses(self, key: str) -> bool:
+        """Whether a training depends on the value of a key."""
+        if key in ("milestones", "decay"):
+            return self.schedule == "multistep" and any(m < self.epochs for m in self.milestones)
+        if key == "nesterov":
+            return self.optimizer == "sgd" and (self.momentum > 0 or not self.nesterov)
+        return key != "momentum" or self.optimizer == "sgd"
 
     def shortened(self, epochs: int) -> Recipe:
         """The same recipe over another number of epochs; milestones keep their place in it."""
@@ -235,9 +268,14 @@ class Suite(Table):
                 digest(model.identity)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"models.{name}: {error}") from error
-        for student in (None, *self.models):  # overrides are checked when the file is read, not in the last cell
-            self.recipe_of(student)
-        self.teacher_recipe()
+        recipes = [self.recipe_of(), self.teacher_recipe(), *(self.recipe_of(name) for name in self.models)]
+        given = {name for name in self.recipe.model_fields_set if name in Recipe.model_fields}
+        check_effects("recipe", given, recipes)
+        check_effects("recipe.teacher", self.recipe.teacher, [self.teacher_recipe()])
+        if self.teachers == "pretrained" and (trained := sorted(set(self.recipe.teacher) - {"precision"})):
+            raise ValueError(f"recipe.teacher.{trained[0]} has no effect on pretrained teachers. Remove it")
+        for name, changes in self.recipe.students.items():
+            check_effects(f"recipe.students.{name}", changes, [self.recipe_of(name)])
         return self
 
     def recipe_of(self, student: str | None = None) -> Recipe:
@@ -288,6 +326,22 @@ class Suite(Table):
             "selection": "last epoch",
         }
 
+    def with_data_sha256(self, sha256: str | None) -> Suite:
+        """The same suite bound to data of this content; None for whatever is there."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"sha256": sha256})})
+
+    def bound_to(self, protocol: dict[str, Any]) -> Suite:
+        """The same suite with the data of a record's protocol, where it states none itself."""
+        data = protocol.get("data")
+        if self.data.sha256 is not None or not isinstance(data, dict):
+            return self
+        return self.with_data_sha256(data.get("sha256"))
+
+    def states(self, protocol: dict[str, Any]) -> bool:
+        """Whether a protocol is the suite's, under any data where the suite does not state their hash."""
+        given = without_content(protocol) if self.data.sha256 is None else protocol
+        return digest(given) == digest(self.protocol())
+
     def with_epochs(self, epochs: int) -> Suite:
         """The same suite over fewer (or more) epochs, marked as off its protocol."""
         if epochs == self.recipe.epochs:
@@ -308,6 +362,29 @@ class Suite(Table):
         """
         data = self.data.model_copy(update={"evaluate_on": "validation"})
         return self.model_copy(update={"data": data, "off_protocol": (*self.off_protocol, "reported on validation")})
+
+
+def without_content(protocol: dict[str, Any]) -> dict[str, Any]:
+    """A protocol without the hash of its data."""
+    data = protocol.get("data")
+    if not isinstance(data, dict):  # of a record that someone else made
+        return protocol
+    return {**protocol, "data": {key: value for key, value in data.items() if key != "sha256"}}
+
+
+def check_effects(table: str, given: Iterable[str], recipes: Sequence[Recipe]) -> None:
+    """What a table of a suite says of a recipe matters to one of the recipes that it is for.
+
+    Raises:
+        ValueError: names the key without an effect.
+    """
+    for key in sorted(given):
+        if not any(recipe.uses(key) for recipe in recipes):
+            of = recipes[0]
+            raise ValueError(
+                f"{table}.{key} has no effect with optimizer '{of.optimizer}', momentum {of.momentum:g} and schedule "
+                f"'{of.schedule}' over {of.epochs} epochs. Remove it or correct them"
+            )
 
 
 def list_suites() -> list[str]:

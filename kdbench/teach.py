@@ -12,7 +12,7 @@ from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.executor import Machine
 from kdbench.plan import plan_teacher
-from kdbench.progress import load_with_progress
+from kdbench.progress import bind_with_progress, load_with_progress
 from kdbench.request import parse_device, parse_execution, parse_workers
 from kdbench.store import Entry, find_results, weights_name, write_results
 from kdbench.suite import Execution, load_suite
@@ -47,6 +47,7 @@ def teach(
 
     notice = line_printer(console)
 
+    suite = bind_with_progress(suite, console)
     found = {} if force else {n: t for n in names if (t := find_teacher(suite, n, found_results, notice))}
     missing = [name for name in names if name not in found]
     if force:

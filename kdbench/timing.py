@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from kdbench.data import Dataset
-from kdbench.large_images import SOURCE
 from kdbench.method import Method
 from kdbench.networks import build_network
 from kdbench.plan import Cell
@@ -27,7 +26,7 @@ LARGE_ROWS = 1024  # of images that are too many to be held
 def random_dataset(data: Data) -> Dataset:
     """Black images in the suite's numbers (a thousand of large ones) and sizes, with random labels."""
     shape, generator = (data.channels, *data.image_size), torch.Generator().manual_seed(0)
-    sizes = [min(n, LARGE_ROWS) if data.source.startswith(SOURCE) else n for n in (data.train, data.test)]
+    sizes = [min(n, LARGE_ROWS) if data.is_large else n for n in (data.train, data.test)]
     labels = [torch.randint(data.num_classes, (n,), generator=generator) for n in sizes]
     images = [torch.zeros(n, *shape, dtype=torch.uint8) for n in sizes]
     return Dataset(images[0], labels[0], images[1], labels[1])
@@ -49,7 +48,7 @@ def timed_trainer(
         NotApplicable: the method cannot serve the pair.
     """
     set_up_device(device)
-    if suite.data.source.startswith(SOURCE):  # large images: crops and flips on the device cost next to nothing
+    if suite.data.is_large:  # large images: crops and flips on the device cost next to nothing
         suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
     cls = load_method(method)
     cell = Cell(

@@ -9,6 +9,7 @@ from rich.console import Console
 from kdbench.agreement import same_images
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError
+from kdbench.hashing import digest
 from kdbench.store import find_results, read_runs
 from kdbench.suite import list_suites, load_suite
 from kdbench.teachers import Teacher, find_teacher
@@ -27,7 +28,7 @@ def track_runs(runs: Path, uri: str | None, results: Path | None, console: Conso
     notice = line_printer(console)
 
     found, mirrored, found_results = 0, 0, find_results(results)
-    teachers: dict[tuple[str, str | None], Teacher | None] = {}
+    teachers: dict[tuple[str, str | None, str], Teacher | None] = {}
     with Mirror(uri, notice, f"track {runs.name}") as mirror:
         for entry in read_runs(runs):
             if isinstance(entry, KdbenchError):
@@ -35,11 +36,11 @@ def track_runs(runs: Path, uri: str | None, results: Path | None, console: Conso
                 continue
             found += 1
             record = entry.record
-            place = (record.suite, record.teacher)
+            place = (record.suite, record.teacher, digest(record.protocol.get("data")))
             if place not in teachers:
                 teachers[place] = None
                 if record.teacher is not None and record.suite in list_suites():
-                    suite = load_suite(record.suite)
+                    suite = load_suite(record.suite).bound_to(record.protocol)
                     teachers[place] = find_teacher(suite, record.teacher, found_results, notice)
             teacher = teachers[place]
             its_own = teacher is not None and teacher.sha256 == record.teachers[0].sha256

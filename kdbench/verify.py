@@ -19,6 +19,7 @@ from rich.console import Console
 from kdbench.agreement import Reproduction, answers_of, reproduction
 from kdbench.console import line_printer
 from kdbench.curves import Curve, read_curves
+from kdbench.data import with_content
 from kdbench.errors import KdbenchError
 from kdbench.record_checks import record_problems
 from kdbench.request import parse_device
@@ -59,6 +60,8 @@ def verify(record: str, level: int, suite_name: str | None, results: Path | None
         raise KdbenchError(f"'{record}' is not applicable to its pair: there is nothing to verify.")
     device = parse_device(device)[0]
     suite = load_suite(suite_name or target.entry.record.suite)
+    load_test_labels(suite)  # a suite without them cannot be verified, whether its data are here or not
+    suite = with_content(suite)
     found = find_results(results)
     reached, outcome, verified = 0, "", [target.entry]
     problem = check_evidence(target, suite, found, notice)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kdbench.agreement import Answers, Reproduction, reproduction, same_predictions
-from kdbench.hashing import digest
 from kdbench.records import MethodInfo
 from kdbench.suite import NAME, list_suites, load_suite
 from kdbench_leaderboard.read import Found, Origin, Store
@@ -98,7 +97,7 @@ def make_boards(store: Store) -> list[Board]:
 def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     protocol, fingerprint = cells[0].record.protocol, cells[0].record.fingerprint
     shipped = load_suite(suite) if suite in list_suites() else None
-    current = digest(shipped.protocol()) == fingerprint if shipped else None
+    current = shipped.states(protocol) if shipped else None
     lengths = Counter(len(cell.correct) for cell in cells if cell.correct is not None)
     images = lengths.most_common(1)[0][0] if lengths else 0
     teachers = board_teachers(cells, store)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kdbench.cost_record import CostRecord
+from kdbench.hashing import digest
 from kdbench.metrics import metrics_for
 from kdbench.stats import (
     Difference,
@@ -19,6 +20,7 @@ from kdbench.stats import (
     tie_groups,
     verdict,
 )
+from kdbench.suite import without_content
 from kdbench_leaderboard.boards import PLAIN, Board, Pair, Row
 from kdbench_leaderboard.read import Found
 
@@ -187,7 +189,8 @@ def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostR
             found.metrics[metric.name] = mean_interval(np.array(table).mean(axis=0))
     found.seconds = training_seconds(row, plain)
     found.compute = compute_ratio(row, plain)
-    measured = [c for c in costs if c.fingerprint == board.fingerprint and c.info.name == row.info.name]
+    protocols = {board.fingerprint, digest(without_content(board.protocol))}  # costs are measured without data
+    measured = [c for c in costs if c.fingerprint in protocols and c.info.name == row.info.name]
     measured = [c for c in measured if c.info.version == row.info.version and runs_as(c, row)]
     if measured:
         found.step_ratio = float(np.mean([c.method.milliseconds / c.plain.milliseconds for c in measured]))

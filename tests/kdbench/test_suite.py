@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import KdbenchError
+from kdbench.hashing import digest
+from kdbench.keys import teacher_key
 from kdbench.networks import build_network, count_parameters
-from kdbench.suite import SUITES, Suite, list_suites, load_suite
+from kdbench.suite import SUITES, Suite, list_suites, load_suite, without_content
 
 TEXT = (SUITES / "digits.toml").read_text().replace('name = "digits"', 'name = "mine"')
 
@@ -50,6 +52,23 @@ def test_built_in_suites_are_valid(name: str) -> None:
         ('name = "mine"', 'name = "../mine"', "name"),
         ('name = "mine"', 'name = "digits"', "built-in"),
         ("[recipe]", "[recipe", "not valid TOML"),
+        ("channels = 1", "channels = 2", "data.channels"),
+        ("crop_padding = 1", 'columns = ["img", "label"]\ncrop_padding = 1', "data: columns are of Parquet files"),
+        ("crop_padding = 1", 'splits = ["train", "val"]\ncrop_padding = 1', "'sklearn/digits' has no splits"),
+        ('"sklearn/digits"', '"imagefolder/it"\ncolumns = ["img", "label"]', "'imagefolder/it' has none"),
+        (
+            'source = "sklearn/digits"\nnum_classes = 10\nimage_size = [8, 8]',
+            'source = "imagefolder/it"\nnum_classes = 10\nimage_size = [8, 65]',
+            "crop_padding is for images of at most 64 pixels",
+        ),
+        ("epochs = 30", "epochs = 30\nmilestones = [10]", "recipe.milestones has no effect"),
+        ("epochs = 30", "epochs = 30\ndecay = 0.5", "recipe.decay has no effect"),
+        ('"one_cycle"', '"multistep"\nmilestones = [90]', "recipe.milestones has no effect"),
+        ('optimizer = "sgd"', 'optimizer = "adamw"', "recipe.momentum has no effect with optimizer 'adamw'"),
+        ("momentum = 0.9\nnesterov = false", "nesterov = true", "recipe.nesterov has no effect"),
+        ("epochs = 60", "epochs = 60\nmilestones = [50]", "recipe.teacher.milestones has no effect"),
+        ("clip_norm = 2.0", "clip_norm = 2.0\ndecay = 0.2", "recipe.students.vit_w16.decay has no effect"),
+        ("revision = 1", 'revision = 1\nteachers = "pretrained"', "recipe.teacher.epochs has no effect on pretrained"),
         ("clip_norm = 2.0", 'clip_norm = "short"', "clip_norm"),
         ("[recipe.students.vit_w16]", "[recipe.students.vit]\n[recipe.students.nobody]", "nobody"),
     ],
@@ -83,6 +102,27 @@ def test_pairs_and_models_do_not_move_the_fingerprint_but_the_recipe_does(digits
 def test_a_quick_look_keeps_the_teachers(digits: Suite) -> None:
     assert digits.with_epochs(3).teacher_protocol() == digits.teacher_protocol()
     assert digits.with_validation().teacher_protocol() == digits.teacher_protocol()
+
+
+def test_a_suite_bound_to_data_has_them_in_its_protocols_and_states_that_of_any(digits: Suite) -> None:
+    unbound = digits.with_data_sha256(None)
+    one, other = unbound.with_data_sha256("1" * 64), unbound.with_data_sha256("2" * 64)
+    assert len({digest(suite.protocol()) for suite in (unbound, one, other)}) == 3
+    assert len({teacher_key(suite, "resnet8") for suite in (unbound, one, other)}) == 3
+    assert unbound.states(one.protocol())
+    assert unbound.states(other.protocol())
+    assert not digits.states(one.protocol())
+    assert digits.states(digits.protocol())
+    assert not unbound.states(one.with_epochs(3).protocol())
+    assert unbound.bound_to(one.protocol()) == one
+    assert digits.bound_to(one.protocol()) == digits
+    assert without_content(one.protocol()) == unbound.protocol()
+
+
+def test_a_key_that_matters_to_one_of_the_recipes_may_stand(tmp_path: Path) -> None:
+    text = TEXT.replace("epochs = 30", "epochs = 30\nmilestones = [10]", 1)
+    text = text.replace("[recipe.teacher]", '[recipe.teacher]\nschedule = "multistep"', 1)
+    assert load_suite(write(tmp_path, text)).teacher_recipe().milestones == (10,)
 
 
 def test_a_students_override_moves_its_own_recipe_alone(digits: Suite) -> None:
