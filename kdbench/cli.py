@@ -96,6 +96,8 @@ def run(
     from kdbench.run import run as run_request
 
     parse_data_dir(data_dir)
+    if tracking_uri and not mlflow:
+        raise KdbenchError("--tracking-uri and --no-mlflow contradict each other. Leave one out.")
 
     request = Request(
         suite=suite,
@@ -162,6 +164,8 @@ def show(
     match what:
         case [("model" | "pair") as kind]:
             raise KdbenchError(f"Which {kind}? Write: show {'model NAME' if kind == 'model' else 'pair T:S'}.")
+        case [_] if size is not None:
+            raise KdbenchError("--input is of 'show model NAME' and 'show pair T:S'. Leave it out.")
         case [method]:
             show_method(method, open_console(), as_json)
         case ["model", name]:

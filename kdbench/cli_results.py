@@ -18,7 +18,7 @@ def compare(
     method: Annotated[list[str], typer.Argument(help="Methods, or variants such as 'kd[temperature=2]'.")],
     suite: SuiteOption = "digits",
     metric: Annotated[str, typer.Option("--metric", help="top1, top5 or nll.")] = "top1",
-    runs: RunsOption = Path("runs"),
+    runs: RunsOption = None,
     results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,7 +38,7 @@ def compare(
 def submit(
     method: Annotated[list[str], typer.Argument(help="Methods whose records to submit.")],
     suite: SuiteOption = "digits",
-    runs: RunsOption = Path("runs"),
+    runs: RunsOption = None,
     results: ResultsOption = None,
     supersedes: Annotated[
         str | None, typer.Option("--supersedes", help="Why accepted records are replaced, for WITHDRAWN.md.")

@@ -20,7 +20,7 @@ from kdbench.hashing import digest
 from kdbench.metrics import METRICS, Metric, metrics_for
 from kdbench.rows import Row, find_row, with_recorded_content
 from kdbench.stats import Difference, Verdict, crossed_difference, holm, mean_interval, mean_ranks, tie_groups, verdict
-from kdbench.store import find_results
+from kdbench.store import find_results, find_runs
 from kdbench.suite import Suite, load_suite
 
 
@@ -59,7 +59,7 @@ class Standing:
 def compare(
     methods: Sequence[str],
     suite_name: str,
-    runs: Path,
+    runs: Path | None,
     results: Path | None,
     metric_name: str,
     console: Console,
@@ -72,7 +72,7 @@ def compare(
     """
     suite, notice = load_suite(suite_name), line_printer(console)
     metric = find_metric(metric_name, suite)
-    found = find_results(results)
+    found, runs = find_results(results), find_runs(runs)
     suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, found)
     rows, gaps = [], {}
     for name in dict.fromkeys(methods):

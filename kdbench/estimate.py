@@ -12,6 +12,7 @@ from rich.progress import track
 
 from kdbench.capture import WARM_UP
 from kdbench.data import Dataset
+from kdbench.environment import available_cores
 from kdbench.errors import NotApplicable
 from kdbench.executor import Machine
 from kdbench.plan import BASELINE, Cell, resolve_params
@@ -24,26 +25,14 @@ SLOW = 0.2  # seconds of a step
 Kind = tuple[str, Pair]
 
 
-def count_kinds(
-    methods: Mapping[str, Mapping[str, Any]], pairs: Sequence[Pair], seeds: int, todo: Sequence[Cell] | None
-) -> dict[Kind, int]:
-    """Cells that are still to be trained, by method and pair; all of them where the plan is not known yet."""
+def count_kinds(todo: Sequence[Cell]) -> dict[Kind, int]:
+    """How many cells are to be trained, by method and pair; a cell without a teacher under the first of its student."""
     counts: dict[Kind, int] = {}
-    for name in methods:
-        reads_teacher, students = load_method(name).reads_teacher(), set()
-        for pair in pairs:
-            if not reads_teacher and pair.student in students:
-                continue
-            students.add(pair.student)
-            cells = [
-                cell
-                for cell in todo or ()
-                if cell.method == name
-                and cell.student == pair.student
-                and (cell.teacher is None or cell.teacher.model == pair.teacher)
-            ]
-            counts[name, pair] = seeds if todo is None else len(cells)
-    return {kind: count for kind, count in counts.items() if count}
+    for cell in todo:
+        teachers = (p.teacher for p in cell.suite.pairs if p.student == cell.student)
+        pair = Pair(teacher=cell.teacher_name or next(teachers), student=cell.student)
+        counts[cell.method, pair] = counts.get((cell.method, pair), 0) + 1
+    return counts
 
 
 def estimate_seconds(
@@ -57,19 +46,18 @@ def estimate_seconds(
     """Seconds until all cells and missing teachers are trained, nothing else running on the machine."""
     device = torch.device(machine.devices[0])
     dataset = random_dataset(suite.data)
-    total = 0.0
     alone = [Pair(teacher=model, student=model) for model in teachers]
     jobs: list[tuple[Kind, Recipe, int]] = [((BASELINE, pair), suite.teacher_recipe(), 1) for pair in alone]
     jobs += [(kind, suite.recipe_of(kind[1].student), count) for kind, count in kinds.items()]
-    quiet = not console.is_terminal
+    quiet, taken = not console.is_terminal, []
     for (name, pair), recipe, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
         with suppress(NotApplicable):  # such cells take no time
             step, between, epochs = time_kind(suite, pair, name, params, dataset, device, machine.execution)
             epochs = recipe.epochs if name == BASELINE else epochs
-            total += count * epochs * (step * suite.data.train / recipe.batch_size + between)
-    lanes = machine.workers if machine.devices == ["cpu"] else len(machine.devices)
-    return total / lanes
+            taken += [epochs * (step * suite.data.train / recipe.batch_size + between)] * count
+    lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
+    return max(sum(taken) / lanes, *taken, 0.0)
 
 
 def time_kind(
@@ -103,6 +91,8 @@ def time_kind(
 
 def duration(seconds: float) -> str:
     """In the units that a person would use."""
+    if 0 < seconds < 1:
+        return "less than a second"
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

@@ -20,11 +20,22 @@ from kdbench.outputs import wrong_size
 from kdbench.processor import without_broken_kernels
 from kdbench.suite import Model, Suite
 
+UNKNOWN_WEIGHTS = "no key would know the weights that it leads to"
+BUILDING = "it is how timm builds, not what"
 NOT_ARGUMENTS = {  # of a suite's model, and why
     "num_classes": "data.num_classes says it",
     "in_chans": "data.channels says it",
     "pretrained": "teachers says it",
-    "checkpoint_path": "no key would know the weights of a file",
+    "pretrained_cfg": UNKNOWN_WEIGHTS,
+    "pretrained_cfg_overlay": UNKNOWN_WEIGHTS,
+    "pretrained_filter_fn": UNKNOWN_WEIGHTS,
+    "pretrained_strict": UNKNOWN_WEIGHTS,
+    "checkpoint_path": UNKNOWN_WEIGHTS,
+    "cache_dir": UNKNOWN_WEIGHTS,
+    "features_only": "a suite's networks are classifiers",
+    "scriptable": BUILDING,
+    "exportable": BUILDING,
+    "no_jit": BUILDING,
 }
 
 

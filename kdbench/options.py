@@ -15,7 +15,7 @@ SuiteOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 WorkersOption = Annotated[str, typer.Option("--workers", help="Processes, a cell each at a time; auto: cores or GPUs.")]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Where your records are.")]
+RunsOption = Annotated[Path | None, typer.Option("--runs", help="Where your records are. Default: ./runs.")]
 ResultsOption = Annotated[
     Path | None, typer.Option("--results", help="Accepted results. Default: ./results, else the source checkout's.")
 ]

@@ -35,6 +35,7 @@ class Cell:
         params: resolved; `variant` are those that the user set to other values than the suite's own on some pair.
         teacher: None for a method that reads none.
         team: further teachers, of a method that reads several.
+        awaits: teachers that are still to be trained, by name; the key is not final before.
         assistants: networks between teacher and student, of a method that trains such.
     """
 
@@ -51,12 +52,18 @@ class Cell:
     trials: int = 0
     teacher: Teacher | None = None
     team: tuple[Teacher, ...] = ()
+    awaits: tuple[str, ...] = ()
     assistants: tuple[str, ...] = ()
 
     @property
     def teachers(self) -> list[Teacher]:
         """All that it reads, the pair's own first."""
         return [self.teacher, *self.team] if self.teacher else []
+
+    @property
+    def teacher_name(self) -> str | None:
+        """The pair's own teacher, be it here or still to be trained."""
+        return self.teacher.model if self.teacher else self.awaits[0] if self.awaits else None
 
     @property
     def recipe(self) -> Recipe:
@@ -87,7 +94,7 @@ class Cell:
             self.method,
             self.method_version,
             self.params,
-            [teacher.sha256 for teacher in self.teachers],
+            [*(teacher.sha256 for teacher in self.teachers), *(teacher_key(self.suite, name) for name in self.awaits)],
             self.assistants,
         )
 
@@ -98,7 +105,7 @@ class Cell:
     def __str__(self) -> str:
         if self.kind == "teacher":
             return f"teacher {self.student}"
-        networks = f"{self.teacher.model}:{self.student}" if self.teacher else self.student
+        networks = f"{self.teacher_name}:{self.student}" if self.teacher_name else self.student
         return f"{self.row} {networks} seed {self.seed}"
 
     @property
@@ -150,7 +157,7 @@ def plan_cells(
 
     Args:
         methods: names with the parameters that the user set.
-        teachers: of all pairs and their teams, by model.
+        teachers: of all pairs and their teams, by model; cells of those that are not among them await them.
     """
     cells: dict[str, Cell] = {}
     for name, user in methods.items():
@@ -164,7 +171,9 @@ def plan_cells(
             override = suite.override(name, pair)[1]
             params = resolved[pair][0]
             variant = {key: params[key] for key in sorted(changed)}
-            beside = suite.teams.get(pair.teacher, ()) if "team" in method.requires else ()
+            read: tuple[str, ...] = (pair.teacher,) if method.reads_teacher() else ()
+            read += suite.teams.get(pair.teacher, ()) if "team" in method.requires else ()
+            known, awaits = [teachers[n] for n in read if n in teachers], any(n not in teachers for n in read)
             for seed in seeds:
                 cell = Cell(
                     kind="cell",
@@ -178,8 +187,9 @@ def plan_cells(
                     variant=variant,
                     params_source="user" if variant else override.source,
                     trials=override.trials,
-                    teacher=teachers[pair.teacher] if method.reads_teacher() else None,
-                    team=tuple(teachers[name] for name in beside),
+                    teacher=None if awaits else next(iter(known), None),
+                    team=() if awaits else tuple(known[1:]),
+                    awaits=read if awaits else (),
                     assistants=suite.assistants.get(str(pair), ()) if "assistants" in method.requires else (),
                 )
                 cells.setdefault(cell.key, cell)

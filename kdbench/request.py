@@ -61,9 +61,11 @@ def parse_seeds(suite: Suite, text: str | None) -> list[int]:
         seeds = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         seeds = []
+    if seeds and max(seeds) > MAX_SEED:
+        raise KdbenchError(f"--seeds {text}: {MAX_SEED} is the most.")
     if "," not in text and seeds:
-        seeds = list(range(min(seeds[0], MAX_SEED)))
-    if not seeds or min(seeds) < 0 or max(seeds) > MAX_SEED:
+        seeds = list(range(seeds[0]))
+    if not seeds or min(seeds) < 0:
         raise KdbenchError(f"--seeds {text}: give how many (5), or which ones (0,1,2).")
     return list(dict.fromkeys(seeds))
 
@@ -81,6 +83,8 @@ def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str,
         name = name.strip()
         if not equals or not name:
             raise KdbenchError(f"--set {setting}: write name=value, such as --set temperature=2.")
+        if any(name in values for values in parsed.values()):
+            raise KdbenchError(f"--set {setting}: '{name}' is given twice. Choose one value a run.")
         owners = [method for method in methods if name in fields[method]]
         if not owners:
             known = {field for method in methods for field in fields[method]}

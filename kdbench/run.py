@@ -36,7 +36,7 @@ from kdbench.request import (
 )
 from kdbench.store import find_results, read_results
 from kdbench.suite import Pair, Suite, load_suite
-from kdbench.teachers import find_teacher
+from kdbench.teachers import Teacher, find_teacher
 from kdbench.train import Outcome, clear_place, failure_log, train, train_teachers
 
 if TYPE_CHECKING:
@@ -83,15 +83,9 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     methods = {name: settings[name] for name in request.methods} | (
         {} if BASELINE in request.methods else {BASELINE: {}}
     )
-    names = teachers_of(suite, list(methods), pairs)
-    found = names if suite.data.sha256 is not None else []
-    teachers = {name: t for name in found if (t := find_teacher(suite, name, results, notice))}
-    if missing := [name for name in names if name not in teachers]:
+    suite, teachers, missing = seek_teachers(suite, teachers_of(suite, list(methods), pairs), request, results, notice)
+    if missing and not request.dry_run:
         notice(f"Teachers to train first, their cells are planned after that: {', '.join(missing)}.")
-        if request.dry_run:
-            kinds = count_kinds(methods, pairs, len(seeds), None)
-            say_estimate(estimate_seconds(suite, methods, kinds, missing, machine, console), suite, request, notice)
-            return 0
         load_with_progress(suite, console)
         teachers |= train_teachers(suite, missing, machine, console)
     cells = plan_cells(suite, methods, pairs, seeds, teachers)
@@ -100,8 +94,9 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     todo = [cell for cell in cells if cell.key not in outcome.entries]
     notice(plan_text(request, suite, pairs, cells, todo, machine))
     if request.dry_run:
-        kinds = count_kinds(methods, pairs, len(seeds), todo)
-        seconds = estimate_seconds(suite, methods, kinds, [], machine, console)
+        if missing:
+            notice(f"Teachers to train first: {', '.join(missing)}, of {suite.teacher_recipe().epochs} epochs each")
+        seconds = estimate_seconds(suite, methods, count_kinds(todo), missing, machine, console)
         say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells])
         return 0
     if request.force:
@@ -113,6 +108,23 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
             train(todo, request.out, machine, console, outcome, mirror)
     show_report(console, request, suite, Report(cells, outcome.entries, pairs, teachers), outcome, results)
     return 1 if outcome.failures else 0
+
+
+def seek_teachers(
+    suite: Suite, names: Sequence[str], request: Request, results: Path | None, notice: Callable[[str], None]
+) -> tuple[Suite, dict[str, Teacher], list[str]]:
+    """The teachers that are here, by name, and those that are missing; for a quick look these are quickly trained too.
+
+    Returns:
+        the suite, with the teachers' recipe that the run goes by.
+    """
+    for quick in (suite, suite.with_teacher_epochs(request.epochs) if request.epochs else suite):
+        known = names if quick.data.sha256 is not None else []
+        teachers = {name: t for name in known if (t := find_teacher(quick, name, results, notice))}
+        missing = [name for name in names if name not in teachers]
+        if not missing:
+            break
+    return quick, teachers, missing
 
 
 def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:
@@ -210,9 +222,8 @@ def say_estimate(
 
 def planned(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """A cell of the plan, for a program."""
-    teacher = cell.teacher.model if cell.teacher else None
-    place = {"row": cell.row, "teacher": teacher, "student": cell.student, "seed": cell.seed}
-    return {**place, "key": cell.key, "recorded": cell.key in outcome.entries}
+    place = {"row": cell.row, "teacher": cell.teacher_name, "student": cell.student, "seed": cell.seed}
+    return {**place, "key": None if cell.awaits else cell.key, "recorded": cell.key in outcome.entries}
 
 
 def write_json(value: Any) -> None:

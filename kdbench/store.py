@@ -218,6 +218,18 @@ def find_results(given: Path | None) -> Path | None:
     return checkout if checkout.is_dir() and (checkout.parent / "pyproject.toml").is_file() else None
 
 
+def find_runs(given: Path | None) -> Path:
+    """Where your own records lie: `--runs`, else `./runs`, which need not be there.
+
+    Raises:
+        KdbenchError: `--runs` names no folder, or `./runs` is none.
+    """
+    folder = given or Path("runs")
+    if not folder.is_dir() and (given is not None or folder.exists()):
+        raise KdbenchError(f"No folder {folder} (--runs). 'kdbench run' writes records to runs/, or where --out says.")
+    return folder
+
+
 def weights_name(model: str, sha256: str) -> str:
     """Name of a weights file: by its content."""
     return f"{model}-{sha256[:12]}.safetensors"

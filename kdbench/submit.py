@@ -16,7 +16,7 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.plan import Cell, find_recorded, plan_cells
 from kdbench.record_checks import record_problems
-from kdbench.store import COSTS, Entry, find_results, read_results, write_results
+from kdbench.store import COSTS, Entry, find_results, find_runs, read_results, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels, without_content
 from kdbench.teachers import Teacher, find_teacher
 from kdbench.verification import read_verified, write_verified
@@ -27,7 +27,12 @@ Notice = Callable[[str], None]
 
 
 def submit_methods(
-    methods: Sequence[str], suite_name: str, runs: Path, results: Path | None, reason: str | None, console: Console
+    methods: Sequence[str],
+    suite_name: str,
+    runs: Path | None,
+    results: Path | None,
+    reason: str | None,
+    console: Console,
 ) -> None:
     """Fold the records of methods on all pairs and seeds of a suite into `results`, and say what to propose.
 
@@ -38,7 +43,7 @@ def submit_methods(
         KdbenchError: a missing cell, a record that does not hold, or accepted records replaced without a reason.
     """
     suite = load_suite(suite_name)
-    folder = find_results(results)
+    folder, runs = find_results(results), find_runs(runs)
     if folder is None:
         raise KdbenchError("No results folder. Run this in a checkout of kdbench, or name one with --results.")
     load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need

@@ -355,6 +355,15 @@ class Suite(Table):
         note = f"epochs: {epochs} instead of {self.recipe.epochs}"
         return self.model_copy(update={"recipe": recipe, "off_protocol": (*self.off_protocol, note)})
 
+    def with_teacher_epochs(self, epochs: int) -> Suite:
+        """The same suite with teachers of fewer epochs, for a quick look, marked as off its protocol."""
+        recipe = self.teacher_recipe()
+        if epochs >= recipe.epochs or self.teachers == "pretrained":
+            return self
+        changed = self.recipe.model_copy(update={"teacher": recipe.shortened(epochs).model_dump(mode="json")})
+        note = f"teachers: {epochs} epochs instead of {recipe.epochs}"
+        return self.model_copy(update={"recipe": changed, "off_protocol": (*self.off_protocol, note)})
+
     def with_validation(self) -> Suite:
         """The same suite trained without, and reported on, the validation part of train, marked as off its protocol.
 

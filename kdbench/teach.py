@@ -62,7 +62,8 @@ def teach(
         return 130
     for name in names:
         teacher = (found | trained)[name]
-        where = "trained" if name in trained else "found"
+        made = "fetched by timm, evaluated and kept" if suite.teachers == "pretrained" else "trained, and kept"
+        where = made if name in trained else "found"
         notice(f"{name}: {teacher.record.main.metrics.top1:.2f} % top-1, {where} at {teacher.path}")
     if out is not None:
         teachers = [(found | trained)[name] for name in names]

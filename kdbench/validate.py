@@ -64,11 +64,13 @@ def validate(results: Path, against: Path | None, console: Console, as_json: boo
         against: the results before the change: a record that is gone or replaced must be in `WITHDRAWN.md`.
 
     Raises:
-        KdbenchError: no such folder.
+        KdbenchError: no such folder, or nothing in it to check.
     """
     for folder in (results, against):
         if folder is not None and not folder.is_dir():
             raise KdbenchError(f"No folder {folder}.")
+        if folder is not None and not any(folder.glob("*/*/*")):
+            raise KdbenchError(f"{folder} holds no results: they lie in {folder}/SUITE/METHOD/. Nothing was checked.")
     records: list[tuple[str, Record]] = []
     problems = list(folder_problems(results, records))
     problems += withdrawn_problems(results, against, [record for _, record in records])

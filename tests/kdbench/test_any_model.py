@@ -118,6 +118,8 @@ def test_a_model_that_declares_no_pre_activations_is_not_applicable(name: str) -
         ({"name": "test_vit", "img_size": [32]}, "timm cannot build 'test_vit'"),
         ({"name": "resnet18", "num_classes": 5}, "'num_classes' is no argument of a suite's model: data.num_classes"),
         ({"name": "resnet18", "checkpoint_path": "mine.pth"}, "'checkpoint_path' is no argument of a suite's model"),
+        ({"name": "resnet18", "pretrained_cfg_overlay": {"file": "/mine.pth"}}, "no key would know the weights"),
+        ({"name": "resnet18", "pretrained_strict": False}, "no key would know the weights"),
         ({"name": "resnet19"}, "timm has no model 'resnet19'. Did you mean 'resnet18'?"),
         ({"name": "vit_tiny_patch16_224", "img_size": 30, "patch_size": 7, "embed_dim": 10}, "timm cannot build"),
     ],

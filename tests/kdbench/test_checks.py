@@ -17,7 +17,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Setup, Stage
-from kdbench.checks import NAMES, check_method, run_check
+from kdbench.check import summary
+from kdbench.checks import NAMES, Result, check_method, run_check
 from kdbench.checks.bench import CheckFailed
 from kdbench.errors import KdbenchError
 from kdbench.plugins import list_plugins
@@ -544,6 +545,13 @@ def test_an_expected_failure_is_known_and_its_absence_is_not_fine() -> None:
     assert not stale["repeats_itself"].is_fine
     with pytest.raises(KdbenchError, match="Did you mean 'repeats_itself'"):
         list(check_method(Good, {"repeat_itself": "?"}))
+
+
+def test_the_summary_counts_excused_checks_apart() -> None:
+    passed, excused, failed = Result("a", "passed"), Result("b", "expected", "why"), Result("c", "failed", "mend it")
+    assert summary([passed, passed]) == "all 2 checks passed"
+    assert summary([passed, excused]) == "1 of 2 checks passed, 1 known to fail (b)"
+    assert summary([passed, excused, failed]) == "1 of 3 checks failed, 1 known to fail (b)"
 
 
 def test_checks_leave_the_global_generator_as_it_was() -> None:

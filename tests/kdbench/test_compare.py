@@ -16,11 +16,15 @@ from rich.console import Console
 
 from kdbench.compare import compare, contrasts_of, standing_of
 from kdbench.errors import KdbenchError
-from kdbench.metrics import METRICS
+from kdbench.metrics import METRICS, mean_over_images
 from kdbench.rows import Row, find_row
 from kdbench.stats import paired_difference
 from kdbench.store import finish_cell, read_results, write_results
 from kdbench.suite import Suite
+from kdbench.validate import validate
+from kdbench_leaderboard.boards import make_boards
+from kdbench_leaderboard.read import read_store
+from kdbench_leaderboard.standings import standings
 
 RESULTS = Path(__file__).parents[2] / "results"
 METHODS = ("kd", "crd", "vanilla", "at", "fitnets")
@@ -39,6 +43,7 @@ def rows(suite: Suite, *names: str, results: Path = RESULTS) -> list[Row]:
 
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **options: Any) -> tuple[Any, str]:
     """The JSON of a comparison, and what it says to people."""
+    (tmp_path / "runs").mkdir(exist_ok=True)
     settings = {"runs": tmp_path / "runs", "results": RESULTS, "metric_name": "top1", **options}
     said = io.StringIO()
     compare(methods, "digits", console=Console(file=said, width=300), as_json=True, **settings)
@@ -154,6 +159,42 @@ def test_your_own_records_stand_beside_the_accepted_ones(tmp_path: Path, capsys:
     assert {m["method"]: m["origin"] for m in found["methods"]} == {"mine": "yours", "kd": "accepted"}
     [contrast] = found["contrasts"]
     assert (contrast["method"], contrast["difference"], contrast["verdict"]) == ("mine (yours)", 0, "not separable")
+
+
+def test_rows_stand_in_the_order_of_their_means(digits: Suite) -> None:
+    standing = standing_of(rows(digits, *METHODS), TOP1)
+    means = [s.means["top1"][0] for s in standing]
+    assert means == sorted(means, reverse=True)
+
+
+@pytest.mark.parametrize("make", [None, Path.touch])
+def test_a_folder_of_runs_that_is_none_is_an_error(make: Any, tmp_path: Path, capsys) -> None:
+    given = tmp_path / "elsewhere"
+    if make:
+        make(given)
+    with pytest.raises(KdbenchError, match=r"No folder .*elsewhere \(--runs\)"):
+        run(tmp_path, capsys, "kd", "crd", runs=given)
+
+
+def test_a_metric_is_one_row_more_and_comes_from_the_evidence_of_every_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that do not store it stay valid, are compared by it, and show it on the site."""
+    brier = mean_over_images("brier", "Brier", "%", False, 100, lambda e: (1 - np.exp(e.log_probability)) ** 2)
+    monkeypatch.setitem(METRICS, "brier", brier)
+    found, _ = run(tmp_path, capsys, "kd", "crd", metric_name="brier")
+    entries = read_results(RESULTS / "digits" / "kd")
+    students = {(e.record.teacher, e.record.student) for e in entries}
+    expected = np.mean([np.mean([brier.of(e.evidence) for e in entries]) for _ in students])
+    shown = {m["method"]: m["metrics"]["brier"]["mean"] for m in found["methods"]}
+    assert shown["kd"] == pytest.approx(expected)
+    assert validate(RESULTS, None, Console(quiet=True), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == []
+    store = read_store(RESULTS, None)
+    assert store.problems == []
+    (board,) = make_boards(store)
+    standing = {s.row.title: s for s in standings(board, [])}
+    assert standing["kd"].metrics["brier"][0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.method import Method
-from kdbench.plugins import list_plugins, load_method, problems
+from kdbench.plugins import list_plugins, load_method, method_info, problems
 
 Install = Callable[..., Path]
 GOOD = """
@@ -95,6 +95,9 @@ def test_a_plugin_cannot_replace_a_built_in_method(install_plugin: Install) -> N
         (GOOD.replace("    scheme", "    families = (1,)\n    scheme"), "families"),
         (GOOD + "    class Params(Method.Params):\n        weight: float\n", "weight has no default"),
         (GOOD + "    def __init__(self): pass\n", "Make what it needs in build"),
+        (GOOD.replace("    scheme", "    deviations = ('',)\n    scheme"), "deviations"),
+        (GOOD.replace("    scheme", "    deviations = 'more epochs'\n    scheme"), "Make it a tuple of texts"),
+        (GOOD.replace("    scheme", "    expected_failed_checks = {'repeats_itself': ' '}\n    scheme"), "no reason"),
         ("raise SystemExit('bye')", "SystemExit: bye"),
         ("raise ValueError('two\\nlines')", "ValueError: two lines"),
     ],
@@ -107,6 +110,13 @@ def test_a_broken_plugin_is_one_line_and_the_others_work(source: str, said: str,
     assert "theirs 1.2" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert load_method("kd").name == "kd"
+
+
+def test_excused_checks_are_on_the_record_with_their_reasons() -> None:
+    [plugin] = list_plugins()["irg"]
+    assert set(method_info(load_method("irg"), plugin).excused_checks or {}) == {"averages_over_the_batch"}
+    [plugin] = list_plugins()["kd"]
+    assert "excused_checks" not in method_info(load_method("kd"), plugin).model_dump()
 
 
 def test_built_in_methods_have_no_problems() -> None:

@@ -194,6 +194,9 @@ MISTAKES = [
     (["-m", "crd", "--set", "negatives=1.5"], "negatives"),
     (["-m", "kd", "--seeds", "x"], "--seeds"),
     (["-m", "kd", "--seeds", "0"], "--seeds"),
+    (["-m", "kd", "--seeds", "20000"], "10000 is the most"),
+    (["-m", "kd", "--set", "temperature=2", "--set", "temperature=8"], "'temperature' is given twice"),
+    (["-m", "kd", "--no-mlflow", "--tracking-uri", "x"], "contradict each other"),
     (["-m", "kd", "--workers", "0"], "--workers"),
     (["-m", "kd", "--results", "nowhere"], "nowhere"),
     (["-m", ","], "at least one method"),
@@ -230,7 +233,8 @@ def test_quick_looks_are_marked_as_off_protocol(kdbench: Command, small_suite: P
     assert done.returncode == 0, done.stderr
     assert "Off protocol, not for the board: epochs: 1 instead of 4" in done.stdout
     for entry in entries(tmp_path / "runs").values():
-        assert entry.record.off_protocol == ["epochs: 1 instead of 4", "reported on validation"]
+        notes = ["epochs: 1 instead of 4", "reported on validation", "teachers: 1 epochs instead of 2"]
+        assert entry.record.off_protocol == notes
         assert entry.evidence is not None
         assert len(entry.evidence.predicted) == 200
 

@@ -73,6 +73,24 @@ def test_the_record_says_that_the_main_stage_differs() -> None:
     assert cost_of(trainer).main_epochs == 6
 
 
+class Slow(Cycles):
+    """A hint stage and a main stage with learning rates of their own."""
+
+    def stages(self) -> list[Stage]:
+        return [Stage("hint", 1, self.loss, 0.25)]
+
+    def main(self, epochs: int) -> Stage:
+        return Stage("", epochs, self.loss, 0.5)
+
+
+def test_the_record_says_learning_rates_that_are_not_the_recipes() -> None:
+    trainer = Bench(Slow).trainer()
+    assert changed_stages(trainer) == [
+        "a stage 'hint' of 1 epochs before the others, at a learning rate of 0.25",
+        f"a learning rate of 0.5 instead of {trainer.recipe.learning_rate:g}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("stages", "said"),
     [

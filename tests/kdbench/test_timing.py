@@ -10,12 +10,13 @@ import torch
 from rich.console import Console
 
 from kdbench import cell as cell_module
-from kdbench import cli
+from kdbench import cli, estimate
 from kdbench.cell import CellFailed, run_cell
 from kdbench.cost import cost, measure
 from kdbench.cost_record import CostRecord
 from kdbench.errors import KdbenchError
 from kdbench.estimate import count_kinds, duration
+from kdbench.executor import Machine
 from kdbench.hashing import digest
 from kdbench.plan import plan_cells
 from kdbench.request import parse_device, parse_execution
@@ -28,19 +29,33 @@ CPU = torch.device("cpu")
 
 
 def test_kinds_are_counted_once_a_student_for_a_method_without_a_teacher(digits: Suite) -> None:
-    kinds = count_kinds({"vanilla": {}, "kd": {}}, digits.pairs, 5, None)
-    assert sum(kinds.values()) == 3 * 5 + 4 * 5
+    cells = plan_cells(digits, {"vanilla": {}, "kd": {}}, digits.pairs, range(5), {})
+    assert sorted(count_kinds(cells).values()) == [5] * (3 + 4)
+
+
+def test_cells_whose_teachers_are_still_to_be_trained_are_planned_and_await_them(digits: Suite) -> None:
+    cells = plan_cells(digits, {"vanilla": {}, "kd": {}, "aekd": {}}, digits.pairs, range(5), {})
+    assert len({cell.key for cell in cells}) == len(cells) == 5 * (3 + 4 + 4)
+    assert {cell.awaits for cell in cells} == {(), ("resnet8",), ("vit",), ("resnet8", "vit"), ("vit", "resnet8")}
+    assert [str(cell) for cell in cells if cell.method == "kd"][0] == "kd resnet8:resnet8_w4 seed 0"
 
 
 def test_only_cells_that_are_still_to_be_trained_are_counted(digits: Suite) -> None:
     teachers = {name: find_teacher(digits, name, None, print) for name in ("resnet8", "vit")}
     cells = plan_cells(digits, {"vanilla": {}, "kd": {}}, digits.pairs, [0, 1], teachers)  # type: ignore[arg-type]
-    kinds = count_kinds({"vanilla": {}, "kd": {}}, digits.pairs, 2, cells[1:])
-    assert sum(kinds.values()) == len(cells) - 1
+    assert sum(count_kinds(cells[1:]).values()) == len(cells) - 1
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(3.2, "3 s"), (600, "10 minutes"), (10_000, "2.8 hours"), (864_000, "10.0 days")]
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (0.2, "less than a second"),
+        (3.2, "3 s"),
+        (600, "10 minutes"),
+        (10_000, "2.8 hours"),
+        (864_000, "10.0 days"),
+    ],
 )
 def test_durations_are_in_a_persons_units(seconds: float, said: str) -> None:
     assert duration(seconds) == said
@@ -80,6 +95,34 @@ def test_a_dry_run_estimates_and_trains_nothing(kdbench: Command, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "Estimated time" in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_without_teachers_shows_the_plan_for_people_and_programs(
+    kdbench: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    done = kdbench("run", "-m", "kd", "--suite", small_suite, "--dry-run", "--no-mlflow", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Cells 4 (2 kd, 2 vanilla): 0 recorded" in done.stderr
+    assert "Teachers to train first: resnet8, of 2 epochs each" in done.stderr
+    cells = json.loads(done.stdout)["cells"]
+    assert [(c["row"], c["teacher"], c["seed"]) for c in cells][:2] == [("kd", "resnet8", 0), ("kd", "resnet8", 1)]
+    assert [c["key"] is None for c in cells] == [True, True, False, False]
+
+
+def test_more_workers_than_cores_or_cells_do_not_shorten_the_estimate(
+    digits: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "time_kind", lambda *given: (0.064, 0.5, 10))  # 1.0 s + 0.5 s an epoch
+    monkeypatch.setattr(estimate, "available_cores", lambda: 2)
+    cells = plan_cells(digits, {"vanilla": {}}, digits.pairs[:1], range(5), {})
+
+    def seconds(workers: int, count: int) -> float:
+        machine, kinds = Machine(["cpu"], workers), count_kinds(cells[:count])
+        return estimate.estimate_seconds(digits, {"vanilla": {}}, kinds, [], machine, Console(quiet=True))
+
+    assert seconds(1, 5) == pytest.approx(5 * 15)
+    assert seconds(1000, 1) == pytest.approx(15)
+    assert seconds(1000, 5) == pytest.approx(5 * 15 / 2)
 
 
 def test_a_device_without_memory_is_one_line_of_advice(

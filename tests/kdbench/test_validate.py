@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from kdbench.errors import KdbenchError
 from kdbench.records import Record
 from kdbench.store import Entry, read_results, write_results
 from kdbench.suite import SUITES
@@ -55,6 +56,14 @@ def first_changed(**changes: Any) -> Callable[[list[Entry]], list[Entry]]:
         return [replace(entries[0], record=record), *entries[1:]]
 
     return change
+
+
+@pytest.mark.parametrize("inside", [None, "digits", "digits/kd", "notes"])
+def test_where_nothing_is_to_be_checked_nothing_is_said_to_hold(inside: str | None, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    (folder / (inside or "")).mkdir(parents=True)
+    with pytest.raises(KdbenchError, match="holds no results"):
+        validate(folder, None, Console(quiet=True), as_json=False)
 
 
 def test_the_accepted_results_pass() -> None:
