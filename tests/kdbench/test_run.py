@@ -226,10 +226,23 @@ def test_a_dry_run_writes_nothing(kdbench: Command, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [] or not (tmp_path / "runs").exists()
 
 
-def test_quick_looks_are_marked_as_off_protocol(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
-    done = kdbench(
-        "run", "-m", "kd", "--suite", small_suite, "--epochs", "1", "--validate", "--no-mlflow", "--seeds", "1"
+def test_quick_looks_train_quick_teachers_and_are_marked_as_off_protocol(
+    kdbench: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        "run",
+        "-m",
+        "kd",
+        "--suite",
+        small_suite,
+        "--epochs",
+        "1",
+        "--validate",
+        "--no-mlflow",
+        "--seeds",
+        "1",
     )
+    done = kdbench(*arguments, KDBENCH_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert "Off protocol, not for the board: epochs: 1 instead of 4" in done.stdout
     for entry in entries(tmp_path / "runs").values():

@@ -87,6 +87,7 @@ def test_the_record_says_learning_rates_that_are_not_the_recipes() -> None:
     trainer = Bench(Slow).trainer()
     assert changed_stages(trainer) == [
         "a stage 'hint' of 1 epochs before the others, at a learning rate of 0.25",
+        "2 epochs instead of the suite's 3",
         f"a learning rate of 0.5 instead of {trainer.recipe.learning_rate:g}",
     ]
 

@@ -37,7 +37,7 @@ def test_cells_whose_teachers_are_still_to_be_trained_are_planned_and_await_them
     cells = plan_cells(digits, {"vanilla": {}, "kd": {}, "aekd": {}}, digits.pairs, range(5), {})
     assert len({cell.key for cell in cells}) == len(cells) == 5 * (3 + 4 + 4)
     assert {cell.awaits for cell in cells} == {(), ("resnet8",), ("vit",), ("resnet8", "vit"), ("vit", "resnet8")}
-    assert [str(cell) for cell in cells if cell.method == "kd"][0] == "kd resnet8:resnet8_w4 seed 0"
+    assert next(str(cell) for cell in cells if cell.method == "kd") == "kd resnet8:resnet8_w4 seed 0"
 
 
 def test_only_cells_that_are_still_to_be_trained_are_counted(digits: Suite) -> None:
@@ -100,7 +100,9 @@ def test_a_dry_run_estimates_and_trains_nothing(kdbench: Command, tmp_path: Path
 def test_a_dry_run_without_teachers_shows_the_plan_for_people_and_programs(
     kdbench: Command, small_suite: Path, tmp_path: Path
 ) -> None:
-    done = kdbench("run", "-m", "kd", "--suite", small_suite, "--dry-run", "--no-mlflow", "--json")
+    done = kdbench(
+        "run", "-m", "kd", "--suite", small_suite, "--dry-run", "--no-mlflow", "--json", KDBENCH_CACHE=str(tmp_path)
+    )
     assert done.returncode == 0, done.stderr
     assert "Cells 4 (2 kd, 2 vanilla): 0 recorded" in done.stderr
     assert "Teachers to train first: resnet8, of 2 epochs each" in done.stderr
@@ -112,7 +114,7 @@ def test_a_dry_run_without_teachers_shows_the_plan_for_people_and_programs(
 def test_more_workers_than_cores_or_cells_do_not_shorten_the_estimate(
     digits: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "time_kind", lambda *given: (0.064, 0.5, 10))  # 1.0 s + 0.5 s an epoch
+    monkeypatch.setattr(estimate, "time_kind", lambda *given: (0.064, 0.5, 30))  # 1.0 s + 0.5 s an epoch
     monkeypatch.setattr(estimate, "available_cores", lambda: 2)
     cells = plan_cells(digits, {"vanilla": {}}, digits.pairs[:1], range(5), {})
 
@@ -120,9 +122,9 @@ def test_more_workers_than_cores_or_cells_do_not_shorten_the_estimate(
         machine, kinds = Machine(["cpu"], workers), count_kinds(cells[:count])
         return estimate.estimate_seconds(digits, {"vanilla": {}}, kinds, [], machine, Console(quiet=True))
 
-    assert seconds(1, 5) == pytest.approx(5 * 15)
-    assert seconds(1000, 1) == pytest.approx(15)
-    assert seconds(1000, 5) == pytest.approx(5 * 15 / 2)
+    assert seconds(1, 5) == pytest.approx(5 * 45)
+    assert seconds(1000, 1) == pytest.approx(45)
+    assert seconds(1000, 5) == pytest.approx(5 * 45 / 2)
 
 
 def test_a_device_without_memory_is_one_line_of_advice(
