@@ -10,12 +10,15 @@ from kdbench_leaderboard.boards import make_board
 from kdbench_leaderboard.read import Found, Store
 from kdbench_leaderboard.standings import standing
 
+NONE = {"status": "not_applicable", "reason": "needs feature maps", "cost": None}
+
 
 def test_records_of_any_data_are_current_and_find_their_costs():
     suite = load_suite("cifar10")
     assert suite.data.sha256 is None
     pair = suite.pairs[0]
-    record = make_record(suite.with_data_sha256("1" * 64), make_method("kd"), (pair.teacher, pair.student), 0)
+    bound = suite.with_data_sha256("1" * 64)
+    record = make_record(bound, make_method("kd"), (pair.teacher, pair.student), 0, **NONE)
     board = make_board("cifar10", [Found(record, "yours", None, {})], Store())
     assert board.current
     cost = CostRecord(
@@ -41,5 +44,5 @@ def test_records_of_any_data_are_current_and_find_their_costs():
 def test_records_of_another_protocol_are_not_current():
     suite = load_suite("cifar10")
     pair = suite.pairs[0]
-    record = make_record(suite.with_epochs(3), make_method("kd"), (pair.teacher, pair.student), 0)
+    record = make_record(suite.with_epochs(3), make_method("kd"), (pair.teacher, pair.student), 0, **NONE)
     assert make_board("cifar10", [Found(record, "yours", None, {})], Store()).current is False
