@@ -16,8 +16,9 @@ from rich.console import Console
 
 from kdbench.compare import compare, contrasts_of, standing_of
 from kdbench.errors import KdbenchError
+from kdbench.hashing import digest
 from kdbench.metrics import METRICS, mean_over_images
-from kdbench.rows import Row, find_row
+from kdbench.rows import Row, find_row, with_recorded_content
 from kdbench.stats import paired_difference
 from kdbench.store import finish_cell, read_results, write_results
 from kdbench.suite import Suite
@@ -214,3 +215,22 @@ def test_a_mistake_is_one_line(
     with pytest.raises(KdbenchError, match=said.replace("[", r"\[")) as caught:
         run(tmp_path, capsys, *methods, metric_name=metric)
     assert "\n" not in str(caught.value)
+
+
+def test_a_suite_that_does_not_state_its_data_is_compared_on_those_of_the_latest_record(
+    results: Path, digits: Suite
+) -> None:
+    unbound, nowhere = digits.with_data_sha256(None), Path("nowhere")
+    assert with_recorded_content(unbound, ["kd"], nowhere, results) == digits
+    assert with_recorded_content(unbound, ["unheard_of"], nowhere, results) == unbound
+    first, *entries = read_results(results / "digits" / "kd")
+    other = digits.with_data_sha256("1" * 64)
+    about = {"protocol": other.protocol(), "fingerprint": digest(other.protocol()), "finished": "2999-01-01T00:00:00"}
+    newest = replace(first, record=first.record.model_copy(update=about).sealed())
+    write_results(results / "digits" / "kd", [newest, *entries])
+    assert with_recorded_content(unbound, ["at", "kd"], nowhere, results) == other
+    assert with_recorded_content(digits, ["kd"], nowhere, results) == digits  # it states its data
+    said: list[str] = []
+    row = find_row(other, "kd", nowhere, results, said.append)
+    assert len(row.found) == 1
+    assert f"kd: {len(entries)} records of another protocol or other data" in said[0]

@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from kdbench.data import content_sha256, load_data
+from kdbench.data import content_sha256, load_data, with_content, with_known_content
 from kdbench.errors import KdbenchError
 from kdbench.folders import list_parts
-from kdbench.suite import Data
+from kdbench.keys import cell_key, teacher_key
+from kdbench.suite import Data, Suite
+from tests.conftest import Command
 from tests.kdbench.test_sources import write
 
 DATA = Data(
@@ -158,3 +160,73 @@ def test_every_suffix_that_is_listed_is_read(suffix: str, folder: Path) -> None:
         image.save(path.with_suffix(f".{suffix.upper()}"), lossless=True)
     path.unlink()
     assert len(load_data(DATA).test_labels) == 8
+
+
+def test_keys_have_the_content_of_a_suite_that_does_not_state_it(
+    folder: Path, digits: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = digits.model_copy(update={"data": DATA})
+    assert with_known_content(suite) == suite  # nothing was read yet, and nothing is
+    first = with_content(suite)
+    assert first.data.sha256 == content_sha256(DATA)
+    assert with_known_content(suite) == first
+    assert with_content(first) == first
+    (folder / "val" / "ant" / "0.ppm").rename(folder / "val" / "bee" / "9.ppm")
+    assert with_known_content(suite) == suite
+    second = with_content(suite)
+    assert teacher_key(second, "resnet8") != teacher_key(first, "resnet8")
+    keys = {cell_key(s, "resnet8_w4", 0, "vanilla", 1, {}, []) for s in (suite, first, second)}
+    assert len(keys) == 3
+
+
+SUITE = """
+name = "mine"
+title = "Mine"
+revision = 1
+seeds = 1
+pairs = ["vit:vit_w16"]
+
+[models]
+vit = { name = "digits_vit" }
+vit_w16 = { name = "digits_vit_w16" }
+
+[data]
+source = "imagefolder/animals"
+num_classes = 4
+image_size = [8, 8]
+channels = 1
+train = 20
+test = 8
+validation = 4
+mean = [0.5]
+std = [0.2]
+
+[recipe]
+epochs = 1
+batch_size = 8
+optimizer = "sgd"
+learning_rate = 0.1
+weight_decay = 0.0
+schedule = "one_cycle"
+precision = "float32"
+"""
+
+
+def test_a_dry_run_without_the_data_shows_its_estimate_and_one_with_them_what_is_recorded(
+    folder: Path, kdbench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE)
+    for path in folder.rglob("*.ppm"):
+        with Image.open(path) as image:
+            image.resize((8, 8)).save(path)
+    run = ("run", "-m", "vanilla", "--suite", "mine.toml", "--no-mlflow", "--workers", "1")
+    done = kdbench(*run, "--dry-run", KDBENCH_DATA="")
+    assert "The data of suite 'mine' are not here (Suite data 'imagefolder/animals' are folders" in done.stdout
+    assert "Estimated time" in done.stdout
+    assert "have not been read yet: no cell counts as recorded" in kdbench(*run, "--dry-run").stdout
+    assert kdbench(*run).returncode == 0
+    assert "1 recorded in runs/mine, 0 to train" in kdbench(*run, "--dry-run").stdout
+    for old, new in (("ant", "x"), ("bee", "ant"), ("x", "bee")):
+        (folder / "train" / old).rename(folder / "train" / new)
+    assert "Teachers to train first, their cells are planned after that: vit" in kdbench(*run).stdout
+    assert len(list((tmp_path / "runs" / "mine" / "vanilla").iterdir())) == 2
