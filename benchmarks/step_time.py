@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.reference_loop import kd_loss, reference_losses, view_of
-from kdbench.networks import build_network
-from kdbench.request import parse_device, parse_execution, parse_pairs
+from kdbench.commands.request import parse_device, parse_execution, parse_pairs
+from kdbench.networks.build import build_network
+from kdbench.running.timing import random_dataset, time_steps, timed_trainer, wait_for
 from kdbench.suite import Execution, Pair, Suite, load_suite
-from kdbench.timing import random_dataset, time_steps, timed_trainer, wait_for
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.curves import Curve
-from kdbench.evidence import Evidence
 from kdbench.hashing import digest
-from kdbench.metrics import metrics
-from kdbench.records import Metrics, Record
-from kdbench.store import Entry, write_results
+from kdbench.records.curves import Curve
+from kdbench.records.evidence import Evidence
+from kdbench.records.metrics import metrics
+from kdbench.records.record import Metrics, Record
+from kdbench.records.store import Entry, write_results
 from kdbench.suite import Suite, load_suite, load_test_labels
 
 HASH = "0" * 64

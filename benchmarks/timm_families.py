@@ -22,13 +22,13 @@ from typing import Any
 import timm
 import torch
 
-from kdbench.data import Dataset
+from kdbench.data.small import Dataset
 from kdbench.errors import KdbenchError, NotApplicable
-from kdbench.networks import build_network, count_parameters
-from kdbench.outputs import OutputReader, feature_maps
-from kdbench.plan import Cell
+from kdbench.networks.build import build_network, count_parameters
+from kdbench.networks.outputs import OutputReader, feature_maps
 from kdbench.plugins import load_method
-from kdbench.prepare import prepare
+from kdbench.running.plan import Cell
+from kdbench.running.prepare import prepare
 from kdbench.suite import Model, Suite, load_suite
 
 SIZES = (32, 64, 96, 128, 192, 224, 256)

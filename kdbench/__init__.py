@@ -1,7 +1,7 @@
 """kdbench: the benchmark for knowledge distillation.
 
 The names below are the plugin API; `kdbench.method` documents it. They load on first use, so that importing
-`kdbench.records` or `kdbench.stats` imports no torch.
+`kdbench.records.record` or `kdbench.records.stats` imports no torch.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from kdbench.method import Setup as Setup
     from kdbench.method import Shapes as Shapes
     from kdbench.method import Stage as Stage
-    from kdbench.own import Adam as Adam
-    from kdbench.own import OwnNetwork as OwnNetwork
+    from kdbench.networks.own import Adam as Adam
+    from kdbench.networks.own import OwnNetwork as OwnNetwork
 
 __version__ = "0.1.0"
 METHOD = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage")
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(method, name)
     if name in OWN:
-        from kdbench import own
+        from kdbench.networks import own
 
         return getattr(own, name)
     if name == "KdbenchError":

@@ -77,7 +77,7 @@ from torch import Generator, Tensor, device, nn
 from kdbench.errors import NotApplicable, did_you_mean
 
 if TYPE_CHECKING:
-    from kdbench.own import OwnNetwork
+    from kdbench.networks.own import OwnNetwork
 
 __all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage"]
 

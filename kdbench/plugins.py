@@ -16,7 +16,7 @@ from kdbench.errors import KdbenchError, did_you_mean, first_problem
 
 if TYPE_CHECKING:
     from kdbench.method import Method
-    from kdbench.records import MethodInfo
+    from kdbench.records.record import MethodInfo
 
 GROUP = "kdbench.methods"
 RESERVED = frozenset({"teachers", "failures", "costs"})  # folders beside those of the methods
@@ -151,7 +151,7 @@ def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
     Raises:
         pydantic.ValidationError: an attribute of another type or form.
     """
-    from kdbench.records import MethodInfo
+    from kdbench.records.record import MethodInfo
     from kdbench.source import source_sha256
 
     paper = cls.paper

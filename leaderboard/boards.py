@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kdbench.agreement import Answers, Reproduction, reproduction, same_predictions
-from kdbench.records import MethodInfo
+from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
+from kdbench.records.record import MethodInfo
 from kdbench.suite import NAME, list_suites, load_suite
 from kdbench_leaderboard.read import Found, Origin, Store
 

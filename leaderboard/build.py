@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError, writing
-from kdbench.store import find_results
+from kdbench.records.store import find_results
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.page import Page, Site, make_site, script
 from kdbench_leaderboard.pages import all_pages

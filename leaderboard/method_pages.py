@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kdbench.records import MethodInfo
+from kdbench.records.record import MethodInfo
 from kdbench_leaderboard import figures, paths, views
 from kdbench_leaderboard.boards import PLAIN, Board, Row, reproductions
 from kdbench_leaderboard.page import Page, Site, with_figures

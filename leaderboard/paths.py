@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kdbench.records import Record
+from kdbench.records.record import Record
 from kdbench.suite import NAME
 from kdbench_leaderboard.boards import Board, Pair
 

@@ -11,19 +11,19 @@ from typing import Literal
 
 import numpy as np
 
-from kdbench.agreement import Answers
-from kdbench.cost_record import CostRecord, parse_cost
-from kdbench.curves import Curve, read_curves
 from kdbench.errors import KdbenchError
-from kdbench.evidence import Evidence, read_evidence
 from kdbench.hashing import digest
-from kdbench.metrics import all_metrics, wrong_metrics
-from kdbench.records import Record, parse_record
-from kdbench.store import CELL_FOLDER, COSTS, TEACHERS, checked, read_cell
+from kdbench.records.agreement import Answers
+from kdbench.records.cost_record import CostRecord, parse_cost
+from kdbench.records.curves import Curve, read_curves
+from kdbench.records.evidence import Evidence, read_evidence
+from kdbench.records.metrics import all_metrics, wrong_metrics
+from kdbench.records.record import Record, parse_record
+from kdbench.records.store import CELL_FOLDER, COSTS, TEACHERS, checked, read_cell
+from kdbench.records.verification import Verification, read_verified
+from kdbench.records.withdrawn import FILE as WITHDRAWN
+from kdbench.records.withdrawn import Withdrawn, read_withdrawn
 from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
-from kdbench.verification import Verification, read_verified
-from kdbench.withdrawn import FILE as WITHDRAWN
-from kdbench.withdrawn import Withdrawn, read_withdrawn
 
 Origin = Literal["accepted", "yours"]
 FAILURES = "failures"

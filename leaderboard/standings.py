@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kdbench.cost_record import CostRecord
 from kdbench.hashing import digest
-from kdbench.metrics import metrics_for
-from kdbench.stats import (
+from kdbench.records.cost_record import CostRecord
+from kdbench.records.metrics import metrics_for
+from kdbench.records.stats import (
     Difference,
     Verdict,
     crossed_difference,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kdbench.stats import Difference, Verdict
+from kdbench.records.stats import Difference, Verdict
 from kdbench_leaderboard.standings import Estimate
 
 

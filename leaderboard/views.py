@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kdbench.metrics import METRICS, metrics_for
+from kdbench.records.metrics import METRICS, metrics_for
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
 from kdbench_leaderboard.figures import suite_ratio

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup, Stage
 from kdbench_methods.fitnets import regressor
-from kdbench_methods.layers import same_size
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.layers import same_size
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class AB(WithKD):

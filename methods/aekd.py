@@ -9,7 +9,7 @@ from torch import Tensor
 from kdbench import Batch, Field, Outputs, Paper, Setup
 from kdbench_methods.avg_teachers import AvgTeachers
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.team import team_logits
+from kdbench_methods.parts.team import team_logits
 
 
 class AEKD(AvgTeachers):

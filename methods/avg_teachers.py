@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdbench import Batch, Method, Outputs, Paper, Setup
 from kdbench_methods.kd import KD
-from kdbench_methods.team import further_teachers, team_logits
+from kdbench_methods.parts.team import further_teachers, team_logits
 
 
 class AvgTeachers(Method):

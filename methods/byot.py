@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Setup
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.layers import BatchNorm
+from kdbench_methods.parts.layers import BatchNorm
 
 Read = Callable[[Tensor], Outputs]
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Setup
-from kdbench_methods.layers import BatchNorm
-from kdbench_methods.team import further_teachers
+from kdbench_methods.parts.layers import BatchNorm
+from kdbench_methods.parts.team import further_teachers
 
 
 class CAMKD(Method):

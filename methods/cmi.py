@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from kdbench import Adam, Field, Paper, Setup
-from kdbench_methods.crops import zoomed
-from kdbench_methods.generator import ImageGenerator
-from kdbench_methods.image_bank import Ring
-from kdbench_methods.with_bank import WithBank
+from kdbench_methods.parts.crops import zoomed
+from kdbench_methods.parts.generator import ImageGenerator
+from kdbench_methods.parts.image_bank import Ring
+from kdbench_methods.parts.with_bank import WithBank
 
 
 class CMI(WithBank):

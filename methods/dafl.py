@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench import Batch, Field, Outputs, Paper
-from kdbench_methods.data_free import DataFree
 from kdbench_methods.kd import kd_loss
+from kdbench_methods.parts.data_free import DataFree
 
 
 class DAFL(DataFree):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Adam, Field, Paper, Setup
-from kdbench_methods.with_bank import WithBank
+from kdbench_methods.parts.with_bank import WithBank
 
 
 class DeepInversion(WithBank):

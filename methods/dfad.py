@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench import Batch, Field, Outputs, Paper
-from kdbench_methods.data_free import DataFree
+from kdbench_methods.parts.data_free import DataFree
 
 
 class DFAD(DataFree):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, Outputs, Paper, Setup
-from kdbench_methods.peers import all_logits, make_peers, peer_models
+from kdbench_methods.parts.peers import all_logits, make_peers, peer_models
 
 
 class DML(Method):

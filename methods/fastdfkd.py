@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from kdbench import Adam, Field, Paper, Setup
 from kdbench_methods.cmi import adversarial_loss, with_sigmoid
-from kdbench_methods.generator import ImageGenerator
-from kdbench_methods.with_bank import WithBank
+from kdbench_methods.parts.generator import ImageGenerator
+from kdbench_methods.parts.with_bank import WithBank
 
 
 class FastDFKD(WithBank):

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup
-from kdbench_methods.layers import BatchNorm
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.layers import BatchNorm
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class ICKD(WithKD):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from kdbench import Batch, Field, Outputs, Paper
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class IRG(WithKD):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, Outputs, Paper, Setup
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.peers import make_peers, peer_models
+from kdbench_methods.parts.peers import make_peers, peer_models
 
 
 class KDCL(Method):

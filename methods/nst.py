@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench import Batch, Field, Outputs, Paper
-from kdbench_methods.layers import same_size
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.layers import same_size
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class NST(WithKD):

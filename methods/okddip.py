@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, Outputs, Paper, Setup
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.peers import make_peers, peer_models
-from kdbench_methods.ramp import ramp
+from kdbench_methods.parts.peers import make_peers, peer_models
+from kdbench_methods.parts.ramp import ramp
 
 
 class OKDDip(Method):

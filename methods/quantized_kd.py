@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.ao import quantization
 
 from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class QuantizedKD(WithKD):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.layers import BatchNorm, same_size
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.layers import BatchNorm, same_size
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class SimKD(WithKD):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench import Batch, Field, Outputs, Paper
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class SP(WithKD):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup, Stage
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.with_kd import WithKD
+from kdbench_methods.parts.with_kd import WithKD
 
 
 class SSKD(WithKD):

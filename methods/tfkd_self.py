@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdbench import Field, Setup
-from kdbench_methods.generations import Generations
+from kdbench_methods.parts.generations import Generations
 from kdbench_methods.tfkd_reg import TfKDReg
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.data import Dataset
+from kdbench.data.small import Dataset
 from kdbench.errors import NotApplicable
 from kdbench.method import Batch, Method, Outputs
-from kdbench.plan import Cell
-from kdbench.prepare import prepare, set_up_device
+from kdbench.running.plan import Cell
+from kdbench.running.prepare import prepare, set_up_device
+from kdbench.running.timing import untrained_teachers
 from kdbench.suite import Pair, Suite, load_suite
-from kdbench.timing import untrained_teachers
-from kdbench.trainer import Trainer
+from kdbench.training.trainer import Trainer
 
 BATCH, SAMPLES = 16, 40  # the third batch is a short one
 SEED = 7

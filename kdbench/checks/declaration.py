@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from kdbench.checks.bench import Bench, batches, fail_if
 from kdbench.method import Method
 from kdbench.plugins import problems
-from kdbench.records import ROLE
+from kdbench.records.record import ROLE
 
 GREEK = {"alpha", "beta", "gamma", "lambda", "lambd", "lamda", "lmbda"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from kdbench.checks.bench import Bench, backward, batches, evaluate, fail_if, output_tensors
-from kdbench.trainer import Trainer
+from kdbench.training.trainer import Trainer
 
 TINY = 0.01  # a gradient below it may be lost in rounding
 

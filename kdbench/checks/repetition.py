@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from kdbench.checks.bench import Bench, batches, evaluate, fail_if, first_difference, state
-from kdbench.contract import check_state
-from kdbench.trainer import Trainer
+from kdbench.training.contract import check_state
+from kdbench.training.trainer import Trainer
 
 
 def draws_from_its_generator(bench: Bench) -> None:

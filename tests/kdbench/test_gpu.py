@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdbench.data import load_data
+from kdbench.data.small import load_data
 from kdbench.errors import NotApplicable
-from kdbench.plan import plan_cells, resolve_params
 from kdbench.plugins import list_plugins, load_method
-from kdbench.prepare import load_teachers, prepare
+from kdbench.running.plan import plan_cells, resolve_params
+from kdbench.running.prepare import load_teachers, prepare
+from kdbench.running.teachers import find_teacher
+from kdbench.running.timing import random_dataset, timed_trainer
 from kdbench.suite import Execution, Suite
-from kdbench.teachers import find_teacher
-from kdbench.timing import random_dataset, timed_trainer
-from kdbench.trainer import Trainer
+from kdbench.training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.gpu,

@@ -128,7 +128,7 @@ def test_built_in_methods_have_no_problems() -> None:
 def test_help_and_lists_import_no_torch() -> None:
     code = """
 import sys
-from kdbench.cli import app
+from kdbench.cli.app import app
 for arguments in (["--help"], ["--version"], ["list", "methods"], ["run", "--help"]):
     try:
         app(arguments)

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.reference_loop import reference_losses, view_of
-from kdbench.data import Dataset, load_data
-from kdbench.networks import build_network
-from kdbench.plan import Cell
-from kdbench.prepare import prepare
-from kdbench.stream import epoch_stream, torch_seed
+from kdbench.data.small import Dataset, load_data
+from kdbench.data.stream import epoch_stream, torch_seed
+from kdbench.data.views import Views
+from kdbench.networks.build import build_network
+from kdbench.running.plan import Cell
+from kdbench.running.prepare import prepare
 from kdbench.suite import Model, Suite, load_suite
-from kdbench.views import Views
 
 STEPS = 20
 

@@ -9,8 +9,8 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
-from kdbench.keys import teacher_key
-from kdbench.networks import build_network, count_parameters
+from kdbench.networks.build import build_network, count_parameters
+from kdbench.records.keys import teacher_key
 from kdbench.suite import SUITES, Suite, list_suites, load_suite, without_content
 
 TEXT = (SUITES / "digits.toml").read_text().replace('name = "digits"', 'name = "mine"')

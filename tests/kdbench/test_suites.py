@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdbench.data import load_data
+from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
 from kdbench.hashing import labels_sha256
-from kdbench.networks import build_network
-from kdbench.optimizer import learning_rate
-from kdbench.outputs import feature_maps, match_maps
-from kdbench.plan import resolve_params
+from kdbench.networks.build import build_network
+from kdbench.networks.outputs import feature_maps, match_maps
 from kdbench.plugins import load_method
+from kdbench.running.plan import resolve_params
+from kdbench.schedule import learning_rate
 from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
 
 SUITES = list_suites()

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from kdbench_leaderboard.serve import make_server
 
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = sys.modules['timm'] = None; from kdbench.cli import main; main()"
+WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = sys.modules['timm'] = None; from kdbench.cli.app import main; main()"
+)
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
-from kdbench.cost_record import CostRecord, StepCost
+from kdbench.records.cost_record import CostRecord, StepCost
 from kdbench_leaderboard import figures
 from kdbench_leaderboard.boards import Board, make_boards
 from kdbench_leaderboard.read import read_store

@@ -69,7 +69,7 @@ def test_a_changed_number_is_found(copy: Path):
 
 
 def test_metrics_that_do_not_follow_from_the_evidence_are_not_shown(copy: Path):
-    from kdbench.records import Record
+    from kdbench.records.record import Record
 
     path = copy / "digits" / "kd" / "records.jsonl"
     lines = lines_of(path)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from kdbench.checks.bench import Bench, batches, evaluate
-from kdbench.trainer import Trainer
+from kdbench.training.trainer import Trainer
 from kdbench_methods.at import attention_loss
 from kdbench_methods.dafl import DAFL, batch_entropy, one_hot_loss
-from kdbench_methods.data_free import DataFree
 from kdbench_methods.dfad import DFAD, discrepancy
-from kdbench_methods.generator import ImageGenerator
 from kdbench_methods.kd import kd_loss
+from kdbench_methods.parts.data_free import DataFree
+from kdbench_methods.parts.generator import ImageGenerator
 from kdbench_methods.zskt import ZSKT
 
 METHODS = [DFAD, DAFL, ZSKT]

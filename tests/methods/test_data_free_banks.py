@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from kdbench.checks.bench import Bench, batches
-from kdbench.trainer import Trainer
+from kdbench.training.trainer import Trainer
 from kdbench_methods.cmi import CMI, adversarial_loss, contrastive_loss, means_of_maps
 from kdbench_methods.deepinversion import DeepInversion, jensen_shannon, variation
 from kdbench_methods.fastdfkd import FastDFKD
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.with_bank import WithBank
+from kdbench_methods.parts.with_bank import WithBank
 
 ALL = (CMI, DeepInversion, FastDFKD)
 STILL = {"padding": 0, "flip": False}  # crops that are the images

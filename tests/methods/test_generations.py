@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Outputs
-from kdbench.own import OwnNetwork
+from kdbench.networks.own import OwnNetwork
 from kdbench_methods.ban import BAN
-from kdbench_methods.generations import Generations
 from kdbench_methods.kd import KD
+from kdbench_methods.parts.generations import Generations
 from kdbench_methods.tfkd_self import TfKDSelf
 from tests.methods.small import small_setup
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdbench import Batch, Outputs
 from kdbench.checks.bench import Bench, batches, evaluate
-from kdbench.networks import count_parameters
+from kdbench.networks.build import count_parameters
 from kdbench_methods.fitnets import FitNets
 from kdbench_methods.fsp import FSP
 from kdbench_methods.ft import FT

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from kdbench_methods.batch_statistics import BatchStatistics, statistics
-from kdbench_methods.crops import interpolated, shifted, zoomed
-from kdbench_methods.image_bank import ImageBank, Ring
+from kdbench_methods.parts.batch_statistics import BatchStatistics, statistics
+from kdbench_methods.parts.crops import interpolated, shifted, zoomed
+from kdbench_methods.parts.image_bank import ImageBank, Ring
 
 BLACK = torch.tensor([-1.0, -2.0])[:, None, None]
 

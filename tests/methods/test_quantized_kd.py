@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdbench import NotApplicable
 from kdbench.checks.bench import Bench, batches, evaluate
-from kdbench.networks import count_macs, count_parameters
+from kdbench.networks.build import count_macs, count_parameters
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.quantized_kd import FakeQuantizeActivations, Int8, QuantizedKD, learn_rounding, try_conversion
 

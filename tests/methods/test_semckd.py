@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench import Outputs
-from kdbench_methods.layers import same_size
+from kdbench_methods.parts.layers import same_size
 from kdbench_methods.semckd import SemCKD
 
 SHAPES = {"features": ((4, 7, 7), (5, 1, 1))}, {"features": ((3, 4, 4), (6, 4, 4))}

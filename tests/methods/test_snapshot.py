@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Outputs, Setup, Shapes
-from kdbench.own import OwnNetwork
+from kdbench.networks.own import OwnNetwork
 from kdbench_methods.snapshot import Snapshot, soft_teacher_loss
 
 

@@ -1,0 +1,312 @@
+"""The command line. Commands import what they need when they run, so that help and lists answer at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kdbench import __version__
+from kdbench.cli import methods, results, site
+from kdbench.cli.options import (
+    CompileOption,
+    DataDirOption,
+    DeviceOption,
+    GraphOption,
+    JsonOption,
+    OutOption,
+    ResultsOption,
+    SuiteOption,
+    WorkersOption,
+    split_names,
+)
+from kdbench.console import open_console
+from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from kdbench.suite import Execution
+
+app = typer.Typer(
+    name="kdbench",
+    help="The benchmark for knowledge distillation. Start with: kdbench run --method crd",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
+app.add_typer(lists, name="list")
+app.add_typer(methods.app)
+app.add_typer(results.app)
+app.add_typer(site.app)
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"kdbench {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    method: Annotated[list[str], typer.Option("--method", "-m", help="Method; repeat it or separate by commas.")],
+    suite: SuiteOption = "digits",
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="How many (5), or which (0,1,2).")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="A quick look: marked as off the protocol.")
+    ] = None,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Train on part of train, report on the rest of it; never for the board.")
+    ] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a method's parameter.")] = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = "auto",
+    compile_: CompileOption = False,
+    graph: GraphOption = False,
+    data_dir: DataDirOption = None,
+    out: OutOption = Path("runs"),
+    results: ResultsOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
+    ] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train methods and the plain student on a suite's pairs and seeds, and compare them.
+
+    Cells with a record are not trained again; an interrupted run carries on.
+
+    Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
+    """
+    from kdbench.commands.request import Request, parse_data_dir
+    from kdbench.commands.run import run as run_request
+
+    parse_data_dir(data_dir)
+    if tracking_uri and not mlflow:
+        raise KdbenchError("--tracking-uri and --no-mlflow contradict each other. Leave one out.")
+
+    request = Request(
+        suite=suite,
+        methods=split_names(method),
+        pairs=tuple(pair or ()),
+        seeds=seeds,
+        epochs=epochs,
+        validate=validate,
+        settings=tuple(settings or ()),
+        device=device,
+        workers=workers,
+        execution=execution(compile_, graph),
+        out=out,
+        results=results,
+        dry_run=dry_run,
+        force=force,
+        tracking_uri=tracking_uri,
+        mlflow=mlflow,
+        as_json=as_json,
+    )
+    raise typer.Exit(run_request(request, open_console(as_json)))
+
+
+@app.command()
+def teach(
+    suite: SuiteOption = "digits",
+    model: Annotated[list[str] | None, typer.Option("--model", help="Teacher; repeatable. Default: all.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write them, with records, into this folder.")] = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = "auto",
+    compile_: CompileOption = False,
+    graph: GraphOption = False,
+    data_dir: DataDirOption = None,
+    results: ResultsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Train again even where a teacher is found.")] = False,
+) -> None:
+    """Find a suite's teachers, and train those that are not there.
+
+    Example: kdbench teach --suite digits --model resnet8
+    """
+    from kdbench.commands.request import parse_data_dir
+    from kdbench.commands.teach import teach as teach_suite
+
+    parse_data_dir(data_dir)
+    how = execution(compile_, graph)
+    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, how, results, force, open_console()))
+
+
+@app.command()
+def show(
+    what: Annotated[list[str], typer.Argument(help="A method's name; or 'model NAME'; or 'pair TEACHER:STUDENT'.")],
+    suite: SuiteOption = "digits",
+    size: Annotated[int | None, typer.Option("--input", min=1, help="Height and width of a model's input.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a method (paper, taxonomy, parameters), a model (size, outputs) or a pair (matched maps, compression).
+
+    Models are those of the suite, or any of timm's.
+
+    Example: kdbench show crd; kdbench show model cifar_resnet20; kdbench show pair resnet8:vit_w16
+    """
+    from kdbench.commands.list_methods import show_method
+
+    match what:
+        case [("model" | "pair") as kind]:
+            raise KdbenchError(f"Which {kind}? Write: show {'model NAME' if kind == 'model' else 'pair T:S'}.")
+        case [_] if size is not None:
+            raise KdbenchError("--input is of 'show model NAME' and 'show pair T:S'. Leave it out.")
+        case [method]:
+            show_method(method, open_console(), as_json)
+        case ["model", name]:
+            from kdbench.commands.show_networks import show_model
+
+            show_model(name, suite, size, open_console(), as_json)
+        case ["pair", pair]:
+            from kdbench.commands.show_networks import show_pair
+
+            show_pair(pair, suite, size, open_console(), as_json)
+        case _:
+            raise KdbenchError(
+                f"Cannot show '{' '.join(what)}'. Write: show METHOD, show model NAME, or show pair T:S."
+            )
+
+
+@app.command()
+def cost(
+    method: Annotated[list[str], typer.Argument(help="Methods to measure.")],
+    suite: SuiteOption = "digits",
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a method's parameter.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps timed in each of five rounds.")] = 20,
+    device: DeviceOption = "auto",
+    compile_: CompileOption = False,
+    graph: GraphOption = False,
+    out: OutOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what a method's training step costs beside the plain student's, with nothing else on the machine.
+
+    Example: kdbench cost kd crd --suite digits --pair resnet8:resnet8_w4
+    """
+    from kdbench.commands.cost import cost as measure_costs
+    from kdbench.commands.request import parse_device, parse_execution, parse_pairs, parse_settings
+    from kdbench.suite import load_suite
+
+    found = load_suite(suite)
+    names, devices, pairs = split_names(method), parse_device(device), parse_pairs(found, pair or ())
+    how, values = parse_execution(execution(compile_, graph), devices), parse_settings(settings or (), names)
+    raise typer.Exit(measure_costs(found, values, pairs, devices[0], how, steps, out, open_console(as_json), as_json))
+
+
+@app.command()
+def track(
+    runs: Annotated[Path, typer.Argument(help="A folder of records.")] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
+    ] = None,
+    results: ResultsOption = None,
+) -> None:
+    """Mirror records to MLflow that are not there yet.
+
+    Example: kdbench track runs/ --tracking-uri http://127.0.0.1:5000
+    """
+    from kdbench.commands.track import track_runs
+
+    raise typer.Exit(track_runs(runs, tracking_uri, results, open_console()))
+
+
+@lists.command("methods")
+def list_methods(
+    long: Annotated[bool, typer.Option("--long", help="Load each method and show its scheme and paper.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the installed methods, with the package each comes from.
+
+    Example: kdbench list methods --long
+    """
+    from kdbench.commands.list_methods import show_methods
+
+    show_methods(long, open_console(), as_json)
+
+
+@lists.command("suites")
+def list_suites(as_json: JsonOption = False) -> None:
+    """List the built-in suites.
+
+    Example: kdbench list suites
+    """
+    from kdbench.commands.list_methods import show_suites
+
+    show_suites(open_console(), as_json)
+
+
+@lists.command("pairs")
+def list_pairs(suite: SuiteOption = "digits", as_json: JsonOption = False) -> None:
+    """List the teacher:student pairs of a suite.
+
+    Example: kdbench list pairs --suite digits
+    """
+    from kdbench.commands.show_networks import show_pairs
+
+    show_pairs(suite, open_console(), as_json)
+
+
+@lists.command("models")
+def list_models(
+    pattern: Annotated[str | None, typer.Argument(help="Wildcard over all of timm's and kdbench's names.")] = None,
+    suite: SuiteOption = "digits",
+    as_json: JsonOption = False,
+) -> None:
+    """List the networks of a suite, or all whose names match a pattern.
+
+    Example: kdbench list models "cifar_*"
+    """
+    from kdbench.commands.show_networks import show_models, show_names
+
+    if pattern is None:
+        show_models(suite, open_console(), as_json)
+    else:
+        show_names(pattern, open_console(), as_json)
+
+
+def execution(compile_: bool, graph: bool) -> Execution:
+    """How training steps run."""
+    if compile_ and graph:
+        raise KdbenchError("--compile and --graph are two ways to run a step. Choose one.")
+    return "compiled" if compile_ else "captured" if graph else "eager"
+
+
+def main() -> None:
+    """The `kdbench` command. What the user can mend is one line and exit code 2."""
+    try:
+        app()
+    except KdbenchError as error:
+        sys.stderr.write(f"kdbench: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("kdbench: stopped.\n")
+        sys.exit(130)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # PyTorch's; without importing it
+            raise
+        sys.stderr.write(
+            "kdbench: the device is out of memory: free it of other programs, or name another (--device).\n"
+        )
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

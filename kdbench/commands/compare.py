@@ -1,0 +1,259 @@
+"""`kdbench compare`: which of several methods is better on a suite, from their records. No torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.console import line_printer
+from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.hashing import digest
+from kdbench.records.metrics import METRICS, Metric, metrics_for
+from kdbench.records.rows import Row, find_row, with_recorded_content
+from kdbench.records.stats import (
+    Difference,
+    Verdict,
+    crossed_difference,
+    holm,
+    mean_interval,
+    mean_ranks,
+    tie_groups,
+    verdict,
+)
+from kdbench.records.store import find_results, find_runs
+from kdbench.suite import Suite, load_suite
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One method against another.
+
+    Attributes:
+        difference: one minus other, over all pairs.
+        adjusted: its p-value after Holm over all the contrasts shown.
+    """
+
+    one: str
+    other: str
+    difference: Difference
+    adjusted: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method among those compared.
+
+    Attributes:
+        group: 1 holds the best mean and all rows not separable from it, 2 the best of the rest and its like.
+        rank: mean over pairs, and half its 95 % interval over seeds.
+        means: of each metric over pairs: mean over seeds and half its 95 % interval.
+    """
+
+    row: Row
+    group: int
+    rank: tuple[float, float | None]
+    means: dict[str, tuple[float, float | None]]
+
+
+def compare(
+    methods: Sequence[str],
+    suite_name: str,
+    runs: Path | None,
+    results: Path | None,
+    metric_name: str,
+    console: Console,
+    as_json: bool,
+) -> int:
+    """Compare rows pairwise and show their standing; returns the exit code.
+
+    Raises:
+        KdbenchError: fewer than two methods with every pair and seed, or a metric that cannot be compared.
+    """
+    suite, notice = load_suite(suite_name), line_printer(console)
+    metric = find_metric(metric_name, suite)
+    found, runs = find_results(results), find_runs(runs)
+    suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, found)
+    rows, gaps = [], {}
+    for name in dict.fromkeys(methods):
+        row = find_row(suite, name, runs, found, notice)
+        if missing := row.gaps():
+            gaps[name] = missing
+            notice(f"{row.title} is incomplete and not compared: {few(missing)}.")
+        else:
+            rows.append(row)
+    if len(rows) < 2:
+        raise KdbenchError(
+            f"Only {len(rows)} of the methods has a record of every pair and seed of '{suite.name}', and two are "
+            f"needed. Run: kdbench run --method {','.join(gaps) or 'NAME'} --suite {suite.name}"
+        )
+    check_teachers(suite, rows)
+    contrasts, standing = contrasts_of(rows, metric), standing_of(rows, metric)
+    if as_json:
+        sys.stdout.write(json.dumps(to_json(suite, metric, contrasts, standing, gaps), allow_nan=False) + "\n")
+        return 0
+    notice(f"Suite {suite.name}: {len(suite.pairs)} pairs, {suite.seeds} seeds, protocol {fingerprint(suite)[:12]}")
+    console.print(standing_table(standing, suite))
+    console.print()
+    console.print(contrast_table(contrasts, metric))
+    notice("Intervals are of seeds and test images; one teacher of each kind stands behind them.")
+    return 0
+
+
+def find_metric(name: str, suite: Suite) -> Metric:
+    """A metric by which methods can be compared image by image.
+
+    Raises:
+        KdbenchError: unknown, or no mean over images, or of no use with so few classes.
+    """
+    known = [m.name for m in metrics_for(suite.data.num_classes) if m.per_image]
+    if name not in known:
+        raise KdbenchError(
+            f"Suite '{suite.name}' cannot be compared by '{name}' (--metric).{did_you_mean(name, known)}"
+        )
+    return METRICS[name]
+
+
+def check_teachers(suite: Suite, rows: Sequence[Row]) -> None:
+    """Methods are comparable under the same teachers alone.
+
+    Raises:
+        KdbenchError: two teachers of one name.
+    """
+    seen: dict[str, tuple[str, Row]] = {}
+    for row in rows:
+        for teacher in (teacher for entry in row.found.values() for teacher in entry.record.teachers):
+            sha256, other = seen.setdefault(teacher.model, (teacher.sha256, row))
+            if sha256 != teacher.sha256:
+                raise KdbenchError(
+                    f"{other.title} and {row.title} learned from different teachers '{teacher.model}' "
+                    f"({sha256[:12]}, {teacher.sha256[:12]}). Train both under one: kdbench teach --suite {suite.name}"
+                )
+
+
+def contrasts_of(rows: Sequence[Row], metric: Metric) -> list[Contrast]:
+    """Every row against every later one; p-values are corrected over all of them."""
+    assert metric.per_image is not None
+    values = {row.title: row.values(metric.per_image) for row in rows}
+    names = list(combinations(values, 2))
+    differences = [crossed_difference(values[one] - values[other]) for one, other in names]
+    adjusted = holm([d.p_value for d in differences])
+    return [
+        Contrast(one, other, d, p, verdict(d.mean, p, metric.higher_is_better))
+        for (one, other), d, p in zip(names, differences, adjusted, strict=True)
+    ]
+
+
+def standing_of(rows: Sequence[Row], metric: Metric) -> list[Standing]:
+    """The rows in order, the best mean first."""
+    assert metric.per_image is not None
+    values = {row.title: row.values(metric.per_image) for row in rows}
+    groups = tie_groups(values, metric.higher_is_better)
+    ranks = mean_ranks({name: v.mean(axis=2) for name, v in values.items()}, metric.higher_is_better)
+    found = []
+    for row in rows:
+        known = metrics_for(row.suite.data.num_classes)
+        means = {m.name: mean_interval(row.values(m.of).mean(axis=0)) for m in known}
+        group = next(n for n, names in enumerate(groups, start=1) if row.title in names)
+        found.append(Standing(row, group, ranks[row.title], means))
+    sign = -1 if metric.higher_is_better else 1
+    return sorted(found, key=lambda s: (sign * s.means[metric.name][0], s.row.title))
+
+
+def fingerprint(suite: Suite) -> str:
+    return digest(suite.protocol())
+
+
+def few(items: Sequence[str], most: int = 3) -> str:
+    """The first of many items."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return f"{len(items)} missing, {', '.join(items[:most])}{more}"
+
+
+def standing_table(standing: Sequence[Standing], suite: Suite) -> Table:
+    title = Text("Standing, mean over pairs ± 95 % interval over seeds", style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("method", overflow="fold")
+    heads = [f"{m.title}, {m.unit}" for m in metrics_for(suite.data.num_classes)]
+    for head in ("tie group", "mean rank", *heads):
+        table.add_column(head, justify="right", no_wrap=True)
+    for s in standing:
+        digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.means]
+        means = [plus_minus(value, n) for value, n in zip(s.means.values(), digits, strict=True)]
+        table.add_row(Text(s.row.title), str(s.group), plus_minus(s.rank, 2), *means)
+    return table
+
+
+def contrast_table(contrasts: Sequence[Contrast], metric: Metric) -> Table:
+    unit = "percentage points" if metric.unit == "%" else metric.unit
+    title = Text(f"Paired differences in {metric.title}, {unit} [95 % interval]", style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for head in ("method", "against"):
+        table.add_column(head, overflow="fold")
+    for head in ("difference", "p (Holm)", "verdict"):
+        table.add_column(head, justify="right", no_wrap=True)
+    digits = 2 if metric.unit == "%" else 3
+    for c in contrasts:
+        d = c.difference
+        bounds = "[needs two seeds]" if d.low is None else f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
+        style = "" if c.verdict == "not separable" else "bold"
+        p = "" if c.adjusted is None else "<0.0001" if c.adjusted < 1e-4 else f"{c.adjusted:.4f}"
+        said = Text(c.verdict, style=style)
+        table.add_row(Text(c.one), Text(c.other), Text(f"{d.mean:+.{digits}f} {bounds}"), p, said)
+    return table
+
+
+def plus_minus(value: tuple[float, float | None], digits: int) -> str:
+    mean, half = value
+    return f"{mean:.{digits}f}" if half is None else f"{mean:.{digits}f} ±{half:.{digits}f}"
+
+
+def to_json(
+    suite: Suite,
+    metric: Metric,
+    contrasts: Sequence[Contrast],
+    standing: Sequence[Standing],
+    gaps: dict[str, list[str]],
+) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "suite": suite.name,
+        "fingerprint": fingerprint(suite),
+        "metric": metric.name,
+        "unit": metric.unit,
+        "methods": [
+            {
+                "method": s.row.name,
+                "origin": s.row.origin,
+                "version": s.row.version,
+                "tie_group": s.group,
+                "mean_rank": s.rank[0],
+                "mean_rank_half_interval": s.rank[1],
+                "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.means.items()},
+            }
+            for s in standing
+        ],
+        "contrasts": [
+            {
+                "method": c.one,
+                "against": c.other,
+                "difference": c.difference.mean,
+                "interval": [c.difference.low, c.difference.high],
+                "degrees_of_freedom": c.difference.degrees_of_freedom,
+                "p_value": c.difference.p_value,
+                "p_value_corrected": c.adjusted,
+                "verdict": c.verdict,
+            }
+            for c in contrasts
+        ],
+        "incomplete": gaps,
+    }

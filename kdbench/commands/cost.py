@@ -1,0 +1,149 @@
+"""`kdbench cost`: what a method costs beside the plain student, measured alone on the machine after a warm-up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from kdbench.commands.list_methods import print_rows
+from kdbench.console import line_printer
+from kdbench.environment import environment
+from kdbench.errors import KdbenchError, NotApplicable, writing
+from kdbench.files import write_atomically
+from kdbench.hashing import digest
+from kdbench.plugins import find_plugin, load_method, method_info
+from kdbench.records.cost_record import CostRecord, StepCost, file_name
+from kdbench.records.store import COSTS
+from kdbench.running.plan import BASELINE, resolve_params
+from kdbench.running.timing import random_dataset, time_steps, timed_trainer
+from kdbench.suite import Execution, Pair, Suite
+from kdbench.training.capture import WARM_UP
+from kdbench.training.trainer import Notice, Trainer
+
+ROUNDS = 5  # of plain and method steps in turn, so that a change of the machine's pace meets both
+
+
+def measure(
+    suite: Suite,
+    pair: Pair,
+    name: str,
+    user: Mapping[str, Any],
+    device: torch.device,
+    execution: Execution,
+    steps: int,
+    notice: Notice,
+) -> CostRecord:
+    """Time a method's step against the plain student's.
+
+    Raises:
+        NotApplicable: the method cannot serve the pair.
+    """
+    dataset = random_dataset(suite.data)
+    params, _ = resolve_params(load_method(name), suite, pair, user)
+    trainers: list[Trainer] = []
+    memory: list[int | None] = []
+    for method, chosen in ((BASELINE, {}), (name, params)):
+        before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        trainers.append(timed_trainer(suite, pair, method, chosen, dataset, device, execution, notice))
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        time_steps(trainers[-1], steps)  # the warm-up
+        memory.append(torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None)
+    time_steps(trainers[0], steps)  # again: compiled code was forgotten when the second one was set up
+    rounds = [[time_steps(trainer, steps) for trainer in trainers] for _ in range(ROUNDS)]
+    plain, own = (
+        StepCost(
+            milliseconds=1000 * median(seconds),
+            peak_memory=peak,
+            parameters=sum(p.numel() for p in trainer.parameters),
+        )
+        for trainer, peak, seconds in zip(trainers, memory, zip(*rounds, strict=True), strict=True)
+    )
+    return CostRecord(
+        suite=suite.name,
+        fingerprint=digest(suite.protocol()),
+        pair=str(pair),
+        info=method_info(load_method(name), find_plugin(name)),
+        params=params,
+        batch_size=trainers[0].recipe.batch_size,
+        precision=trainers[0].recipe.precision,
+        plain=plain,
+        method=own,
+        rounds=ROUNDS,
+        steps=steps,
+        environment=environment(device, trainers[1].execution),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    ).sealed()
+
+
+def cost(
+    suite: Suite,
+    methods: Mapping[str, Mapping[str, Any]],
+    pairs: Sequence[Pair],
+    device_name: str,
+    execution: Execution,
+    steps: int,
+    out: Path,
+    console: Console,
+    as_json: bool,
+) -> int:
+    """Measure methods on pairs, write a record of each, show a table; returns the exit code.
+
+    Raises:
+        KdbenchError: no pair that the methods can serve, a folder that cannot be written, too few steps for a graph.
+    """
+    if execution == "captured" and steps <= WARM_UP:
+        raise KdbenchError(f"--steps {steps}: with --graph, give more than {WARM_UP}, which run before the capture.")
+    rows: list[dict[str, Any]] = []
+    device = torch.device(device_name)
+    for name, user in methods.items():
+        for pair in pairs:
+            try:
+                record = measure(suite, pair, name, user, device, execution, steps, line_printer(console))
+            except NotApplicable as reason:
+                rows.append({"method": name, "teacher:student": str(pair), "not applicable": str(reason)})
+                continue
+            except torch.OutOfMemoryError as error:
+                raise KdbenchError(f"{device} is out of memory for {name} on {pair}. Free it and try again.") from error
+            rows.append(row(record))
+            write_record(out, record)
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+        return 0
+    print_rows(rows, list(dict.fromkeys(column for row in rows for column in row)), console, False)
+    line_printer(console)(f"Records: {out / suite.name / COSTS}. A measurement wants the machine for itself.")
+    return 0
+
+
+def write_record(out: Path, record: CostRecord) -> None:
+    """One file for each method, parameters, pair and machine; a later measurement replaces it."""
+    folder = out / record.suite / COSTS
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / file_name(record)
+        write_atomically(path, (json.dumps(record.model_dump(mode="json")) + "\n").encode())
+
+
+def row(record: CostRecord) -> dict[str, Any]:
+    """A line of the table."""
+    plain, own = record.plain, record.method
+    found = {
+        "method": record.info.name,
+        "teacher:student": record.pair,
+        "plain ms": round(plain.milliseconds, 2),
+        "method ms": round(own.milliseconds, 2),
+        "extra ms": round(own.milliseconds - plain.milliseconds, 2),
+        "ratio": round(own.milliseconds / plain.milliseconds, 2),
+        "extra parameters": own.parameters - plain.parameters,
+    }
+    if own.peak_memory is not None and plain.peak_memory is not None:
+        found["extra MiB"] = round((own.peak_memory - plain.peak_memory) / 2**20, 1)
+    return found

@@ -1,0 +1,100 @@
+"""How long a request would take on this machine, from a few timed steps of each kind of cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from kdbench.data.small import Dataset
+from kdbench.environment import available_cores
+from kdbench.errors import NotApplicable
+from kdbench.plugins import load_method
+from kdbench.running.executor import Machine
+from kdbench.running.plan import BASELINE, Cell, resolve_params
+from kdbench.running.timing import random_dataset, time_between, time_prediction, time_steps, timed_trainer
+from kdbench.suite import Execution, Pair, Recipe, Suite
+from kdbench.training.capture import WARM_UP
+
+TIMED = WARM_UP + 1  # steps: one that is captured among them
+SLOW = 0.2  # seconds of a step
+Kind = tuple[str, Pair]
+
+
+def count_kinds(todo: Sequence[Cell]) -> dict[Kind, int]:
+    """How many cells are to be trained, by method and pair; a cell without a teacher under the first of its student."""
+    counts: dict[Kind, int] = {}
+    for cell in todo:
+        teachers = (p.teacher for p in cell.suite.pairs if p.student == cell.student)
+        pair = Pair(teacher=cell.teacher_name or next(teachers), student=cell.student)
+        counts[cell.method, pair] = counts.get((cell.method, pair), 0) + 1
+    return counts
+
+
+def estimate_seconds(
+    suite: Suite,
+    methods: Mapping[str, Mapping[str, Any]],
+    kinds: Mapping[Kind, int],
+    teachers: Sequence[str],
+    machine: Machine,
+    console: Console,
+) -> float:
+    """Seconds until all cells and missing teachers are trained, nothing else running on the machine."""
+    device = torch.device(machine.devices[0])
+    dataset = random_dataset(suite.data)
+    alone = [Pair(teacher=model, student=model) for model in teachers]
+    jobs: list[tuple[Kind, Recipe, int]] = [((BASELINE, pair), suite.teacher_recipe(), 1) for pair in alone]
+    jobs += [(kind, suite.recipe_of(kind[1].student), count) for kind, count in kinds.items()]
+    quiet, taken = not console.is_terminal, []
+    for (name, pair), recipe, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
+        params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
+        with suppress(NotApplicable):  # such cells take no time
+            step, between, epochs = time_kind(suite, pair, name, params, dataset, device, machine.execution)
+            epochs = recipe.epochs if name == BASELINE else epochs
+            taken += [epochs * (step * suite.data.train / recipe.batch_size + between)] * count
+    lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
+    return max(sum(taken) / lanes, *taken, 0.0)
+
+
+def time_kind(
+    suite: Suite,
+    pair: Pair,
+    method: str,
+    params: Mapping[str, Any],
+    dataset: Dataset,
+    device: torch.device,
+    execution: Execution,
+) -> tuple[float, float, int]:
+    """Seconds of a step of the main stage and of what stands between two epochs, and epochs of all stages.
+
+    On a CPU, large networks are timed on an eighth of a batch.
+
+    Raises:
+        NotApplicable: the method cannot serve the pair.
+    """
+    whole = suite.recipe.batch_size
+    for batch in (max(2, whole // 8), whole) if device.type == "cpu" else (whole,):
+        recipe = suite.recipe.model_copy(update={"batch_size": batch})
+        part = suite.model_copy(update={"recipe": recipe})
+        trainer = timed_trainer(part, pair, method, params, dataset, device, execution, notice=lambda text: None)
+        warm_up = TIMED if trainer.execution == "captured" else 1
+        slow = time_steps(trainer, warm_up) > SLOW
+        if slow:
+            break
+    step = time_steps(trainer, warm_up if slow else TIMED) * whole / batch
+    return step, time_prediction(trainer) + time_between(trainer), trainer.epochs
+
+
+def duration(seconds: float) -> str:
+    """In the units that a person would use."""
+    if 0 < seconds < 1:
+        return "less than a second"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 259200 else f"{seconds / 86400:.1f} days"

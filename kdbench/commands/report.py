@@ -1,0 +1,186 @@
+"""What a run says at its end: per pair the plain student, the method, their paired difference, and the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from kdbench.records.agreement import interval, same_images
+from kdbench.records.evidence import Evidence, agreement
+from kdbench.records.stats import Difference, mean_interval, paired_difference
+from kdbench.records.store import Entry
+from kdbench.running.plan import BASELINE, Cell
+from kdbench.running.teachers import Teacher
+from kdbench.suite import Pair
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """One row on one pair (or on all pairs, then `pair` is None); accuracies in percent.
+
+    Attributes:
+        teacher: None where the run reports on other images than the teacher's record.
+        student, method: mean over seeds and half the width of its 95 % interval (None with one seed).
+        difference: method minus plain student, paired by seed and test image.
+        agreement: test images on which the method's student and the teacher say the same, in percent.
+        not_applicable: why the method has no cells here.
+    """
+
+    pair: Pair | None
+    teacher: float | None
+    student: tuple[float, float | None] | None
+    method: tuple[float, float | None] | None = None
+    difference: Difference | None = None
+    agreement: float | None = None
+    seeds: tuple[int, ...] = ()
+    not_applicable: str | None = None
+
+
+class Report:
+    """Results of the cells of one request, by row, pair and seed."""
+
+    def __init__(
+        self, cells: Sequence[Cell], entries: dict[str, Entry], pairs: Sequence[Pair], teachers: dict[str, Teacher]
+    ):
+        self.pairs, self.teachers = list(pairs), teachers
+        self.found: dict[tuple[str, str | None, str], dict[int, Entry]] = {}
+        for cell in cells:
+            if entry := entries.get(cell.key):
+                place = (cell.row, entry.record.teacher, entry.record.student)
+                self.found.setdefault(place, {})[cell.seed] = entry
+
+    @property
+    def rows(self) -> list[str]:
+        """The methods' rows, without the plain student's unless it stands alone."""
+        rows = list(dict.fromkeys(row for row, _, _ in self.found))
+        return [row for row in rows if row != BASELINE] or rows
+
+    def row_entries(self, row: str) -> list[Entry]:
+        """All cells of a row."""
+        return [entry for (name, _, _), cells in self.found.items() if name == row for entry in cells.values()]
+
+    def entries(self, row: str, pair: Pair) -> dict[int, Entry]:
+        """Cells of a row on a pair, by seed; a method without a teacher stands under every pair of its student."""
+        return self.found.get((row, pair.teacher, pair.student)) or self.found.get((row, None, pair.student)) or {}
+
+    def results(self, row: str) -> list[PairResult]:
+        """One result a pair, and one over all pairs where all are there."""
+        results = [self.result(row, pair) for pair in self.pairs]
+        complete = [r for r in results if r.method is not None]
+        if len(complete) == len(self.pairs) > 1 and len({r.seeds for r in complete}) == 1:
+            results.append(self.overall(row, complete))
+        return results
+
+    def result(self, row: str, pair: Pair) -> PairResult:
+        plain, cells, teacher = self.entries(BASELINE, pair), self.entries(row, pair), self.teachers[pair.teacher]
+        everyone = [*plain.values(), *cells.values()]
+        comparable = all(same_images(entry.record, teacher.record) for entry in everyone)
+        teacher_top1 = teacher.record.main.metrics.top1 if comparable else None
+        seeds = tuple(seed for seed in cells if seed in plain and cells[seed].evidence)
+        student = mean_interval(np.array([top1(plain[s]) for s in (seeds or plain)])) if plain else None
+        if not seeds:
+            reasons = [entry.record.reason for entry in cells.values() if entry.record.reason]
+            return PairResult(pair, teacher_top1, student, not_applicable=reasons[0] if reasons else "no record")
+        same = [agreement(evidence_of(cells[s]), teacher.evidence) for s in seeds] if comparable else []
+        return PairResult(
+            pair,
+            teacher_top1,
+            student,
+            method=mean_interval(np.array([top1(cells[s]) for s in seeds])),
+            difference=paired_difference(correct(cells, seeds)[None], correct(plain, seeds)[None]),
+            agreement=float(np.mean(same)) if same else None,
+            seeds=seeds,
+        )
+
+    def overall(self, row: str, results: list[PairResult]) -> PairResult:
+        """The mean over pairs, with the interval of the architecture's estimator."""
+        seeds, pairs = results[0].seeds, [r.pair for r in results if r.pair is not None]
+        method = np.stack([correct(self.entries(row, pair), seeds) for pair in pairs])
+        plain = np.stack([correct(self.entries(BASELINE, pair), seeds) for pair in pairs])
+        return PairResult(
+            None,
+            mean_or_none([r.teacher for r in results]),
+            mean_interval(100 * plain.mean(axis=(0, 2))),
+            method=mean_interval(100 * method.mean(axis=(0, 2))),
+            difference=paired_difference(method, plain),
+            agreement=mean_or_none([r.agreement for r in results]),
+            seeds=seeds,
+        )
+
+
+def mean_or_none(values: list[float | None]) -> float | None:
+    """The mean; None where a value is missing."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def top1(entry: Entry) -> float:
+    return entry.record.main.metrics.top1
+
+
+def evidence_of(entry: Entry) -> Evidence:
+    assert entry.evidence is not None
+    return entry.evidence
+
+
+def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
+    """(S, I) booleans: is the student of seed s right on image i?"""
+    return np.stack([evidence_of(entries[seed]).rank == 0 for seed in seeds])
+
+
+def result_table(row: str, results: list[PairResult], images: str) -> Table:
+    """The table of one row for the terminal; `images` is what was evaluated on, test or validation."""
+    title = Text(f"{row}: top-1 {images} accuracy in %, mean over seeds ± 95 % interval", style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("teacher:student", overflow="fold")
+    compared = [] if row == BASELINE else [row, "difference [95 %]", "agrees"]
+    for name in ("teacher", "plain", *compared):
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for result in results:
+        cells = [str(result.pair or "all pairs"), number(result.teacher), plus_minus(result.student)]
+        if row == BASELINE:
+            table.add_row(*cells)
+        elif result.method is None or result.difference is None:
+            table.add_row(*cells, "n/a", Text(result.not_applicable or "", overflow="fold"))
+        else:
+            clear = result.difference.low is not None and not result.difference.holds_zero
+            difference = Text(interval(result.difference), style="bold" if clear else "")
+            table.add_row(*cells, plus_minus(result.method), difference, number(result.agreement))
+    return table
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def plus_minus(value: tuple[float, float | None] | None) -> str:
+    if value is None:
+        return ""
+    mean, half = value
+    return f"{mean:.2f}" if half is None else f"{mean:.2f} ±{half:.2f}"
+
+
+def as_json(row: str, results: list[PairResult]) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "method": row,
+        "results": [
+            {
+                "pair": str(r.pair) if r.pair else None,
+                "teacher_top1": r.teacher,
+                "student_top1": r.student[0] if r.student else None,
+                "method_top1": r.method[0] if r.method else None,
+                "difference": r.difference.mean if r.difference else None,
+                "interval": [r.difference.low, r.difference.high] if r.difference else None,
+                "agreement": r.agreement,
+                "seeds": list(r.seeds),
+                "not_applicable": r.not_applicable,
+            }
+            for r in results
+        ],
+    }

@@ -1,0 +1,239 @@
+"""`kdbench run`: from a request to its plan, its records and its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
+from kdbench.commands.report import Report, as_json, result_table
+from kdbench.commands.request import (
+    Request,
+    parse_device,
+    parse_execution,
+    parse_pairs,
+    parse_seeds,
+    parse_settings,
+    parse_workers,
+)
+from kdbench.console import line_printer
+from kdbench.data.small import with_known_content
+from kdbench.errors import KdbenchError
+from kdbench.hashing import digest
+from kdbench.records.agreement import answers_of, reproduction
+from kdbench.records.store import find_results, read_results
+from kdbench.running.executor import Machine
+from kdbench.running.fleet import Outcome, clear_place, failure_log, train, train_teachers
+from kdbench.running.plan import BASELINE, Cell, find_recorded, plan_cells, teachers_of
+from kdbench.running.progress import bind_with_progress, load_with_progress
+from kdbench.running.teachers import Teacher, find_teacher
+from kdbench.suite import Pair, Suite, load_suite
+
+if TYPE_CHECKING:
+    from kdbench.running.mlflow_mirror import Mirror
+
+
+def run(request: Request, console: Console) -> int:
+    """Plan, train what has no record, report.
+
+    Returns:
+        the exit code: 0, 1 if a cell failed, 130 after Ctrl-C.
+
+    Raises:
+        KdbenchError: anything that the user can mend.
+    """
+    outcome = Outcome()
+    try:
+        return answer(request, console, outcome)
+    except KeyboardInterrupt:
+        line_printer(console)(
+            f"Stopped. {len(outcome.entries)} cells are recorded in {request.out}; "
+            f"those in training resume from their last checkpoint.\nResume: {command_line()}"
+        )
+        return 130
+
+
+def answer(request: Request, console: Console, outcome: Outcome) -> int:
+    """`run` without its interruption; `outcome` is filled as cells end."""
+    suite = load_suite(request.suite)
+    if request.epochs is not None:
+        suite = suite.with_epochs(request.epochs)
+    if request.validate:
+        suite = suite.with_validation()
+    pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
+    settings = parse_settings(request.settings, request.methods)
+    devices = parse_device(request.device)
+    workers, execution = parse_workers(request.workers, devices), parse_execution(request.execution, devices)
+    machine = Machine(devices, workers, execution)
+    results = find_results(request.results)
+
+    notice = line_printer(console)
+
+    suite = with_known_data(suite, notice) if request.dry_run else bind_with_progress(suite, console)
+    methods = {name: settings[name] for name in request.methods} | (
+        {} if BASELINE in request.methods else {BASELINE: {}}
+    )
+    suite, teachers, missing = seek_teachers(suite, teachers_of(suite, list(methods), pairs), request, results, notice)
+    if missing and not request.dry_run:
+        notice(f"Teachers to train first, their cells are planned after that: {', '.join(missing)}.")
+        load_with_progress(suite, console)
+        teachers |= train_teachers(suite, missing, machine, console)
+    cells = plan_cells(suite, methods, pairs, seeds, teachers)
+    if not request.force:
+        outcome.entries |= find_recorded(cells, request.out, notice)
+    todo = [cell for cell in cells if cell.key not in outcome.entries]
+    notice(plan_text(request, suite, pairs, cells, todo, machine))
+    if request.dry_run:
+        if missing:
+            notice(f"Teachers to train first: {', '.join(missing)}, of {suite.teacher_recipe().epochs} epochs each")
+        seconds = estimate_seconds(suite, methods, count_kinds(todo), missing, machine, console)
+        say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells])
+        return 0
+    if request.force:
+        for cell in todo:
+            clear_place(cell, request.out)
+    if todo:
+        load_with_progress(suite, console)
+        with open_mirror(request, notice) as mirror:
+            train(todo, request.out, machine, console, outcome, mirror)
+    show_report(console, request, suite, Report(cells, outcome.entries, pairs, teachers), outcome, results)
+    return 1 if outcome.failures else 0
+
+
+def seek_teachers(
+    suite: Suite, names: Sequence[str], request: Request, results: Path | None, notice: Callable[[str], None]
+) -> tuple[Suite, dict[str, Teacher], list[str]]:
+    """The teachers that are here, by name, and those that are missing; for a quick look these are quickly trained too.
+
+    Returns:
+        the suite, with the teachers' recipe that the run goes by.
+    """
+    for quick in (suite, suite.with_teacher_epochs(request.epochs) if request.epochs else suite):
+        known = names if quick.data.sha256 is not None else []
+        teachers = {name: t for name in known if (t := find_teacher(quick, name, results, notice))}
+        missing = [name for name in names if name not in teachers]
+        if not missing:
+            break
+    return quick, teachers, missing
+
+
+def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:
+    """For a dry run, which reads no data: the suite with their content, where that is known from earlier."""
+    try:
+        bound = with_known_content(suite)
+        where = "have not been read yet"
+    except KdbenchError as error:
+        bound, where = suite, f"are not here ({str(error).rstrip('.')})"
+    if bound.data.sha256 is None:
+        notice(f"The data of suite '{suite.name}' {where}: no cell counts as recorded.")
+    return bound
+
+
+def open_mirror(request: Request, notice: Callable[[str], None]) -> AbstractContextManager[Mirror | None]:
+    """MLflow, unless the request is without it."""
+    if not request.mlflow:
+        return nullcontext()
+    from kdbench.running.mlflow_mirror import Mirror
+
+    return Mirror(request.tracking_uri, notice, invocation_name(request))
+
+
+def plan_text(
+    request: Request, suite: Suite, pairs: Sequence[Pair], cells: Sequence[Cell], todo: Sequence[Cell], machine: Machine
+) -> str:
+    """The plan in a few lines."""
+    counts = Counter(cell.method for cell in cells)
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    seeds = dict.fromkeys(str(cell.seed) for cell in cells)
+    recorded = f"{len(cells) - len(todo)} recorded in {request.out / suite.name}"
+    lines = [
+        f"Suite {suite.name}: {suite.title}; {suite.recipe.epochs} epochs, protocol {digest(suite.protocol())[:12]}",
+        *(f"Off protocol, not for the board: {reason}" for reason in suite.off_protocol),
+        f"Pairs {', '.join(map(str, pairs))}; seeds {', '.join(seeds)}",
+        f"Cells {len(cells)} ({parts}): {recorded}, {len(todo)} to train{f' on {machine}' if todo else ''}",
+    ]
+    return "\n".join(lines)
+
+
+def show_report(
+    console: Console, request: Request, suite: Suite, report: Report, outcome: Outcome, results: Path | None
+) -> None:
+    """Tables, whether accepted records were reproduced, where the records are, and what to do next."""
+    notice = line_printer(console)
+    found: list[dict[str, Any]] = []
+    for row in report.rows:
+        values = report.results(row)
+        console.print()
+        console.print(result_table(row, values, suite.data.evaluate_on))
+        name = row.split("[")[0]
+        try:
+            accepted = read_results(results / suite.name / name) if results else []
+        except KdbenchError as error:
+            notice(f"{error} The accepted records of {name} are not compared.")
+            accepted = []
+        mine = report.row_entries(row)
+        found_again = reproduction(answers_of(mine), answers_of(accepted))
+        said = str(found_again) if found_again else None
+        if said:
+            notice(f"{row}: {said}")
+        elif accepted and not suite.off_protocol:
+            notice(f"{row}: the accepted records are of other cells.")
+        found.append({**as_json(row, values), "reproduction": said})
+    lines = [f"\nRecords: {request.out / suite.name}"]
+    for failed in outcome.failures:
+        log = f" (traceback in {failure_log(request.out, failed.cell)})" if failed.details else ""
+        lines.append(f"Failed: {failed.cell}: {failed.message}{log}")
+    elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
+    if outcome.failures:
+        lines.append("Run the same command again to retry the failed cells.")
+    elif request.mlflow and not elsewhere and Path("mlflow.db").is_file():
+        lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
+    lines.append("Next: kdbench list methods, or kdbench show METHOD")
+    notice("\n".join(lines))
+    if request.as_json:
+        failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
+        write_json(
+            {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures},
+        )
+
+
+def say_estimate(
+    seconds: float,
+    suite: Suite,
+    request: Request,
+    notice: Callable[[str], None],
+    cells: Sequence[dict[str, Any]] = (),
+) -> None:
+    """The end of a dry run."""
+    notice(f"Estimated time, from a few timed steps of each kind of cell: {duration(seconds)}.")
+    if request.as_json:
+        write_json({"suite": suite.name, "cells": list(cells), "estimated_seconds": round(seconds, 1)})
+
+
+def planned(cell: Cell, outcome: Outcome) -> dict[str, Any]:
+    """A cell of the plan, for a program."""
+    place = {"row": cell.row, "teacher": cell.teacher_name, "student": cell.student, "seed": cell.seed}
+    return {**place, "key": None if cell.awaits else cell.key, "recorded": cell.key in outcome.entries}
+
+
+def write_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+
+
+def invocation_name(request: Request) -> str:
+    return f"{','.join(request.methods)} {datetime.now(UTC).isoformat(timespec='seconds')}"
+
+
+def command_line() -> str:
+    """The command that carries on: what was typed, without --force."""
+    return shlex.join(["kdbench", *(word for word in sys.argv[1:] if word != "--force")])

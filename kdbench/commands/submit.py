@@ -1,0 +1,187 @@
+"""`kdbench submit`: check the complete records of a method and fold them into the accepted results."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from kdbench.console import line_printer
+from kdbench.data.small import with_content
+from kdbench.errors import KdbenchError, writing
+from kdbench.hashing import digest
+from kdbench.records.cost_record import CostRecord, parse_cost
+from kdbench.records.gate import record_problems
+from kdbench.records.store import COSTS, Entry, find_results, find_runs, read_results, write_results
+from kdbench.records.verification import read_verified, write_verified
+from kdbench.records.withdrawn import FILE as WITHDRAWN
+from kdbench.records.withdrawn import add_superseded, place_of
+from kdbench.running.plan import Cell, find_recorded, plan_cells
+from kdbench.running.teachers import Teacher, find_teacher
+from kdbench.suite import Suite, load_suite, load_test_labels, without_content
+
+Notice = Callable[[str], None]
+
+
+def submit_methods(
+    methods: Sequence[str],
+    suite_name: str,
+    runs: Path | None,
+    results: Path | None,
+    reason: str | None,
+    console: Console,
+) -> None:
+    """Fold the records of methods on all pairs and seeds of a suite into `results`, and say what to propose.
+
+    Args:
+        reason: why they replace accepted records, for `WITHDRAWN.md`.
+
+    Raises:
+        KdbenchError: a missing cell, a record that does not hold, or accepted records replaced without a reason.
+    """
+    suite = load_suite(suite_name)
+    folder, runs = find_results(results), find_runs(runs)
+    if folder is None:
+        raise KdbenchError("No results folder. Run this in a checkout of kdbench, or name one with --results.")
+    load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need
+    suite, notice = with_content(suite), line_printer(console)
+    teachers = accepted_teachers(suite, folder, notice)
+    checked = {method: check_method(suite, method, runs, teachers, notice) for method in methods}
+    for method, entries in checked.items():  # nothing is written before all hold
+        check_replaced(folder / suite.name / method, entries, reason)
+    lines = []
+    for method, entries in checked.items():
+        place = folder / suite.name / method
+        replaced = [entry for entry in read_results(place) if entry.record.sha256 not in hashes(entries)]
+        write_results(place, entries)
+        verified = [v for v in read_verified(place) if v.record_sha256 in hashes(entries)]
+        write_verified(place, verified)
+        for gone in sorted({place_of(entry.record) for entry in replaced}):
+            add_superseded(folder / WITHDRAWN, gone, reason or "")
+        costs = submit_costs(suite, method, entries, runs, folder, notice)
+        notice(f"{method}: {len(entries)} records and {costs} cost records checked and written to {place}")
+        lines.append(summary(method, entries))
+    notice(pull_request(suite, folder, lines))
+
+
+def hashes(entries: Sequence[Entry]) -> set[str]:
+    return {entry.record.sha256 for entry in entries}
+
+
+def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, Teacher]:
+    """The teachers of a suite; they are those that the board has, or will have once their records are there.
+
+    Raises:
+        KdbenchError: a teacher is missing, or lies in the cache alone.
+    """
+    teachers: dict[str, Teacher] = {}
+    for name in dict.fromkeys(pair.teacher for pair in suite.pairs):
+        teacher = find_teacher(suite, name, results, notice)
+        if teacher is None:
+            raise KdbenchError(
+                f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}"
+            )
+        teachers[name] = teacher
+    place = results / suite.name / "teachers"
+    known = {entry.record.main.sha256 for entry in read_results(place)}
+    if strange := [name for name, teacher in teachers.items() if teacher.sha256 not in known]:
+        raise KdbenchError(
+            f"The accepted results lack the teacher '{strange[0]}' {teachers[strange[0]].sha256[:12]}. "
+            f"Put them there first: kdbench teach --suite {suite.name} --out {place}"
+        )
+    return teachers
+
+
+def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teacher], notice: Notice) -> list[Entry]:
+    """The records of a method for the board: every pair and seed of the suite, each as `record_checks` wants it.
+
+    Raises:
+        KdbenchError: names the first record that is missing or does not hold.
+    """
+    cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds), teachers)
+    found = find_recorded(cells, runs, notice)
+    if missing := [cell for cell in cells if cell.key not in found]:
+        raise KdbenchError(
+            f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
+            f"Run: kdbench run --method {method} --suite {suite.name}"
+        )
+    labels = load_test_labels(suite)
+    known = {teacher.sha256: name for name, teacher in teachers.items()}
+    entries = [restamped(found[cell.key], cell) for cell in cells]
+    for entry in entries:
+        record = entry.record
+        if record.status == "done" and not record.curve:
+            raise KdbenchError(f"{entry.folder}: it has no curve, which tells that the last epoch was taken.")
+        for problem in record_problems(record, entry.evidence, suite, labels, known, record.curve, entry.others):
+            raise KdbenchError(f"{entry.folder}: {problem}.")
+    return entries
+
+
+def restamped(entry: Entry, cell: Cell) -> Entry:
+    """The record as this plan's: `--set` with the suite's own values gives the same cell under another row."""
+    says = {"variant": cell.variant, "params_source": cell.params_source, "trials": cell.trials}
+    return replace(entry, record=entry.record.model_copy(update=says).sealed())
+
+
+def check_replaced(place: Path, entries: Sequence[Entry], reason: str | None) -> None:
+    """Accepted records are replaced for a reason.
+
+    Raises:
+        KdbenchError: there is none.
+    """
+    replaced = [entry for entry in read_results(place) if entry.record.sha256 not in hashes(entries)]
+    if replaced and not (reason and reason.strip()):
+        raise KdbenchError(
+            f"{len(replaced)} accepted records in {place} would be replaced. Say why: --supersedes 'REASON'"
+        )
+
+
+def submit_costs(suite: Suite, method: str, entries: Sequence[Entry], runs: Path, results: Path, notice: Notice) -> int:
+    """Copy what `kdbench cost` measured of a method, with the parameters of its records; returns how many."""
+    ours = {(entry.record.method.source_sha256, digest(entry.record.params)) for entry in entries}
+    protocol, count = suite.protocol(), 0
+    fingerprints = {digest(protocol), digest(without_content(protocol))}  # costs are measured without data
+    for path in sorted((runs / suite.name / COSTS).glob(f"{method}-*.json")):
+        try:
+            cost: CostRecord = parse_cost(path.read_bytes(), str(path))
+        except KdbenchError as error:
+            notice(f"{error} It is left out.")
+            continue
+        if cost.fingerprint in fingerprints and (cost.info.source_sha256, digest(cost.params)) in ours:
+            target = results / suite.name / COSTS
+            with writing(target):
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target / path.name)
+            count += 1
+    return count
+
+
+def summary(method: str, entries: Sequence[Entry]) -> str:
+    """A line of the pull request."""
+    record = entries[0].record
+    tops = [entry.record.main.metrics.top1 for entry in entries if entry.evidence]
+    mean = f"mean top-1 {sum(tops) / len(tops):.2f} %" if tops else "not applicable to any pair"
+    source = f"{record.method.distribution} {record.method.distribution_version}"
+    return f"- `{method}` version {record.method.version} ({source}): {len(entries)} records, {mean}"
+
+
+def pull_request(suite: Suite, results: Path, lines: Sequence[str]) -> str:
+    """What to do now, and the text to propose the records with."""
+    return "\n".join(
+        [
+            "",
+            f"Check:   kdbench validate {results}",
+            f"Commit:  git add {results} && git commit -m 'Results on {suite.name}'",
+            "Open a pull request with this text, and say what else a reader should know (where the method comes from,",
+            "how its parameters were chosen):",
+            "",
+            f"Results on `{suite.name}`, protocol `{digest(suite.protocol())[:12]}`",
+            "",
+            *lines,
+            "",
+            "Every pair and seed, last epoch; metrics recomputed from the evidence and the suite's labels.",
+        ]
+    )

@@ -1,0 +1,75 @@
+"""`kdbench teach`: find or train the teachers of a suite, and export them with their records."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from kdbench.cache import cache_folder
+from kdbench.commands.request import parse_device, parse_execution, parse_workers
+from kdbench.console import line_printer
+from kdbench.errors import KdbenchError, did_you_mean, writing
+from kdbench.records.store import Entry, find_results, weights_name, write_results
+from kdbench.running.executor import Machine
+from kdbench.running.fleet import clear_place, train_teachers
+from kdbench.running.plan import plan_teacher
+from kdbench.running.progress import bind_with_progress, load_with_progress
+from kdbench.running.teachers import find_teacher
+from kdbench.suite import Execution, load_suite
+
+
+def teach(
+    suite_name: str,
+    models: tuple[str, ...],
+    out: Path | None,
+    device: str,
+    workers: str,
+    execution: Execution,
+    results: Path | None,
+    force: bool,
+    console: Console,
+) -> int:
+    """Make sure that the teachers are there; returns the exit code.
+
+    Raises:
+        KdbenchError: an unknown suite, model or device, or a folder that cannot be written.
+    """
+    suite = load_suite(suite_name)
+    known = list(dict.fromkeys(pair.teacher for pair in suite.pairs))
+    for model in models:
+        if model not in known:
+            raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")
+    names, devices = list(models) or known, parse_device(device)
+    machine = Machine(devices, parse_workers(workers, devices), parse_execution(execution, devices))
+    found_results = find_results(results)
+
+    notice = line_printer(console)
+
+    suite = bind_with_progress(suite, console)
+    found = {} if force else {n: t for n in names if (t := find_teacher(suite, n, found_results, notice))}
+    missing = [name for name in names if name not in found]
+    if force:
+        for name in missing:
+            clear_place(plan_teacher(suite, name), cache_folder())
+    try:
+        if missing:
+            load_with_progress(suite, console)
+        trained = train_teachers(suite, missing, machine, console) if missing else {}
+    except KeyboardInterrupt:
+        notice("Stopped. What was in training resumes from its last checkpoint: run the command again.")
+        return 130
+    for name in names:
+        teacher = (found | trained)[name]
+        made = "fetched by timm, evaluated and kept" if suite.teachers == "pretrained" else "trained, and kept"
+        where = made if name in trained else "found"
+        notice(f"{name}: {teacher.record.main.metrics.top1:.2f} % top-1, {where} at {teacher.path}")
+    if out is not None:
+        teachers = [(found | trained)[name] for name in names]
+        write_results(out, [Entry(t.record, t.evidence, out) for t in teachers])
+        with writing(out):
+            for teacher in teachers:
+                shutil.copyfile(teacher.path, out / weights_name(teacher.model, teacher.sha256))
+        notice(f"Written with their records to {out}")
+    return 0

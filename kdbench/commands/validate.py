@@ -1,0 +1,337 @@
+"""`kdbench validate results/`: the gate for what enters the board; names the file and line of each problem.."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+
+from kdbench.console import line_printer
+from kdbench.errors import KdbenchError
+from kdbench.hashing import digest, file_sha256
+from kdbench.records.cost_record import file_name, parse_cost
+from kdbench.records.curves import Curve, read_curves
+from kdbench.records.evidence import Evidence, read_evidence
+from kdbench.records.gate import record_problems
+from kdbench.records.record import Part, Record, parse_record
+from kdbench.records.store import COSTS, TEACHERS, other_key, weights_name
+from kdbench.records.verification import FILE as VERIFIED
+from kdbench.records.verification import parse_verification
+from kdbench.records.withdrawn import FILE as WITHDRAWN
+from kdbench.records.withdrawn import Place, place_of, read_withdrawn
+from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
+
+MAX_LINE = 2**20  # bytes of a record
+MAX_FILE = 2**28
+MAX_TEACHER = 16 * 2**20
+MAX_EPOCHS = 10_000
+FILES = {"records.jsonl", "evidence.parquet", "curves.parquet", VERIFIED}
+Line = TypeVar("Line", bound=Part)
+Columns = TypeVar("Columns", Evidence, Curve)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps results from the board; `where` is a file, or file:line."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.where}: {self.what}")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A suite with what its records are checked against."""
+
+    suite: Suite
+    labels: np.ndarray
+    teachers: dict[str, str]
+
+
+def validate(results: Path, against: Path | None, console: Console, as_json: bool) -> int:
+    """Check a folder of results; returns the exit code: 1 if there is any problem.
+
+    Args:
+        against: the results before the change: a record that is gone or replaced must be in `WITHDRAWN.md`.
+
+    Raises:
+        KdbenchError: no such folder, or nothing in it to check.
+    """
+    for folder in (results, against):
+        if folder is not None and not folder.is_dir():
+            raise KdbenchError(f"No folder {folder}.")
+        if folder is not None and not any(folder.glob("*/*/*")):
+            raise KdbenchError(f"{folder} holds no results: they lie in {folder}/SUITE/METHOD/. Nothing was checked.")
+    records: list[tuple[str, Record]] = []
+    problems = list(folder_problems(results, records))
+    problems += withdrawn_problems(results, against, [record for _, record in records])
+    if as_json:
+        about = [{"where": printable(p.where), "problem": printable(p.what)} for p in problems]
+        sys.stdout.write(json.dumps({"records": len(records), "problems": about}) + "\n")
+    else:
+        notice = line_printer(console)
+        for problem in problems:
+            notice(str(problem))
+        notice(f"{len(records)} records, {len(problems)} problems in {results}")
+    return 1 if problems else 0
+
+
+def printable(text: str, most: int = 400) -> str:
+    """One line without control characters, whatever a record says."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= most else clean[:most] + "..."
+
+
+def folder_problems(results: Path, records: list[tuple[str, Record]]) -> Iterator[Problem]:
+    """Problems of all suites; the records that could be read are appended to `records`, with file and line."""
+    for path in sorted(results.iterdir()):
+        if path.name in (WITHDRAWN, "README.md") and path.is_file() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_dir():
+            yield Problem(str(path), "only folders of suites, WITHDRAWN.md and README.md belong here")
+        elif path.name not in list_suites():
+            yield Problem(str(path), "no built-in suite has this name")
+        else:
+            yield from suite_problems(path, records)
+
+
+def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[Problem]:
+    suite = load_suite(folder.name)
+    try:
+        labels = load_test_labels(suite)
+    except KdbenchError as error:
+        yield Problem(str(folder), str(error))
+        return
+    board = Board(suite, labels, {})
+    names = sorted(path.name for path in folder.iterdir())
+    for name in sorted(names, key=lambda name: name != TEACHERS):  # they come first: cells name them
+        path = folder / name
+        if path.is_symlink() and not is_shipped_teachers(path):
+            yield Problem(str(path), "a link does not belong here")
+        elif not path.is_dir() or not re.fullmatch(NAME, name):
+            yield Problem(str(path), "only folders of methods, teachers and costs belong here")
+        elif name == COSTS:
+            yield from cost_problems(path, suite)
+        else:
+            found: list[tuple[str, Record]] = []
+            yield from method_problems(path, board, found)
+            if name == TEACHERS:
+                board.teachers.update(
+                    {r.main.sha256: r.student for _, r in found if r.kind == "teacher" and r.main.sha256}
+                )
+            records += found
+
+
+def is_shipped_teachers(path: Path) -> bool:
+    """Whether a link leads to the teachers that ship with kdbench, here or in the checkout that holds the results."""
+    suite = path.parent.name
+    shipped = (SUITES, path.parent.parent.resolve().parent / "kdbench" / "suites")
+    return path.name == TEACHERS and path.resolve() in {(root / suite / TEACHERS).resolve() for root in shipped}
+
+
+def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]]) -> Iterator[Problem]:
+    """Problems of the folder of a method, or of the teachers."""
+    found: list[tuple[str, Record]] = []
+    yield from parsed(folder / "records.jsonl", parse_record, found)
+    records += found
+    weights = {weights_name(r.main.model, r.main.sha256): r for _, r in found if r.kind == "teacher" and r.main.sha256}
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file() or (path.name not in FILES and path.name not in weights):
+            yield Problem(str(path), "no record names this file")
+        elif path.name in weights and path.stat().st_size > MAX_TEACHER:
+            yield Problem(str(path), "weights over 16 MB are not kept in results")
+        elif path.name in weights and file_sha256(path) != weights[path.name].main.sha256:
+            yield Problem(str(path), "the weights do not match their hash")
+    keys = {r.key for _, r in found}
+    other_keys = {other_key(r.key, network.role) for _, r in found for network in r.others}
+    try:
+        evidence = read_bounded(folder / "evidence.parquet", keys | other_keys, len(board.labels), read_evidence)
+        curves = read_bounded(folder / "curves.parquet", keys, MAX_EPOCHS * 100, read_curves)
+    except KdbenchError as error:
+        yield Problem(str(folder), str(error))
+        return
+    for name, known in (("evidence.parquet", set(evidence) - other_keys), ("curves.parquet", set(curves))):
+        if known - keys:
+            yield Problem(str(folder / name), "it has keys that no record has")
+    yield from duplicates(found)
+    for where, record in found:
+        for what in one_record(record, folder, board, evidence, curves.get(record.key)):
+            yield Problem(where, what)
+    if folder.name != TEACHERS:
+        yield from row_problems(found, board.suite)
+    yield from verified_problems(folder, {r.key: r.sha256 for _, r in found})
+
+
+def one_record(
+    record: Record, folder: Path, board: Board, known: Mapping[str, Evidence], curve: Curve | None
+) -> Iterator[str]:
+    """Problems of one record in its place."""
+    evidence = known.get(record.key)
+    others = {n.role: known[key] for n in record.others if (key := other_key(record.key, n.role)) in known}
+    name = TEACHERS if record.kind == "teacher" else record.method.name
+    if (record.suite, name) != (folder.parent.name, folder.name):
+        yield f"it belongs in {record.suite}/{name}"
+        return
+    if evidence is not None and evidence.sha256() != record.evidence_sha256:
+        yield "its evidence does not match its hash"
+        return
+    yield from record_problems(record, evidence, board.suite, board.labels, board.teachers, curve, others)
+
+
+def duplicates(found: list[tuple[str, Record]]) -> Iterator[Problem]:
+    seen: dict[Any, str] = {}
+    for where, record in found:
+        for place in (record.key, (record.kind, record.row, record.teacher, record.student, record.seed)):
+            if place in seen:
+                yield Problem(where, f"it repeats {seen[place]}")
+                break
+            seen[place] = where
+
+
+def origin(record: Record) -> tuple[int, str, str, str]:
+    """Which code a record comes from; what a cell deviates in may differ from pair to pair."""
+    method = record.method
+    return method.version, method.source_sha256, method.distribution, method.distribution_version
+
+
+def row_problems(found: list[tuple[str, Record]], suite: Suite) -> Iterator[Problem]:
+    """A row is of one version of its method, and has every seed of each pair that it has."""
+    rows: dict[str, list[tuple[str, Record]]] = {}
+    for where, record in found:
+        rows.setdefault(record.row, []).append((where, record))
+    for name, members in rows.items():
+        where, first = members[0]
+        if other := next((w for w, r in members if origin(r) != origin(first)), None):
+            yield Problem(other, f"'{name}' is of another version or source than in {where}")
+        seeds: dict[tuple[str | None, str], set[int]] = {}
+        for _, record in members:
+            seeds.setdefault((record.teacher, record.student), set()).add(record.seed)
+        for (teacher, student), have in seeds.items():
+            if missing := sorted(set(range(suite.seeds)) - have):
+                pair = f"{teacher}:{student}" if teacher else student
+                yield Problem(where, f"'{name}' on {pair} lacks seeds {', '.join(map(str, missing))}")
+
+
+def verified_problems(folder: Path, hashes: dict[str, str]) -> Iterator[Problem]:
+    found: list[tuple[str, Any]] = []
+    if (folder / VERIFIED).exists():
+        yield from parsed(folder / VERIFIED, parse_verification, found)
+    seen: set[str] = set()
+    for where, verification in found:
+        if hashes.get(verification.key) != verification.record_sha256:
+            yield Problem(where, "it speaks of a record that is not here")
+        elif verification.key in seen:
+            yield Problem(where, "it repeats an earlier line")
+        seen.add(verification.key)
+
+
+def cost_problems(folder: Path, suite: Suite) -> Iterator[Problem]:
+    """Problems of the cost records of a suite."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_file() or path.suffix != ".json":
+            yield Problem(str(path), "only cost records belong here")
+            continue
+        if path.stat().st_size > MAX_LINE:
+            yield Problem(str(path), f"it is over {MAX_LINE} bytes")
+            continue
+        try:
+            record = parse_cost(path.read_bytes(), str(path))
+        except KdbenchError as error:
+            yield Problem(str(path), tail(error, str(path)))
+            continue
+        if record.suite != suite.name or path.name != file_name(record):
+            yield Problem(str(path), "its name or folder does not follow from its content")
+        if record.pair not in map(str, suite.pairs):
+            yield Problem(str(path), f"'{record.pair}' is no pair of the suite")
+        if record.fingerprint != digest(suite.protocol()):
+            yield Problem(str(path), "its protocol is not the suite's")
+
+
+def parsed(path: Path, parse: Callable[[bytes, str], Line], found: list[tuple[str, Line]]) -> Iterator[Problem]:
+    """The lines of a file into `found`; each that is broken is a problem."""
+    if path.is_symlink() or not path.is_file():
+        yield Problem(str(path), "it is missing, or no file")
+        return
+    if path.stat().st_size > MAX_FILE:
+        yield Problem(str(path), f"it is over {MAX_FILE} bytes")
+        return
+    for n, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
+        where = f"{path}:{n}"
+        if len(line) > MAX_LINE:
+            yield Problem(where, f"it is {len(line)} bytes long, a record has at most {MAX_LINE}")
+            continue
+        try:
+            value = parse(line, where)
+        except KdbenchError as error:
+            yield Problem(where, tail(error, where))
+            continue
+        if value.model_dump_json(exclude={"curve"}).encode() != line:
+            yield Problem(where, "it is not as kdbench writes it (repeated keys, spaces, a curve). Submit it again")
+            continue
+        found.append((where, value))
+
+
+def tail(error: KdbenchError, where: str) -> str:
+    """A message without the place that it begins with."""
+    return str(error).removeprefix(where).strip(" :")
+
+
+def read_bounded(
+    path: Path, keys: set[str], most: int, read: Callable[[Path], dict[str, Columns]]
+) -> dict[str, Columns]:
+    """A Parquet file, unless it is larger than its records can need: a small file can unfold to a huge one.
+
+    Raises:
+        KdbenchError: too large, a link, or no Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.is_symlink():
+        raise KdbenchError(f"{path} is a link.")
+    if not path.exists():
+        return {}
+    try:
+        about = pq.ParquetFile(path).metadata
+        columns = [about.row_group(g).column(c) for g in range(about.num_row_groups) for c in range(about.num_columns)]
+        values = max((column.num_values for column in columns), default=0)
+        unfolded = sum(column.total_uncompressed_size for column in columns)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise KdbenchError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+    if about.num_rows > 100 * len(keys) or values > most * max(1, len(keys)) or unfolded > MAX_FILE:
+        raise KdbenchError(f"{path} is larger than its records can need.")
+    return read(path)
+
+
+def withdrawn_problems(results: Path, against: Path | None, records: list[Record]) -> Iterator[Problem]:
+    """`WITHDRAWN.md` is whole, and tells of each record that was in `against` and is gone or replaced."""
+    path = results / WITHDRAWN
+    told: set[Place] = set()
+    here = {place_of(record) for record in records if record.kind == "cell"}
+    for n, line in read_withdrawn(path):
+        if isinstance(line, KdbenchError):
+            yield Problem(f"{path}:{n}", str(line))
+            continue
+        told.add(line.place)
+        if line.status == "withdrawn" and line.place in here:
+            yield Problem(f"{path}:{n}", f"'{line.row}' is withdrawn, and its records are still here")
+    if against is None:
+        return
+    before: list[tuple[str, Record]] = []
+    for path_before in sorted(against.glob("*/*/records.jsonl")):
+        list(parsed(path_before, parse_record, before))
+    kept = {record.sha256 for record in records}
+    gone = {place_of(record) for _, record in before if record.kind == "cell" and record.sha256 not in kept}
+    for suite, row, version, protocol in sorted(gone - told):
+        yield Problem(
+            str(path), f"records of '{row}' version {version} on {suite} ({protocol}) are gone, and no line says why"
+        )

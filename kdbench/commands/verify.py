@@ -1,0 +1,270 @@
+"""`kdbench verify RECORD`: how far a record can be believed, checked on this machine.
+
+Level 1 recomputes the metrics from the evidence and the suite's own labels. Level 2 trains the first epoch again and
+compares the loss terms with the record's curve. Level 3 trains the cell again: its predictions are identical, or, with
+all seeds of its pair trained again, the interval of the paired difference holds 0.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from kdbench.commands.request import parse_device
+from kdbench.console import line_printer
+from kdbench.data.small import with_content
+from kdbench.errors import KdbenchError
+from kdbench.records.agreement import Reproduction, answers_of, reproduction
+from kdbench.records.curves import Curve, read_curves
+from kdbench.records.gate import record_problems
+from kdbench.records.store import CELL_FOLDER, Entry, find_results, read_cell, read_results, read_runs
+from kdbench.records.verification import Verification, add_verified
+from kdbench.running.teachers import Teacher, find_teacher
+from kdbench.suite import Suite, load_suite, load_test_labels
+
+if TYPE_CHECKING:
+    from kdbench.running.plan import Cell
+
+TOLERANCE = 0.02  # relative, of a loss term's mean over the first epoch on another processor or with other libraries
+
+
+@dataclass(frozen=True)
+class Target:
+    """A record to verify.
+
+    Attributes:
+        beside: all records of its method, in the same place.
+        folder: of its method; `verified.jsonl` is written there.
+    """
+
+    entry: Entry
+    beside: list[Entry]
+    folder: Path
+
+
+def verify(record: str, level: int, suite_name: str | None, results: Path | None, device: str, console: Console) -> int:
+    """Verify a record up to a level, and store the level that it reached; returns the exit code.
+
+    Raises:
+        KdbenchError: no such record, or one that this installation cannot train again.
+    """
+    notice = line_printer(console)
+    target = find_target(record)
+    if target.entry.evidence is None:
+        raise KdbenchError(f"'{record}' is not applicable to its pair: there is nothing to verify.")
+    device = parse_device(device)[0]
+    suite = load_suite(suite_name or target.entry.record.suite)
+    load_test_labels(suite)  # a suite without them cannot be verified, whether its data are here or not
+    suite = with_content(suite)
+    found = find_results(results)
+    reached, outcome, verified = 0, "", [target.entry]
+    problem = check_evidence(target, suite, found, notice)
+    if problem is None:
+        reached, outcome = 1, "its metrics follow from its evidence"
+        notice(f"Level 1 holds: {outcome}.")
+    if reached == 1 and level >= 2:
+        cell = cell_of(target.entry, suite, found, notice)
+        if level == 2:
+            problem, said = replay(target, cell, device, notice)
+        else:
+            problem, said, verified = train_again(target, suite, found, device, console)
+        if problem is None:
+            reached, outcome = level, said
+            notice(f"Level {level} holds: {outcome}.")
+    if problem is not None:
+        notice(f"Level {level if reached else 1} does not hold: {problem}.")
+    if reached:
+        add_verified(target.folder, [statement(entry, reached, outcome, device) for entry in verified])
+        notice(f"Level {reached} is stored in {target.folder / 'verified.jsonl'}")
+    return 0 if reached == level else 1
+
+
+def find_target(text: str) -> Target:
+    """The record that `FOLDER` (a cell's in `runs/`) or `FILE:KEY` (in `results/`, by the start of its key) names.
+
+    Raises:
+        KdbenchError: none, or several.
+    """
+    path = Path(text)
+    if path.is_dir() and CELL_FOLDER.fullmatch(path.name):
+        entry, method = read_cell(path), path.parent
+        runs = method.parent.parent
+        beside = [e for e in read_runs(runs, method.parent.name, method.name) if isinstance(e, Entry)]
+        return Target(entry, beside, method)
+    place, _, prefix = text.rpartition(":")
+    folder = Path(place).parent if place.endswith(".jsonl") else Path(place)
+    entries = read_results(folder) if place else []
+    named = [entry for entry in entries if prefix and entry.record.key.startswith(prefix)]
+    if len(named) != 1:
+        raise KdbenchError(
+            f"{len(named)} records are named by '{text}'. Name a cell's folder in runs/, or a line of results as "
+            "results/digits/kd/records.jsonl:KEY, with the first digits of its key."
+        )
+    return Target(named[0], entries, folder)
+
+
+def check_evidence(target: Target, suite: Suite, results: Path | None, notice: Callable[[str], None]) -> str | None:
+    """Level 1; returns what does not hold."""
+    names = dict.fromkeys(pair.teacher for pair in suite.pairs)
+    teachers = {t.sha256: name for name in names if (t := find_teacher(suite, name, results, notice))}
+    entry = target.entry
+    labels = load_test_labels(suite)
+    return next(
+        record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others), None
+    )
+
+
+def curve_of(target: Target) -> Curve | None:
+    """A record's curve: on the record in `runs/`, in a file beside it in `results/`."""
+    record = target.entry.record
+    return record.curve or read_curves(target.folder / "curves.parquet").get(record.key)
+
+
+def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[str], None]) -> Cell:
+    """The cell that a record is of, as this installation would train it.
+
+    Raises:
+        KdbenchError: a teacher's record; a method that is not installed or is of another version; a teacher not here.
+    """
+    from kdbench.plugins import load_method
+    from kdbench.running.plan import Cell
+    from kdbench.source import source_sha256
+
+    record = entry.record
+    if record.kind != "cell":
+        raise KdbenchError("Teachers are verified at level 1 only. Train one again with: kdbench teach --force")
+    method = load_method(record.method.name)
+    teachers: list[Teacher] = []
+    for reference in record.teachers:
+        teacher = find_teacher(suite, reference.model, results, notice)
+        if teacher is None or teacher.sha256 != reference.sha256:
+            raise KdbenchError(f"Its teacher '{reference.model}' {reference.sha256[:12]} is not here (--results).")
+        teachers.append(teacher)
+    pair = f"{record.teacher}:{record.student}"
+    cell = Cell(
+        kind="cell",
+        suite=suite,
+        method=record.method.name,
+        method_version=method.version,
+        source_sha256=source_sha256(method),
+        student=record.student,
+        seed=record.seed,
+        params=record.params,
+        variant=record.variant,
+        params_source=record.params_source,
+        trials=record.trials,
+        teacher=teachers[0] if teachers else None,
+        team=tuple(teachers[1:]),
+        assistants=suite.assistants.get(pair, ()) if "assistants" in method.requires else (),
+    )
+    if cell.key != record.key:
+        raise KdbenchError(
+            f"This installation trains another cell: its '{record.method.name}' is version {method.version}, the "
+            f"record's {record.method.version}, or the suite differs. Install the record's versions."
+        )
+    return cell
+
+
+def replay(target: Target, cell: Cell, device_name: str, notice: Callable[[str], None]) -> tuple[str | None, str]:
+    """Level 2: the first epoch again; returns what does not hold, and how it holds.
+
+    Raises:
+        KdbenchError: the record's curve is not kept.
+    """
+    import torch
+
+    from kdbench.data.stream import torch_seed
+    from kdbench.running.prepare import load_dataset, load_teachers, prepare, set_up_device
+
+    curve = curve_of(target)
+    if not curve:
+        raise KdbenchError("Level 2 compares the record's curve, and it is not kept. Take its folder in runs/.")
+    device = torch.device(device_name)
+    set_up_device(device)
+    trainer, _ = prepare(cell, load_dataset(cell.data), load_teachers(cell), device, "eager", notice)
+    torch.manual_seed(torch_seed(cell.stream, cell.seed, "dropout"))
+    terms = trainer.first_epoch()
+    prefixes = [f"{stage.name}." for stage in trainer.stages[:-1]]
+    first = prefixes[0] if prefixes else ""
+    before = {
+        name.removeprefix(first): values[0]
+        for name, values in curve.items()
+        if name != "test_top1" and values and next((p for p in prefixes if name.startswith(p)), "") == first
+    }
+    if set(terms) != set(before):
+        return f"its loss terms are {sorted(before)}, here {sorted(terms)}", ""
+    apart = {name: abs(terms[name] - before[name]) / max(abs(before[name]), 1e-12) for name in terms}
+    worst = max(apart, key=lambda name: apart[name])
+    values = f"{terms[worst]:.6g} here, {before[worst]:.6g} on the record"
+    said = f"'{worst}' of the first epoch is {values} ({apart[worst]:.1e} apart)"
+    if apart[worst] > TOLERANCE:
+        return f"{said}, over {100 * TOLERANCE:g} % apart", ""
+    return None, "the first epoch's losses are identical" if apart[worst] == 0 else said
+
+
+def train_again(
+    target: Target, suite: Suite, results: Path | None, device: str, console: Console
+) -> tuple[str | None, str, list[Entry]]:
+    """Level 3: the cell again, and all seeds of its pair if its predictions differ; the records that this verifies."""
+    from kdbench.commands.request import parse_workers
+    from kdbench.running.executor import Machine
+    from kdbench.running.fleet import Outcome, train
+
+    notice = line_printer(console)
+    machine = Machine([device], parse_workers("auto", [device]))
+    one = target.entry.record
+    siblings = [
+        entry
+        for entry in target.beside
+        if entry.evidence is not None
+        and (entry.record.row, entry.record.teachers, entry.record.student, entry.record.method.version)
+        == (one.row, one.teachers, one.student, one.method.version)
+    ]
+    outcome = Outcome()
+
+    def repeat(entries: list[Entry]) -> Reproduction:
+        cells = [cell_of(entry, suite, results, notice) for entry in entries]
+        train([c for c in cells if c.key not in outcome.entries], Path(folder), machine, console, outcome)
+        if outcome.failures:
+            raise CannotTrain(outcome.failures[0].message)
+        found = reproduction(answers_of(outcome.entries[cell.key] for cell in cells), answers_of(entries))
+        assert found is not None  # the same cells
+        return found
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            if repeat([target.entry]).verdict == "identical":
+                return None, "predictions identical", [target.entry]
+            notice("Its predictions differ: all seeds of its pair are trained again.")
+            found = repeat(siblings)
+        except CannotTrain as error:
+            return f"it cannot be trained here: {error}", "", []
+    return (None, str(found), siblings) if found.holds else (str(found), "", [])
+
+
+class CannotTrain(Exception):
+    """A cell fails on this machine."""
+
+
+def statement(entry: Entry, level: int, outcome: str, device: str) -> Verification:
+    """What is stored of a record."""
+    import torch
+
+    from kdbench.environment import environment
+
+    return Verification.model_validate(
+        {
+            "key": entry.record.key,
+            "record_sha256": entry.record.sha256,
+            "level": level,
+            "outcome": outcome[:300],
+            "date": datetime.now(UTC).date().isoformat(),
+            "environment": environment(torch.device(device), "eager"),
+        }
+    )

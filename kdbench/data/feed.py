@@ -1,0 +1,91 @@
+"""What the steps of an epoch read, on the device before the first of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdbench.data.stream import epoch_stream
+from kdbench.schedule import learning_rate
+from kdbench.suite import Recipe
+
+
+@dataclass(frozen=True)
+class Feed:
+    """An epoch's order, views, clock and learning rates.
+
+    Attributes:
+        index, view: (N,) int64, the samples in their order, and the view of each.
+        position: (B,) int64, 0 to B - 1.
+        epoch, step: (S,) int64, counted from 0 over the whole training.
+        progress, rate: (S,) float, the part of the training that is done, and the learning rate.
+    """
+
+    index: Tensor
+    view: Tensor
+    position: Tensor
+    epoch: Tensor
+    step: Tensor
+    progress: Tensor
+    rate: Tensor
+
+    def rows(self, i: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Samples and views of batch i: a number, or a (1,) tensor on the device for a full batch."""
+        size = len(self.position)
+        where = slice(i * size, (i + 1) * size) if isinstance(i, int) else i * size + self.position
+        return self.index[where], self.view[where]
+
+    def head(self, steps: int) -> Feed:
+        """The first steps alone, for timing."""
+        rows = steps * len(self.position)
+        return Feed(
+            self.index[:rows],
+            self.view[:rows],
+            self.position,
+            *(values[:steps] for values in (self.epoch, self.step, self.progress, self.rate)),
+        )
+
+    @staticmethod
+    def at(values: Tensor, i: int | Tensor) -> Tensor:
+        """The value of step i, 0-dim."""
+        return values[i] if isinstance(i, int) else values.index_select(0, i)[0]
+
+
+def epoch_feed(
+    recipe: Recipe,
+    stream: str,
+    seed: int,
+    epoch: int,
+    num_samples: int,
+    num_views: int,
+    device: torch.device,
+    cycles: int = 1,
+) -> Feed:
+    """The feed of one epoch: a pure function of (stream, seed, epoch), whatever the device.
+
+    Args:
+        cycles: how often the learning rate's schedule runs within the recipe's epochs.
+    """
+    steps_per_epoch = -(-num_samples // recipe.batch_size)
+    steps = np.arange(steps_per_epoch, dtype=np.int64) + epoch * steps_per_epoch
+    cycle = recipe if cycles == 1 else recipe.shortened(recipe.epochs // cycles)
+    rates = [learning_rate(cycle, step % (cycle.epochs * steps_per_epoch), steps_per_epoch) for step in steps.tolist()]
+    index, view = epoch_stream(stream, seed, epoch, num_samples, num_views)
+    return Feed(
+        index=to_device(index, device),
+        view=to_device(view, device),
+        position=torch.arange(recipe.batch_size, device=device),
+        epoch=to_device(np.full_like(steps, epoch), device),
+        step=to_device(steps, device),
+        progress=to_device((steps / (recipe.epochs * steps_per_epoch)).astype(np.float32), device),
+        rate=to_device(np.array(rates, dtype=np.float32), device),
+    )
+
+
+def to_device(values: np.ndarray, device: torch.device) -> Tensor:
+    """Copied from pinned memory where there is a GPU, so that nothing waits for it."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -1,0 +1,189 @@
+"""Images that are too many to be held decoded: folders of files, through timm's transforms and loader.
+
+The rows' canonical order is that of their paths, and their content's hash is of the files, since hashing the pixels of
+ImageNet would take an hour. The stream gives each image of an epoch a seed, from which its random crop and flip are
+drawn, whatever process decodes it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from timm.data import create_transform
+from timm.data.loader import PrefetchLoader, fast_collate
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from kdbench.data.feed import Feed
+from kdbench.data.folders import folder_of, list_parts
+from kdbench.data.images import open_image
+from kdbench.data.sources import OnRows
+from kdbench.data.stamps import content_behind, stamp
+from kdbench.environment import available_cores
+from kdbench.errors import KdbenchError
+from kdbench.hashing import file_sha256, labels_sha256
+from kdbench.suite import Data
+
+CROP_PCT = 0.875  # test images: the centre 224 of 256
+HASHED = 4096  # files at a time
+Row = tuple[int, int]  # of the split, and the seed of its view
+
+
+@dataclass(frozen=True)
+class FileDataset:
+    """Both parts of a data set of files, in the order of their paths; a folder a class, in the order of train's names.
+
+    Attributes:
+        stamp: of the files, when they were listed.
+    """
+
+    train_paths: list[Path]
+    train_labels: Tensor
+    test_paths: list[Path]
+    test_labels: Tensor
+    stamp: str
+
+
+@functools.cache
+def list_images(data: Data) -> FileDataset:
+    """The files of a suite, and their labels.
+
+    Raises:
+        KdbenchError: as `list_parts`; other content than the suite says.
+    """
+    if data.evaluate_on == "validation":
+        raise KdbenchError(f"--validate is not there for folders of large images yet ({data.source}). Leave it out.")
+    train, test = list_parts(data)
+    now = stamp(data, [*train.paths, *test.paths])
+    found = {"test_labels_sha256": labels_sha256(test.labels)}
+    if data.sha256 is not None:
+        found["sha256"] = files_content(data, listed=now)
+    for key, value in found.items():
+        if getattr(data, key) not in (value, None):
+            raise KdbenchError(
+                f"{folder_of(data)} has {key} {value}, not the suite's {getattr(data, key)}: the files differ. Correct "
+                f"data.{key} if these are the data that the suite means."
+            )
+    labels = [torch.from_numpy(part.labels) for part in (train, test)]
+    return FileDataset(train.paths, labels[0], test.paths, labels[1], now)
+
+
+def files_stamp(data: Data) -> str:
+    """The stamp of the files that are there now."""
+    return stamp(data, [path for part in list_parts(data) for path in part.paths])
+
+
+def files_content(data: Data, on_rows: OnRows = lambda rows: None, listed: str | None = None) -> str:
+    """The hash of the paths and contents of both parts' files, computed unless they are known by their stamp.
+
+    Args:
+        listed: their stamp, if it is known.
+
+    Raises:
+        KdbenchError: as `list_parts`; a file that cannot be read, or that changed meanwhile.
+    """
+
+    def hashed() -> str:
+        found, root = hashlib.sha256(), folder_of(data)
+        paths = [path for part in list_parts(data) for path in part.paths]
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for start in range(0, len(paths), HASHED):
+                some = paths[start : start + HASHED]
+                for path, sha256 in zip(some, pool.map(file_sha256, some), strict=True):
+                    found.update(f"{path.relative_to(root).as_posix()}\0{sha256}\n".encode())
+                on_rows(start + len(some))
+        return found.hexdigest()
+
+    try:
+        return content_behind(listed or files_stamp(data), lambda: files_stamp(data), hashed)
+    except OSError as error:
+        raise KdbenchError(f"Cannot read {error.filename}: {error.strerror}.") from error
+
+
+def check_unchanged(data: Data, dataset: FileDataset) -> None:
+    """The files are those that were listed before the training.
+
+    Raises:
+        KdbenchError: they are others.
+    """
+    if files_stamp(data) != dataset.stamp:
+        raise KdbenchError(f"Files in {folder_of(data)} changed while they were trained on. Run the command again.")
+
+
+class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Decoded and transformed files; an item is asked for by row and seed."""
+
+    def __init__(self, paths: list[Path], data: Data, training: bool) -> None:
+        self.paths = paths
+        self.channels = data.channels
+        self.transform = create_transform(
+            (data.channels, *data.image_size),
+            is_training=training,
+            hflip=0.5 if data.horizontal_flip else 0.0,
+            color_jitter=0.0,
+            interpolation="bilinear",
+            crop_pct=CROP_PCT,
+            use_prefetcher=True,
+        )
+
+    def __getitem__(self, item: Row) -> tuple[Tensor, int]:
+        row, seed = item
+        random.seed(seed)  # in a process of the loader's own, whose other draws do not matter
+        torch.manual_seed(seed)
+        return self.transform(open_image(self.paths[row], self.channels, str(self.paths[row]))), row
+
+
+class LargeImages:
+    """The images of a suite, decoded by worker processes while the device trains."""
+
+    def __init__(self, data: Data, dataset: FileDataset, batch_size: int, device: torch.device) -> None:
+        self.data, self.batch_size, self.device = data, batch_size, device
+        self.workers = max(1, available_cores() - 1)
+        self.train_pictures = Pictures(dataset.train_paths, data, training=True)
+        self.test_pictures = Pictures(dataset.test_paths, data, training=False)
+
+    def epoch(self, feed: Feed, first: int) -> Iterator[Tensor]:
+        """The images of an epoch's batches (B, C, H, W), from batch `first` on."""
+        start = first * self.batch_size
+        rows = zip(feed.index[start:].tolist(), feed.view[start:].tolist(), strict=True)
+        return self.load(self.train_pictures, list(rows))
+
+    def test(self) -> Iterator[Tensor]:
+        """The test images, batch by batch."""
+        return self.load(self.test_pictures, [(row, 0) for row in range(len(self.test_pictures.paths))])
+
+    def cut(self, index: Tensor, view: Tensor) -> Tensor:
+        """An empty batch, of an empty index.
+
+        Raises:
+            RuntimeError: any other one; files are decoded outside the step.
+        """
+        if not len(index):
+            return torch.empty(0, self.data.channels, *self.data.image_size, device=self.device)
+        raise RuntimeError("files are decoded by other processes")
+
+    def load(self, pictures: Pictures, rows: Iterable[Row]) -> Iterator[Tensor]:
+        loader = DataLoader(
+            pictures,
+            self.batch_size,
+            sampler=list(rows),
+            num_workers=self.workers,
+            collate_fn=fast_collate,
+            pin_memory=self.device.type == "cuda",
+            multiprocessing_context="spawn" if self.workers else None,
+        )
+        try:
+            for images, _ in PrefetchLoader(loader, self.data.mean, self.data.std, self.data.channels, self.device):
+                if images.is_cuda:  # made on a stream of the loader's
+                    images.record_stream(torch.cuda.current_stream(images.device))
+                yield images
+        except KdbenchError as error:  # with the traceback of a worker before it
+            said = str(error).splitlines()[-1].removeprefix(f"{KdbenchError.__module__}.{KdbenchError.__name__}: ")
+            raise KdbenchError(said) from error

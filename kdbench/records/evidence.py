@@ -1,0 +1,107 @@
+"""The evidence of a cell: what its network said of every test image. All metrics (`metrics`) follow from it.
+
+Kept in half precision where it is a probability, *before* metrics are computed, so that they recompute exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from kdbench.errors import KdbenchError
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One network on the I test images, in canonical order.
+
+    Attributes:
+        predicted: (I,) int16, the predicted class.
+        rank: (I,) int16, the rank of the true class, 0 for the top.
+        log_probability: (I,) float16, of the true class, in nats.
+        top_probability: (I,) float16, of the predicted class.
+    """
+
+    predicted: np.ndarray
+    rank: np.ndarray
+    log_probability: np.ndarray
+    top_probability: np.ndarray
+
+    DTYPES = {"predicted": "<i2", "rank": "<i2", "log_probability": "<f2", "top_probability": "<f2"}
+
+    def __post_init__(self) -> None:
+        for name, dtype in self.DTYPES.items():
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=dtype))
+        if {getattr(self, name).shape for name in self.DTYPES} != {(len(self.predicted),)}:
+            raise ValueError("the four arrays differ in length")
+
+    def sha256(self) -> str:
+        """Hash of the four arrays."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            digest.update(getattr(self, field.name).tobytes())
+        return digest.hexdigest()
+
+
+def evidence_from_logits(logits: np.ndarray, labels: np.ndarray) -> Evidence:
+    """Evidence from (I, C) logits and (I,) labels. Ties go to the lower class, so that rank 0 means a correct top."""
+    logits = logits.astype(np.float64)
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    true = np.take_along_axis(logits, labels[:, None], axis=1)
+    before = np.arange(logits.shape[1])[None] < labels[:, None]
+    rank = ((logits > true) | ((logits == true) & before)).sum(axis=1)
+    return Evidence(
+        predicted=logits.argmax(axis=1),
+        rank=rank,
+        log_probability=np.maximum(np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0], np.finfo(np.float16).min),
+        top_probability=np.exp(log_p.max(axis=1)),
+    )
+
+
+def agreement(one: Evidence, other: Evidence) -> float:
+    """On how many test images two networks predict the same class, in percent."""
+    return float(100 * np.mean(one.predicted == other.predicted))
+
+
+def write_evidence(path: Path, cells: Mapping[str, Evidence]) -> None:
+    """Write the evidence of cells, by key, as Parquet: a row a cell, a list column an array."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    keys = sorted(cells)
+    columns: dict[str, pa.Array] = {"key": pa.array(keys, pa.string())}
+    for name in Evidence.DTYPES:
+        values = np.concatenate([np.empty(0, Evidence.DTYPES[name]), *(getattr(cells[key], name) for key in keys)])
+        offsets = np.cumsum([0, *(len(getattr(cells[key], name)) for key in keys)], dtype=np.int32)
+        columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def read_evidence(path: Path) -> dict[str, Evidence]:
+    """Read the evidence of cells, by key.
+
+    Raises:
+        KdbenchError: the file is missing, no Parquet or has other columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["key", *Evidence.DTYPES])
+        columns = {name: table[name].combine_chunks() for name in Evidence.DTYPES}
+        for name, dtype in Evidence.DTYPES.items():
+            if columns[name].type != pa.list_(pa.from_numpy_dtype(np.dtype(dtype))) or columns[name].null_count:
+                raise ValueError(f"column {name} is of another type")
+        arrays = {
+            name: np.split(column.flatten().to_numpy(zero_copy_only=False), column.offsets.to_numpy()[1:-1])
+            for name, column in columns.items()
+        }
+        keys = table["key"].to_pylist()
+        return {key: Evidence(**{name: arrays[name][i] for name in arrays}) for i, key in enumerate(keys)}
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise KdbenchError(f"Evidence file {path} cannot be read: {str(error).splitlines()[0]}.") from error

@@ -1,0 +1,331 @@
+"""The record: one per cell, the only source of truth. Everything shown anywhere is derived from records.
+
+A record is a JSON object, validated on reading and on writing; its evidence lies beside it (`evidence`).
+Importing this module needs numpy and pydantic only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from kdbench.errors import KdbenchError, first_problem
+from kdbench.hashing import digest
+from kdbench.suite import NAME
+
+SCHEMA_VERSION = 1
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ROLE = r"^[a-z0-9][a-z0-9_. -]{0,59}$"
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+
+
+class Part(BaseModel):
+    """A part of a record: unknown keys, wrong types and non-finite numbers are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class GrownPart(Part):
+    """A part to which keys were added after the first records were written; these are left out where they are None.
+
+    So the JSON and the hashes of older records stay as they are.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None or name not in self.LATER}
+
+
+class MethodInfo(GrownPart):
+    """The method's own metadata; the site has no other source.
+
+    Attributes:
+        name, version: of the method; a record of an older version is stale.
+        title, authors, year, arxiv: of the paper; None for a baseline.
+        scheme, knowledge, families: its place in the survey's taxonomy.
+        requires: the outputs it reads.
+        deviations: what it changes of the protocol for itself.
+        docstring: what it is and its equation.
+        distribution, distribution_version: the Python package that it came with.
+        source_sha256: of the modules that it is made of (`kdbench.source`), as loaded.
+        excused_checks: conformance checks that it fails and declares, each with its reason.
+    """
+
+    LATER = frozenset({"excused_checks"})
+    name: Name
+    version: int = Field(ge=1)
+    title: str | None
+    authors: str | None
+    year: int | None
+    arxiv: str | None
+    scheme: Literal["baseline", "offline", "online", "self"]
+    knowledge: list[Literal["response", "feature", "relation"]]
+    families: list[str]
+    requires: list[str]
+    deviations: list[str]
+    docstring: str
+    distribution: str
+    distribution_version: str
+    source_sha256: Hash
+    excused_checks: dict[str, str] | None = None
+
+
+class TeacherRef(Part):
+    """A teacher that the cell read.
+
+    Attributes:
+        model: its name in the suite.
+        sha256: of its weights file.
+        outputs: "live" (its forward pass ran in the step).
+    """
+
+    model: Name
+    sha256: Hash
+    outputs: Literal["live"]
+
+
+class Match(GrownPart):
+    """Two feature maps that belong together, as 'module (channels x height x width)'.
+
+    Attributes:
+        by: what they have in common: the stride relative to each network's input, or the relative depth.
+    """
+
+    LATER = frozenset({"by"})
+    student: str
+    teacher: str
+    by: Literal["stride", "depth"] | None = None
+
+
+class Metrics(GrownPart):
+    """What the evidence says of one network on the test set, stored. A key that is added later goes to `LATER`.
+
+    Attributes:
+        top1, top5: accuracy in percent; `top5` is None where there are ten classes or fewer.
+        nll: mean negative log-probability of the true class, in nats.
+        ece: expected calibration error in percent, over 15 equally wide bins of the top probability.
+    """
+
+    top1: float = Field(ge=0, le=100)
+    top5: float | None = Field(ge=0, le=100)
+    nll: float = Field(ge=0)
+    ece: float = Field(ge=0, le=100)
+
+
+class Network(GrownPart):
+    """One network that the cell trained.
+
+    Attributes:
+        role: exactly one "student" in a cell's record (the network that is ranked), one "teacher" in a teacher's;
+            others are peers, earlier generations, heads or assistants, each role once.
+        model: its name in the suite.
+        timm_name, arguments: how timm builds it, with an input size and normalisation of its own if it has such.
+        parameters: how many it has when deployed.
+        macs: multiply-accumulate operations of one image's forward pass.
+        sha256: of its weights file, for a teacher.
+        size_bytes: of its weights, where they are of another type than float32.
+        evidence_sha256: of its evidence arrays, for networks beside the student or teacher.
+    """
+
+    LATER = frozenset({"size_bytes", "evidence_sha256"})
+    role: Annotated[str, Field(pattern=ROLE)]
+    model: Name
+    timm_name: str
+    arguments: dict[str, Any]
+    metrics: Metrics
+    parameters: int = Field(ge=0)
+    macs: int = Field(ge=0)
+    sha256: Hash | None = None
+    size_bytes: int | None = Field(None, ge=0)
+    evidence_sha256: Hash | None = None
+
+
+class Passes(Part):
+    """Images that went through a network while training.
+
+    Attributes:
+        forward, backward: through the network, and back through it.
+    """
+
+    forward: int = Field(ge=0)
+    backward: int = Field(ge=0)
+
+
+class Cost(GrownPart):
+    """What the suite paid for this cell, with whatever shared the machine; not what a method costs.
+
+    Attributes:
+        train_seconds: wall time in the training loop, over all interruptions.
+        steps: optimizer steps.
+        method_parameters: trainable parameters that the method added to the student's.
+        main_epochs: of the main stage, where they are not the recipe's.
+        flops: floating-point operations of convolutions, matrix products and attention, forward and backward, of all
+            networks together. Counted on the first step of each stage, or its first epoch where steps differ.
+        passes: by network: the student, the teachers, the method's own.
+        synthetic_images: how many synthetic images the student was trained on, each time that it saw one.
+    """
+
+    LATER = frozenset({"main_epochs", "flops", "passes", "synthetic_images"})
+    train_seconds: float = Field(ge=0)
+    steps: int = Field(ge=0)
+    method_parameters: int = Field(ge=0)
+    main_epochs: int | None = Field(None, ge=1)
+    flops: int | None = Field(None, ge=0)
+    passes: dict[str, Passes] | None = None
+    synthetic_images: int | None = Field(None, ge=0)
+
+
+class Record(Part):
+    """The outcome of one cell (or of a teacher's training).
+
+    Attributes:
+        schema_version: of this schema.
+        kind: "cell", or "teacher" for the training of a teacher.
+        status: "done", or "not_applicable" with the `reason` why the method cannot serve the pair.
+        key: hash of all that the result depends on.
+        suite: its name.
+        protocol, fingerprint: the suite's protocol and its hash; rows rank only inside one fingerprint.
+        off_protocol: why the record cannot be on the board (fewer epochs, a validation run); empty for one that can.
+        student, seed, params, teachers: what was trained, how and under whom.
+        variant: the parameters that the user set to other values than the suite's own; a variant is a row of its own.
+        params_source, trials: where the parameters come from, and after how many trials.
+        recipe: the recipe that the student was trained with.
+        matching: which feature maps were compared, for a method that reads them.
+        networks: what was trained; empty for a cell that is not applicable.
+        curve: a list a quantity with a value an epoch: every loss term, `loss`, `test_top1` (a diagnostic, never
+            ranked). Left out of the files in `results/`.
+        environment: library versions, hardware and kdbench's commit; no host, user or path names.
+        finished: UTC time, ISO 8601.
+        evidence_sha256, curve_sha256: of the evidence arrays and of the curve.
+        sha256: of this record without `sha256` and `curve`.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Literal["cell", "teacher"]
+    status: Literal["done", "not_applicable"]
+    reason: str | None
+    key: Hash
+    suite: Name
+    fingerprint: Hash
+    protocol: dict[str, Any]
+    off_protocol: list[str]
+    student: Name
+    seed: int = Field(ge=0)
+    method: MethodInfo
+    params: dict[str, Any]
+    variant: dict[str, Any]
+    params_source: Literal["paper", "paper per pair", "suite", "user", "tuned"]
+    trials: int = Field(ge=0)
+    teachers: list[TeacherRef]
+    recipe: dict[str, Any]
+    matching: list[Match]
+    networks: list[Network]
+    curve: dict[str, list[float]] | None = None
+    cost: Cost | None
+    environment: dict[str, str]
+    finished: str
+    evidence_sha256: Hash | None
+    curve_sha256: Hash | None = None
+    sha256: str = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Record:
+        if digest(self.protocol) != self.fingerprint:
+            raise ValueError("fingerprint does not follow from protocol")
+        if self.status == "not_applicable":
+            if not self.reason:
+                raise ValueError("reason is missing for a cell that is not applicable")
+        else:
+            role = "student" if self.kind == "cell" else "teacher"
+            roles = [network.role for network in self.networks]
+            if roles.count(role) != 1:
+                raise ValueError(f"networks needs exactly one {role}")
+            if len(set(roles)) != len(roles):
+                raise ValueError("networks has a role twice")
+            if any(network.evidence_sha256 is None for network in self.others):
+                raise ValueError("a further network lacks its evidence_sha256")
+            if self.evidence_sha256 is None or self.cost is None:
+                raise ValueError("evidence_sha256 or cost is missing")
+        return self
+
+    @property
+    def main(self) -> Network:
+        """The ranked student, or the teacher."""
+        return next(n for n in self.networks if n.role == ("student" if self.kind == "cell" else "teacher"))
+
+    @property
+    def others(self) -> list[Network]:
+        """The networks beside the ranked one."""
+        return [network for network in self.networks if network is not self.main] if self.networks else []
+
+    @property
+    def main_epochs(self) -> int:
+        """Epochs of the main stage."""
+        own = self.cost.main_epochs if self.cost else None
+        return int(self.recipe["epochs"]) if own is None else own
+
+    @property
+    def teacher(self) -> str | None:
+        """The teacher's name in the suite; None for a cell without one."""
+        return self.teachers[0].model if self.teachers else None
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the data have; 0 where the protocol does not say."""
+        data = self.protocol.get("data")
+        classes = data.get("num_classes") if isinstance(data, dict) else None
+        return classes if isinstance(classes, int) else 0
+
+    @property
+    def row(self) -> str:
+        """The board's row that the record belongs to: the method, with its parameters where they are a variant."""
+        return row_name(self.method.name, self.variant)
+
+    def content_sha256(self) -> str:
+        return digest(self.model_dump(mode="json", exclude={"sha256", "curve"}))
+
+    def sealed(self) -> Record:
+        """The same record with its hashes filled in, validated as a reader would."""
+        record = self.model_copy(update={"curve_sha256": None if self.curve is None else digest(self.curve)})
+        record = record.model_copy(update={"sha256": record.content_sha256()})
+        return parse_record(record.to_json(), "The new record")
+
+    def to_json(self, curve: bool = True) -> str:
+        """One line of JSON."""
+        return self.model_dump_json(exclude=None if curve else {"curve"})
+
+
+def row_name(method: str, variant: dict[str, Any]) -> str:
+    """A method's row: its name, with its parameters where they are a variant."""
+    values = ", ".join(f"{name}={value}" for name, value in sorted(variant.items()))
+    return f"{method}[{values}]" if values else method
+
+
+def parse_record(text: str | bytes, where: str) -> Record:
+    """Read one record and check its schema and hash.
+
+    Raises:
+        KdbenchError: names `where` and the first problem.
+    """
+    try:
+        record = Record.model_validate_json(text)
+        intact = record.curve is None or digest(record.curve) == record.curve_sha256
+        intact = intact and record.sha256 == record.content_sha256()
+    except ValidationError as error:
+        raise KdbenchError(f"{where} is no valid record: {first_problem(error)}.") from error
+    except ValueError as error:  # a number that JSON has no place for, where any value may stand
+        raise KdbenchError(f"{where} is no valid record: {error}.") from error
+    if not intact:
+        raise KdbenchError(f"{where} is corrupt: its content does not match its hash.")
+    return record

@@ -1,0 +1,214 @@
+"""Where records lie: `runs/` (a folder per cell, what you ran) and `results/` (folded files, what the board accepted).
+
+runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors,
+    and synthetic.safetensors, synthetic.png of a method that makes images
+results/<suite>/<method>/records.jsonl (no curves), evidence.parquet, curves.parquet, verified.jsonl
+results/<suite>/teachers/the same, <model>-<hash>.safetensors
+Both have <suite>/costs/<method>-<hash>.json, what `kdbench cost` measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdbench.errors import KdbenchError, writing
+from kdbench.files import set_aside, sync
+from kdbench.records.curves import write_curves
+from kdbench.records.evidence import Evidence, read_evidence, write_evidence
+from kdbench.records.record import Record, parse_record
+
+TEACHERS = "teachers"
+COSTS = "costs"
+SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
+CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record with its evidence and where it was found.
+
+    Attributes:
+        folder: of a cell in `runs/`, or of a method in `results/`.
+        evidence: None for a cell that is not applicable.
+        others: evidence of further networks, by role.
+    """
+
+    record: Record
+    evidence: Evidence | None
+    folder: Path
+    others: Mapping[str, Evidence] = field(default_factory=dict)
+
+
+def cell_folder(runs: Path, suite: str, method: str, key: str) -> Path:
+    return runs / suite / method / key[:16]
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where a cell's checkpoint lies while it is trained, and its files until they are complete."""
+    return folder.with_name(folder.name + ".partial")
+
+
+def other_key(key: str, role: str) -> str:
+    """Where the evidence of a further network of a record lies beside the record's own."""
+    return f"{key}/{role}"
+
+
+def with_others(record: Record, evidence: Evidence, others: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """All evidence of a record, by the keys under which it is written."""
+    return {record.key: evidence} | {other_key(record.key, role): found for role, found in others.items()}
+
+
+def finish_cell(
+    folder: Path, record: Record, evidence: Evidence | None, others: Mapping[str, Evidence] | None = None
+) -> None:
+    """Write a record into its partial folder and rename that into place: complete, or not there.
+
+    Args:
+        others: evidence of further networks, by role.
+
+    Raises:
+        KdbenchError: the disk is full or the folder cannot be written.
+    """
+    partial = partial_folder(folder)
+    with writing(folder):
+        partial.mkdir(parents=True, exist_ok=True)
+        if evidence is not None:
+            write_evidence(partial / "evidence.parquet", with_others(record, evidence, others or {}))
+        (partial / "record.json").write_text(record.to_json() + "\n", encoding="utf-8")
+        for path in partial.iterdir():
+            if path.name.startswith(".") or ".aside-" in path.name:  # of a write that was cut off, or of no use now
+                path.unlink()
+            else:
+                sync(path)
+        if folder.exists():
+            set_aside(folder)
+        partial.rename(folder)
+        sync(folder.parent)
+        for checkpoint in folder.glob("checkpoint-*"):
+            checkpoint.unlink()
+
+
+def read_cell(folder: Path) -> Entry:
+    """Read one cell of `runs/` and check its hashes.
+
+    Raises:
+        KdbenchError: a file is missing, unreadable, of another schema or does not match its hash.
+    """
+    path = folder / "record.json"
+    try:
+        record = parse_record(path.read_bytes(), str(path))
+    except OSError as error:
+        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
+    if record.key[:16] != folder.name:
+        raise KdbenchError(f"{path} is corrupt: its key is not that of its folder.")
+    if record.evidence_sha256 is None:
+        return Entry(record, None, folder)
+    known = read_evidence(folder / "evidence.parquet")
+    return Entry(record, checked(record, known, folder), folder, checked_others(record, known, folder))
+
+
+def checked_others(record: Record, evidence: dict[str, Evidence], folder: Path) -> dict[str, Evidence]:
+    """The evidence of a record's further networks, by role, the hashes verified."""
+    found: dict[str, Evidence] = {}
+    for network in record.others:
+        one = evidence.get(other_key(record.key, network.role))
+        if one is None or one.sha256() != network.evidence_sha256:
+            what = f"'{network.role}' of key {record.key[:16]}"
+            raise KdbenchError(f"{folder / 'evidence.parquet'} is corrupt: {what} does not match its hash.")
+        found[network.role] = one
+    return found
+
+
+def checked(record: Record, evidence: dict[str, Evidence], folder: Path) -> Evidence:
+    """The evidence of a record, its hash verified."""
+    if record.key not in evidence or evidence[record.key].sha256() != record.evidence_sha256:
+        raise KdbenchError(f"{folder / 'evidence.parquet'} is corrupt: key {record.key[:16]} does not match its hash.")
+    return evidence[record.key]
+
+
+def read_runs(runs: Path, suite: str | None = None, method: str | None = None) -> Iterator[Entry | KdbenchError]:
+    """All complete cells below `runs/`; a corrupt one comes as the error that names it."""
+    for folder in sorted(runs.glob(f"{suite or '*'}/{method or '*'}/*")):
+        if CELL_FOLDER.fullmatch(folder.name):
+            try:
+                yield read_cell(folder)
+            except KdbenchError as error:
+                yield error
+
+
+def read_results(folder: Path) -> list[Entry]:
+    """The accepted records of one method (or of a suite's teachers); empty where there are none.
+
+    Raises:
+        KdbenchError: a line or the evidence is corrupt; names the file and line.
+    """
+    path = folder / "records.jsonl"
+    try:
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
+    records = [parse_record(line, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
+    evidence = read_evidence(folder / "evidence.parquet") if any(r.evidence_sha256 for r in records) else {}
+    return [
+        Entry(r, checked(r, evidence, folder), folder, checked_others(r, evidence, folder))
+        if r.evidence_sha256
+        else Entry(r, None, folder)
+        for r in records
+    ]
+
+
+def write_results(folder: Path, entries: list[Entry]) -> None:
+    """Fold records into `records.jsonl`, a line each in a stable order; their evidence and curves into a file each.
+
+    Raises:
+        KdbenchError: the disk is full or the folder cannot be written.
+    """
+    entries = sorted(entries, key=lambda e: (e.record.student, e.record.teacher or "", e.record.seed, e.record.key))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        known = [with_others(e.record, e.evidence, e.others) for e in entries if e.evidence]
+        write_evidence(folder / ".evidence.parquet", {key: one for found in known for key, one in found.items()})
+        write_curves(folder / ".curves.parquet", {e.record.key: e.record.curve for e in entries if e.record.curve})
+        text = "".join(e.record.to_json(curve=False) + "\n" for e in entries)
+        (folder / ".records.jsonl").write_text(text, encoding="utf-8")
+        (folder / ".evidence.parquet").replace(folder / "evidence.parquet")
+        (folder / ".curves.parquet").replace(folder / "curves.parquet")
+        (folder / ".records.jsonl").replace(folder / "records.jsonl")
+
+
+def find_results(given: Path | None) -> Path | None:
+    """Where accepted results lie: `--results`, `./results`, the source checkout; None where there are none.
+
+    Raises:
+        KdbenchError: `--results` names no folder.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise KdbenchError(f"No folder {given} (--results).")
+        return given
+    here, checkout = Path("results"), Path(__file__).resolve().parents[2] / "results"
+    if here.is_dir():
+        return here
+    return checkout if checkout.is_dir() and (checkout.parent / "pyproject.toml").is_file() else None
+
+
+def find_runs(given: Path | None) -> Path:
+    """Where your own records lie: `--runs`, else `./runs`, which need not be there.
+
+    Raises:
+        KdbenchError: `--runs` names no folder, or `./runs` is none.
+    """
+    folder = given or Path("runs")
+    if not folder.is_dir() and (given is not None or folder.exists()):
+        raise KdbenchError(f"No folder {folder} (--runs). 'kdbench run' writes records to runs/, or where --out says.")
+    return folder
+
+
+def weights_name(model: str, sha256: str) -> str:
+    """Name of a weights file: by its content."""
+    return f"{model}-{sha256[:12]}.safetensors"

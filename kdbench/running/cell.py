@@ -1,0 +1,222 @@
+"""Running one cell: from its networks to its record on disk."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+from filelock import FileLock, Timeout
+
+from kdbench.data.large import FileDataset, check_unchanged
+from kdbench.environment import environment, software
+from kdbench.errors import KdbenchError, NotApplicable, writing
+from kdbench.files import set_aside
+from kdbench.hashing import digest
+from kdbench.plugins import find_plugin, load_method, method_info
+from kdbench.records.evidence import Evidence, evidence_from_logits
+from kdbench.records.record import Cost, Match, Network, Record, TeacherRef
+from kdbench.records.store import Entry, finish_cell, partial_folder, read_cell, weights_name
+from kdbench.running.describe import changed_stages, cost_of, describe, main_role, trained_networks
+from kdbench.running.plan import Cell
+from kdbench.running.prepare import load_dataset, load_teachers, prepare, set_up_device
+from kdbench.running.synthetic import save_synthetic
+from kdbench.running.teachers import Notice, weights_are_whole
+from kdbench.source import source_sha256
+from kdbench.suite import Execution
+from kdbench.training.checkpoint import save_tensors
+from kdbench.training.trainer import OnEpoch
+
+
+class CellFailed(Exception):
+    """A training that ended without a result; the others go on.
+
+    Attributes:
+        details: the traceback, for whoever wrote the method.
+    """
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def run_cell(
+    cell: Cell,
+    root: Path,
+    device: torch.device,
+    on_epoch: OnEpoch,
+    notice: Notice,
+    execution: Execution = "eager",
+) -> tuple[Entry, bool] | None:
+    """Train a cell, or carry on where it was interrupted, and write its record below `root`.
+
+    Returns:
+        the record, and whether it was made here (not by another process meanwhile); None if another process is
+        training the cell now.
+
+    Raises:
+        KdbenchError: a folder that cannot be written, a full disk, a model or data set that cannot be had.
+        CellFailed: the method or the training failed.
+    """
+    folder = cell.folder(root)
+    software()  # what this process has loaded, whatever is installed meanwhile
+    with cell_lock(cell, root) as free:
+        if not free:
+            return None
+        try:
+            if source_sha256(load_method(cell.method)) != cell.source_sha256:
+                said = f"the source of '{cell.method}' changed after this run was planned: run the command again"
+                raise CellFailed(said, "")
+            if folder.exists():
+                if entry := usable_entry(cell, folder, notice):
+                    return entry, False
+                set_aside(folder)
+            return train_cell(cell, folder, device, on_epoch, notice, execution), True
+        except (KdbenchError, CellFailed, KeyboardInterrupt):
+            raise
+        except torch.OutOfMemoryError as error:
+            raise CellFailed(
+                f"{device} is out of memory: run fewer cells at a time (--workers), or free it of other programs",
+                traceback.format_exc(),
+            ) from error
+        except Exception as error:  # whatever a plugin or a device does wrong costs its own cell alone
+            said = " ".join(f"{type(error).__name__}: {error}".split())  # some messages have many lines
+            raise CellFailed(said, traceback.format_exc()) from error
+
+
+@contextmanager
+def cell_lock(cell: Cell, root: Path) -> Iterator[bool]:
+    """Hold a cell's lock, which ends with this process however it dies; False if another process holds it."""
+    path = root / cell.suite.name / ".locks" / f"{cell.key[:16]}.lock"
+    with writing(root):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
+def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
+    """The record in a folder if it serves the cell; a corrupt one is named."""
+    try:
+        entry = read_cell(folder)
+    except KdbenchError as error:
+        notice(f"{error} It is set aside and its cell trained again.")
+        return None
+    if cell.kind == "teacher" and not weights_are_whole(entry):
+        return None
+    return entry if cell.is_served_by(entry.record) else None
+
+
+def train_cell(
+    cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice, execution: Execution
+) -> Entry:
+    """The cell itself, under its lock."""
+    set_up_device(device)
+    dataset = load_dataset(cell.data)
+    try:
+        trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice)
+    except NotApplicable as reason:
+        record = build_record(cell, device, execution, status="not_applicable", reason=str(reason)).sealed()
+        finish_cell(folder, record, None)
+        return Entry(record, None, folder)
+
+    partial = partial_folder(folder)
+    checkpoint = partial / f"checkpoint-{device.type}-{cell.source_sha256[:12]}.safetensors"
+    with writing(folder):
+        partial.mkdir(parents=True, exist_ok=True)
+    if checkpoint.exists():
+        try:
+            trainer.restore(checkpoint)
+        except KdbenchError as error:
+            notice(f"{error} Set aside as {set_aside(checkpoint).name}; '{cell}' starts again.")
+    if not is_pretrained(cell):
+        trainer.train(checkpoint, on_epoch)
+
+    networks, weights = trained_networks(cell, trainer)
+    logits = {role: trainer.predict(network).cpu() for role, network in networks.items()}
+    if isinstance(dataset, FileDataset):
+        try:
+            check_unchanged(cell.data, dataset)
+        except KdbenchError:
+            set_aside(partial)  # its checkpoint saw other files
+            raise
+    labels = dataset.test_labels.numpy()
+    evidence = {role: evidence_from_logits(values.numpy(), labels) for role, values in logits.items()}
+    with writing(folder):
+        save_tensors(partial / "logits.safetensors", logits)
+        sha256 = save_tensors(partial / "weights.safetensors", weights)
+        (partial / "weights.safetensors").replace(partial / weights_name(cell.student, sha256))
+        save_synthetic(partial, trainer.method.synthetic(), cell.suite.data)
+    described = describe(cell, networks, evidence, labels, sha256)
+    main = evidence.pop(main_role(cell))
+    record = build_record(
+        cell,
+        device,
+        trainer.execution,
+        matching,
+        described,
+        cost_of(trainer),
+        trainer.curve,
+        main,
+        deviations=changed_stages(trainer),
+    ).sealed()
+    finish_cell(folder, record, main, evidence)
+    return Entry(record, main, folder, evidence)
+
+
+def is_pretrained(cell: Cell) -> bool:
+    """Whether a cell is a teacher with timm's own weights: evaluated, not trained."""
+    return cell.kind == "teacher" and cell.suite.teachers == "pretrained"
+
+
+def build_record(
+    cell: Cell,
+    device: torch.device,
+    execution: Execution,
+    matching: list[Match] | None = None,
+    networks: list[Network] | None = None,
+    cost: Cost | None = None,
+    curve: dict[str, list[float]] | None = None,
+    evidence: Evidence | None = None,
+    status: Literal["done", "not_applicable"] = "done",
+    reason: str | None = None,
+    deviations: Sequence[str] = (),
+) -> Record:
+    """The record of a cell, not yet sealed."""
+    info = method_info(load_method(cell.method), find_plugin(cell.method))
+    info = info.model_copy(update={"deviations": [*info.deviations, *deviations]})
+    teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in cell.teachers]
+    return Record(
+        kind=cell.kind,
+        status=status,
+        reason=reason,
+        key=cell.key,
+        suite=cell.suite.name,
+        fingerprint=digest(cell.protocol),
+        protocol=cell.protocol,
+        off_protocol=[] if cell.kind == "teacher" else list(cell.suite.off_protocol),
+        student=cell.student,
+        seed=cell.seed,
+        method=info,
+        params=cell.params,
+        variant=cell.variant,
+        params_source=cell.params_source,
+        trials=cell.trials,
+        teachers=teachers,
+        recipe=cell.recipe.model_dump(mode="json", exclude_none=True),
+        matching=matching or [],
+        networks=networks or [],
+        curve=curve,
+        cost=cost,
+        environment=environment(device, execution),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        evidence_sha256=evidence.sha256() if evidence else None,
+    )

@@ -1,0 +1,106 @@
+"""What a training leaves behind for its record: its networks, what it cost, what it changed of the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdbench.method import Stage
+from kdbench.networks.build import count_macs, count_parameters
+from kdbench.records.evidence import Evidence
+from kdbench.records.metrics import metrics
+from kdbench.records.record import Cost, Network, Passes
+from kdbench.running.plan import Cell
+from kdbench.running.teachers import half_precision_weights
+from kdbench.training.trainer import Trainer
+
+
+def main_role(cell: Cell) -> str:
+    """The role of the network that the record is about."""
+    return "teacher" if cell.kind == "teacher" else "student"
+
+
+def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:
+    """The networks to evaluate, by role, the record's own first; and the weights to keep.
+
+    Those of a teacher are rounded to half precision, in place.
+
+    Raises:
+        TypeError: the method calls another network as the record's own is called.
+    """
+    role = main_role(cell)
+    if cell.kind == "teacher":
+        return {role: trainer.student}, half_precision_weights(trainer.student)
+    others = trainer.method.networks(trainer.student, trainer.readers["student"])
+    if role in others:
+        raise TypeError(
+            f"{cell.method}.networks calls a network '{role}', which is the ranked one: `deployed` gives it"
+        )
+    return {role: trainer.deployed, **others}, trainer.deployed.state_dict()
+
+
+def describe(
+    cell: Cell, networks: Mapping[str, nn.Module], evidence: Mapping[str, Evidence], labels: np.ndarray, sha256: str
+) -> list[Network]:
+    """The networks for the record, moved to the CPU; by role, the record's own first.
+
+    One that says its `size_bytes` has packed weights, which nobody can count: it has the numbers of the first.
+
+    Args:
+        sha256: of the file of the record's own weights.
+    """
+    found: list[Network] = []
+    example = torch.zeros(1, cell.suite.data.channels, *cell.suite.data.image_size)
+    for role, network in networks.items():
+        network.cpu()
+        model, size = getattr(network, "suite_model", cell.student), getattr(network, "size_bytes", None)
+        spec, is_main = cell.suite.models[model], role == main_role(cell)
+        found.append(
+            Network(
+                role=role,
+                model=model,
+                timm_name=spec.name,
+                arguments=spec.about,
+                metrics=metrics(evidence[role], labels, cell.suite.data.num_classes),
+                parameters=count_parameters(network) if size is None else found[0].parameters,
+                macs=count_macs(network, example) if size is None else found[0].macs,
+                sha256=sha256 if cell.kind == "teacher" else None,
+                size_bytes=size,
+                evidence_sha256=None if is_main else evidence[role].sha256(),
+            )
+        )
+    return found
+
+
+def cost_of(trainer: Trainer) -> Cost:
+    """What the training took."""
+    main, spent = trainer.stages[-1], trainer.spending
+    return Cost(
+        train_seconds=trainer.seconds,
+        steps=trainer.epochs_done * trainer.steps_per_epoch,
+        method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
+        main_epochs=main.epochs if main.epochs != trainer.recipe.epochs else None,
+        flops=round(spent.flops),
+        passes={name: Passes(forward=round(f), backward=round(b)) for name, (f, b) in spent.passes.items()},
+        synthetic_images=round(spent.images) if trainer.method.is_data_free() else None,
+    )
+
+
+def changed_stages(trainer: Trainer) -> list[str]:
+    """What the method's stages change of the protocol, in words."""
+    *before, main = trainer.stages
+    found = [f"a stage '{stage.name}' of {stage.epochs} epochs before the others{own_rate(stage)}" for stage in before]
+    if main.epochs != trainer.recipe.epochs:
+        found.append(f"{main.epochs} epochs instead of the suite's {trainer.recipe.epochs}")
+    if main.cycles > 1:
+        found.append(f"the learning rate's schedule runs {main.cycles} times")
+    if main.learning_rate is not None and main.learning_rate != trainer.recipe.learning_rate:
+        found.append(f"a learning rate of {main.learning_rate:g} instead of {trainer.recipe.learning_rate:g}")
+    return found
+
+
+def own_rate(stage: Stage) -> str:
+    return "" if stage.learning_rate is None else f", at a learning rate of {stage.learning_rate:g}"

@@ -1,0 +1,105 @@
+"""Training what a plan lacks, cells or teachers, under the live display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from kdbench.cache import cache_folder
+from kdbench.console import line_printer
+from kdbench.errors import KdbenchError, writing
+from kdbench.files import set_aside
+from kdbench.records.agreement import same_images
+from kdbench.records.store import Entry, partial_folder, read_cell
+from kdbench.running.cell import cell_lock
+from kdbench.running.executor import Event, Failed, Finished, Machine, execute
+from kdbench.running.plan import Cell, plan_teacher
+from kdbench.running.progress import Display
+from kdbench.running.teachers import Teacher, find_teacher
+from kdbench.suite import Suite
+
+if TYPE_CHECKING:
+    from kdbench.running.mlflow_mirror import Mirror
+
+
+@dataclass
+class Outcome:
+    """What became of the cells so far, by key."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    failures: list[Failed] = field(default_factory=list)
+
+
+def train(
+    cells: Sequence[Cell],
+    root: Path,
+    machine: Machine,
+    console: Console,
+    outcome: Outcome,
+    mirror: Mirror | None = None,
+) -> None:
+    """Run cells to their records; each that was trained here is mirrored once it is on disk."""
+    events = execute(cells, root, machine)
+    with Display(console, len(cells)) as display, closing(events):
+        for event in events:
+            display.show(event)
+            collect(event, root, outcome, mirror)
+
+
+def collect(event: Event, root: Path, outcome: Outcome, mirror: Mirror | None) -> None:
+    """Keep what an event says of a cell's end."""
+    if isinstance(event, Finished):
+        entry = read_cell(event.folder)
+        outcome.entries[event.cell.key] = entry
+        if mirror is not None and event.here:
+            teacher = event.cell.teacher
+            comparable = teacher is not None and same_images(entry.record, teacher.record)
+            mirror.add(entry, teacher.evidence if teacher is not None and comparable else None)
+    elif isinstance(event, Failed):
+        outcome.failures.append(event)
+        if event.details:
+            log = failure_log(root, event.cell)
+            with writing(log):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text(f"{event.cell}\n{event.details}", encoding="utf-8")
+
+
+def failure_log(root: Path, cell: Cell) -> Path:
+    """Where the traceback of a failed cell lies."""
+    return root / cell.suite.name / "failures" / f"{cell.method}-{cell.key[:16]}.log"
+
+
+def train_teachers(suite: Suite, models: Sequence[str], machine: Machine, console: Console) -> dict[str, Teacher]:
+    """Train teachers into the cache.
+
+    Raises:
+        KdbenchError: a teacher's training failed.
+    """
+    outcome = Outcome()
+    train([plan_teacher(suite, model) for model in models], cache_folder(), machine, console, outcome)
+    if outcome.failures:
+        failed = outcome.failures[0]
+        raise KdbenchError(f"Teacher '{failed.cell.student}' cannot be trained: {failed.message}")
+    found: dict[str, Teacher] = {}
+    for name in models:
+        teacher = find_teacher(suite, name, None, line_printer(console))
+        if teacher is None:
+            raise KdbenchError(
+                f"Teacher '{name}' was trained and is not found in {cache_folder()}. Run the command again."
+            )
+        found[name] = teacher
+    return found
+
+
+def clear_place(cell: Cell, root: Path) -> None:
+    """Set aside what an earlier run left of a cell, unless another run is training it now."""
+    folder = cell.folder(root)
+    with writing(root), cell_lock(cell, root) as free:
+        for path in (folder, partial_folder(folder)) if free else ():
+            if path.exists():
+                set_aside(path)

@@ -1,0 +1,139 @@
+"""Finding a teacher: the cache of what was trained here, the accepted results, the teachers that ship with kdbench.
+
+Weights that are too large to lie beside an accepted record are fetched from where the suite says they are.
+
+A teacher is trained once per (suite, architecture). Its weights are rounded to half precision before they are
+evaluated and hashed, and a cell's key holds that hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.hub import download_url_to_file
+
+from kdbench.cache import cache_folder
+from kdbench.errors import KdbenchError, writing
+from kdbench.files import set_aside
+from kdbench.hashing import file_sha256
+from kdbench.networks.build import build_network
+from kdbench.records.evidence import Evidence
+from kdbench.records.keys import teacher_key
+from kdbench.records.record import Record
+from kdbench.records.store import TEACHERS, Entry, read_results, read_runs, weights_name
+from kdbench.suite import SUITES, Suite, Weights
+from kdbench.training.checkpoint import load_tensors
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher's weights on disk, with its record and evidence."""
+
+    model: str
+    path: Path
+    sha256: str
+    record: Record
+    evidence: Evidence
+
+    def load(self, suite: Suite) -> nn.Module:
+        """The network in evaluation mode, without gradients to its weights.
+
+        Raises:
+            KdbenchError: the file changed since it was found.
+        """
+        if file_sha256(self.path) != self.sha256:
+            raise KdbenchError(f"Teacher file {self.path} is corrupt. Run the command again: it will be set aside.")
+        network = build_network(suite, self.model)
+        network.load_state_dict(load_tensors(self.path)[0])
+        return network.eval().requires_grad_(False)
+
+
+def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice) -> Teacher | None:
+    """The teacher of this suite and architecture, its file verified; None if it has to be trained.
+
+    A corrupt file is named through `notice` and set aside.
+    """
+    key = teacher_key(suite, model)
+    for entry in candidates(suite, results, notice):
+        record = entry.record
+        if record.key != key or entry.evidence is None or record.main.sha256 is None:
+            continue
+        path = entry.folder / weights_name(model, record.main.sha256)
+        if weights_are_whole(entry):
+            return Teacher(model, path, record.main.sha256, record, entry.evidence)
+        given = suite.weights.get(model)
+        if not path.is_file() and given is not None and given.sha256 == record.main.sha256:
+            return Teacher(model, fetched(suite, model, given), given.sha256, record, entry.evidence)
+        if path.is_file():
+            notice(put_aside(path, f"{path} is corrupt: its content does not match its hash."))
+    return None
+
+
+def fetched(suite: Suite, model: str, weights: Weights) -> Path:
+    """The weights file of a teacher in the cache, downloaded if it is not there.
+
+    Raises:
+        KdbenchError: it cannot be downloaded, or is another file than the suite says.
+    """
+    path = cache_folder() / suite.name / "weights" / weights_name(model, weights.sha256)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if path.is_file() and file_sha256(path) == weights.sha256:
+                return path
+            try:
+                download_url_to_file(weights.address, str(path), hash_prefix=weights.sha256, progress=False)
+            except URLError as error:
+                said = f"The weights of teacher '{model}' cannot be fetched from {weights.address}: {error.reason}."
+                raise KdbenchError(f"{said} Train one with: kdbench teach --suite {suite.name}") from error
+            except RuntimeError as error:
+                raise KdbenchError(
+                    f"{weights.address} is not the file that suite '{suite.name}' says: its SHA-256 differs."
+                ) from error
+    return path
+
+
+def weights_are_whole(entry: Entry) -> bool:
+    """Whether a teacher's weights lie beside its record, unchanged."""
+    network = entry.record.main
+    path = entry.folder / weights_name(network.model, network.sha256 or "")
+    return path.is_file() and file_sha256(path) == network.sha256
+
+
+def candidates(suite: Suite, results: Path | None, notice: Notice) -> Iterator[Entry]:
+    """Teacher records, in the order of the look-up."""
+    for found in read_runs(cache_folder(), suite.name, TEACHERS):
+        if isinstance(found, KdbenchError):
+            notice(str(found))
+        else:
+            yield found
+    for folder in ([results / suite.name / TEACHERS] if results else []) + [SUITES / suite.name / TEACHERS]:
+        try:
+            yield from read_results(folder)
+        except KdbenchError as error:
+            notice(str(error))
+
+
+def put_aside(path: Path, problem: str) -> str:
+    """Set a corrupt file aside where that can be done, and say so."""
+    try:
+        return f"{problem} Set aside as {set_aside(path).name}."
+    except OSError:
+        return f"{problem} It cannot be set aside; it is not used."
+
+
+@torch.no_grad()
+def half_precision_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Round the weights of a network to half precision in place; returns them as such, buffers in float32."""
+    for parameter in network.parameters():
+        parameter.copy_(parameter.half())
+    weights = {name for name, _ in network.named_parameters()}
+    return {name: value.half() if name in weights else value for name, value in network.state_dict().items()}

@@ -1,0 +1,117 @@
+"""What a training step takes: timed on made-up images, with networks of random weights, after a warm-up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdbench.data.small import Dataset
+from kdbench.data.views import SmallImages
+from kdbench.method import Method
+from kdbench.networks.build import build_network
+from kdbench.plugins import load_method
+from kdbench.running.plan import Cell
+from kdbench.running.prepare import prepare, set_up_device
+from kdbench.source import source_sha256
+from kdbench.suite import Data, Execution, Pair, Suite
+from kdbench.training.trainer import Notice, Trainer
+
+LARGE_ROWS = 1024  # of images that are too many to be held
+
+
+def random_dataset(data: Data) -> Dataset:
+    """Black images in the suite's numbers (a thousand of large ones) and sizes, with random labels."""
+    shape, generator = (data.channels, *data.image_size), torch.Generator().manual_seed(0)
+    sizes = [min(n, LARGE_ROWS) if data.is_large else n for n in (data.train, data.test)]
+    labels = [torch.randint(data.num_classes, (n,), generator=generator) for n in sizes]
+    images = [torch.zeros(n, *shape, dtype=torch.uint8) for n in sizes]
+    return Dataset(images[0], labels[0], images[1], labels[1])
+
+
+def timed_trainer(
+    suite: Suite,
+    pair: Pair,
+    method: str,
+    params: Mapping[str, Any],
+    dataset: Dataset,
+    device: torch.device,
+    execution: Execution = "eager",
+    notice: Notice = print,
+) -> Trainer:
+    """A training that is ready for its first step, under a live teacher where the method reads one.
+
+    Raises:
+        NotApplicable: the method cannot serve the pair.
+    """
+    set_up_device(device)
+    if suite.data.is_large:  # large images: crops and flips on the device cost next to nothing
+        suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
+    cls = load_method(method)
+    cell = Cell(
+        "cell",
+        suite,
+        method,
+        cls.version,
+        source_sha256(cls),
+        student=pair.student,
+        seed=0,
+        params=dict(params),
+        assistants=suite.assistants.get(str(pair), ()) if "assistants" in cls.requires else (),
+    )
+    teachers = untrained_teachers(suite, cls, pair)
+    trainer, _ = prepare(cell, dataset, teachers, device, execution, notice)
+    trainer.stage = trainer.stages[-1]
+    trainer.begin_epoch(0)
+    return trainer
+
+
+def untrained_teachers(suite: Suite, cls: type[Method], pair: Pair) -> list[nn.Module]:
+    """Teachers with random weights, all that the method reads."""
+    names = [pair.teacher] if cls.reads_teacher() else []
+    names += suite.teams.get(pair.teacher, ()) if "team" in cls.requires else ()
+    return [build_network(suite, name, seed=0).eval().requires_grad_(False) for name in names]
+
+
+def time_steps(trainer: Trainer, steps: int) -> float:
+    """Mean seconds of a step, over `steps` full batches or as many as an epoch has."""
+    steps = min(steps, len(trainer.labels) // trainer.recipe.batch_size)
+    feed = trainer.feed(0).head(steps)
+    wait_for(trainer.device)
+    start = time.perf_counter()
+    trainer.run_steps(feed)
+    wait_for(trainer.device)
+    return (time.perf_counter() - start) / steps
+
+
+def time_between(trainer: Trainer) -> float:
+    """Seconds of what the method does before an epoch of its main stage."""
+    wait_for(trainer.device)
+    start = time.perf_counter()
+    trainer.begin_epoch(1)
+    wait_for(trainer.device)
+    return time.perf_counter() - start
+
+
+def time_prediction(trainer: Trainer) -> float:
+    """Seconds of a prediction for the test set, from one batch of it."""
+    assert isinstance(trainer.images, SmallImages)
+    images = trainer.images.test_images
+    trainer.images.test_images = images[: trainer.recipe.batch_size]
+    wait_for(trainer.device)
+    start = time.perf_counter()
+    trainer.predict()
+    wait_for(trainer.device)
+    seconds = (time.perf_counter() - start) * len(trainer.test_labels) / len(trainer.images.test_images)
+    trainer.images.test_images = images
+    trainer.student.train()
+    return seconds
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,20 @@
+"""The learning rate of a step."""
+
+from __future__ import annotations
+
+import math
+
+from kdbench.suite import Recipe
+
+
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of one step, in closed form (PyTorch's OneCycleLR and MultiStepLR)."""
+    peak = recipe.learning_rate
+    if recipe.schedule == "multistep":
+        return peak * recipe.decay ** sum(step // steps_per_epoch >= m for m in recipe.milestones)
+    total = recipe.epochs * steps_per_epoch
+    top = 0.3 * total - 1  # the step of the peak
+    start, end = peak / 25, peak / 25 / 1e4
+    if step <= top:
+        return peak + (start - peak) * (1 + math.cos(math.pi * step / top)) / 2
+    return end + (peak - end) * (1 + math.cos(math.pi * (step - top) / (total - 1 - top))) / 2

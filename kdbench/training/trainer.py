@@ -1,0 +1,369 @@
+"""Training one network under one method: the loop, its checkpoints and the prediction at its end.
+
+The trainer owns the data. A method sees training batches alone; the test set is read by `predict`, after an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.feed import Feed, epoch_feed
+from kdbench.data.large import LargeImages
+from kdbench.data.stream import torch_seed
+from kdbench.data.views import SmallImages
+from kdbench.errors import KdbenchError, writing
+from kdbench.method import Batch, Method, Outputs, Read
+from kdbench.networks.inputs import as_seen
+from kdbench.networks.outputs import OutputReader
+from kdbench.networks.own import Adam, OwnNetwork
+from kdbench.suite import Execution, Recipe
+from kdbench.training.capture import WARM_UP, CapturedStep, Compiled
+from kdbench.training.checkpoint import load_tensors, save_tensors
+from kdbench.training.contract import check_stages, check_terms
+from kdbench.training.optimizer import build_optimizer, optimizer_tensors
+from kdbench.training.spending import Spending
+
+Notice = Callable[[str], None]
+OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
+MAIN = ""  # name of the main stage
+CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
+CHECKPOINT_SHARE = 0.05  # of the time at most
+
+
+class Diverged(Exception):
+    """A loss that is no longer finite."""
+
+
+class Trainer:
+    """One training from its first step to its last, with everything that a checkpoint must hold.
+
+    Args:
+        images: of the training and test set; `labels`, `test_labels` are theirs.
+        stream: name of the data stream; with `seed` it determines batches and views.
+        num_views: how many views an image has.
+        student: the network to train, with its initial weights.
+        method: built for this pair.
+        readers: make the outputs that the method requires: of the "student", of the "teacher" if it reads one, and of
+            further teachers.
+        generator: the method's own.
+        execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
+        notice: is told, in a line, of a step that cannot run so and runs eagerly instead.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        images: SmallImages | LargeImages,
+        labels: Tensor,
+        test_labels: Tensor,
+        stream: str,
+        seed: int,
+        num_views: int,
+        student: nn.Module,
+        method: Method,
+        readers: Mapping[str, OutputReader],
+        generator: torch.Generator,
+        device: torch.device,
+        execution: Execution = "eager",
+        notice: Notice = print,
+    ) -> None:
+        self.recipe, self.stream, self.seed, self.device, self.num_views = recipe, stream, seed, device, num_views
+        self.student, self.method, self.generator = student, method, generator
+        self.images, self.labels, self.test_labels = images, labels, test_labels
+        own = {name: module.read for name, module in method.named_modules() if isinstance(module, OwnNetwork)}
+        self.readers = {**readers, **own}
+        self.read_student: Read = readers["student"]
+        self.read_teacher: Read | None = readers.get("teacher")
+        self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
+        self.deployed = method.deployed(student, readers["student"])
+        self.stage = method.main(recipe.epochs)
+        self.stages = [*method.stages(), self.stage]
+        check_stages(method.name, self.stages)
+        self.epochs = sum(stage.epochs for stage in self.stages)
+        elsewhere = {id(p) for module in method.modules() if isinstance(module, Adam) for p in module.targets}
+        self.parameters = [
+            p for p in (*student.parameters(), *method.parameters()) if p.requires_grad and id(p) not in elsewhere
+        ]
+        self.rate = torch.tensor(recipe.learning_rate, device=device)
+        self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
+        self.execution: Execution = execution
+        if execution == "captured" and (why := self.never_captured()):
+            self.execution = "eager"
+            notice(f"{why}, so steps are not captured and run eagerly.")
+        self.captured: CapturedStep | None = None
+        self.notice = notice
+        if execution == "compiled":
+            torch.compiler.reset()  # compiled code of earlier trainings counts against a limit
+            self.read_student = Compiled(self.read_student, notice)
+            self.read_teacher = Compiled(self.read_teacher, notice) if self.read_teacher else None
+        self.spending = Spending()
+        self.epochs_done = 0
+        self.seconds = 0.0
+        self.curve: dict[str, list[float]] = {}
+        self.terms: list[str] = []  # names of the loss terms, and "loss"
+
+    def train(self, checkpoint: Path, on_epoch: OnEpoch = lambda *progress: None) -> None:
+        """Train to the last epoch, from the first or from what `restore` read; keep `checkpoint` fresh.
+
+        Raises:
+            Diverged: a loss term became infinite or not a number.
+            KdbenchError: the disk is full or the folder cannot be written.
+        """
+        if self.epochs_done == 0:
+            torch.manual_seed(torch_seed(self.stream, self.seed, "dropout"))
+        on_epoch(self.epochs_done, self.epochs, None)
+        saved, pause = time.monotonic(), CHECKPOINT_EVERY
+        while self.epochs_done < self.epochs:
+            started = time.monotonic()
+            terms = self.train_epoch(self.enter_stage(self.epochs_done))
+            if self.stage.name == MAIN:
+                terms["test_top1"] = self.test_top1()
+            for name, value in terms.items():
+                self.curve.setdefault(f"{self.stage.name}.{name}".removeprefix("."), []).append(value)
+            self.epochs_done += 1
+            now = time.monotonic()
+            self.seconds += now - started
+            if now - saved > pause and self.epochs_done < self.epochs:
+                self.save(checkpoint)
+                saved = time.monotonic()
+                pause = max(CHECKPOINT_EVERY, (saved - now) / CHECKPOINT_SHARE)
+            on_epoch(self.epochs_done, self.epochs, terms["loss"])
+
+    def first_epoch(self) -> dict[str, float]:
+        """The first epoch of the first stage; returns its mean loss terms."""
+        return self.train_epoch(self.enter_stage(0))
+
+    def enter_stage(self, epoch: int) -> int:
+        """Go to the stage of an epoch of the whole training; returns which of the stage's own epochs it is."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                break
+            epoch -= stage.epochs
+        if stage is not self.stage:
+            self.stage, self.terms, self.captured = stage, [], None
+        if epoch == 0:
+            for value in optimizer_tensors(self.optimizer, self.parameters).values():
+                value.zero_()
+        return epoch
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the training set, in the stage that was entered; the last short batch is kept.
+
+        Returns:
+            the mean of each loss term and of their sum, "loss", over the samples.
+        """
+        n, size = len(self.labels), self.recipe.batch_size
+        self.begin_epoch(epoch)
+        if epoch == 0 and self.method.eager:
+            with self.spending.counting(self.readers, self.stage.epochs):
+                terms = self.run_steps(self.feed(epoch))
+        else:
+            terms = self.run_steps(self.feed(epoch), counted=epoch == 0)
+        terms = terms.double().cpu()
+        if not terms.isfinite().all():
+            first = int((~terms.isfinite()).any(dim=0).nonzero()[0])
+            bad = [f"'{name}' is {value}" for name, value in zip(self.terms, terms[:, first].tolist(), strict=True)]
+            raise Diverged(f"the loss is not finite in step {first + 1} of epoch {epoch + 1}: {', '.join(bad)}")
+        sizes = torch.tensor([min(size, n - i * size) for i in range(self.steps_per_epoch)], dtype=torch.float64)
+        return dict(zip(self.terms, (terms @ sizes / n).tolist(), strict=True))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Training mode, and what the method does between epochs."""
+        self.student.train()
+        self.method.train()
+        if type(self.method).before_epoch is not Method.before_epoch:
+            with self.spending.counting(self.readers):
+                self.method.before_epoch(self.stage.name, epoch, self.student)
+            self.student.train()
+
+    def feed(self, epoch: int) -> Feed:
+        """What the steps of an epoch of the stage read."""
+        stage, n = self.stage, len(self.labels)
+        rate = stage.learning_rate or self.recipe.learning_rate
+        recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
+        recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
+        stream = f"{self.stream}/{stage.name}".removesuffix("/")
+        return epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles)
+
+    def run_steps(self, feed: Feed, counted: bool = False) -> Tensor:
+        """The steps of an epoch, nothing in which waits for the device; returns their loss terms (T, S).
+
+        Args:
+            counted: what the first step spends is added to the account, as the stage's.
+        """
+        full = len(feed.index) // self.recipe.batch_size
+        done: list[Tensor] = []
+        if self.execution == "captured" and self.captured is None and full > WARM_UP:
+            done = [self.step_at(feed, i, counted=counted and i == 0)[:, None] for i in range(WARM_UP)]
+            self.capture(feed)
+        if self.captured is not None:
+            done.append(self.captured.run(feed, len(done), full))
+        first = sum(terms.shape[1] for terms in done)
+        images = repeat(None) if self.method.is_data_free() else self.images.epoch(feed, first)
+        batches = zip(range(first, len(feed.step)), images, strict=False)
+        done += [self.step_at(feed, i, images, counted and i == 0)[:, None] for i, images in batches]
+        return torch.cat(done, dim=1)
+
+    def never_captured(self) -> str:
+        """Why no step of this training can be captured, if so."""
+        if self.method.eager:
+            return f"Steps of '{self.method.name}' differ"
+        if isinstance(self.images, LargeImages) and not self.method.is_data_free():
+            return "Large images are decoded outside the step"
+        if len(self.labels) // self.recipe.batch_size <= WARM_UP:
+            return f"An epoch has no more than {WARM_UP} full batches"
+        return ""
+
+    def capture(self, feed: Feed) -> None:
+        """Record the step; a method that cannot be recorded runs eagerly, and is told so."""
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            self.captured = CapturedStep(feed, self.step_at, len(self.terms), self.generator)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.execution = "eager"
+            cause = error.__context__ or error  # the end of a failed capture has a complaint of its own
+            said = (str(cause).splitlines() or [type(cause).__name__])[0]
+            self.notice(f"The step of '{self.method.name}' cannot be captured and runs eagerly: {said}")
+
+    def step_at(self, feed: Feed, i: int | Tensor, images: Tensor | None = None, counted: bool = False) -> Tensor:
+        """The step on batch i of a feed, at its learning rate."""
+        self.rate.copy_(feed.at(feed.rate, i))
+        batch = self.batch(feed, i, images)
+        if not counted:
+            return self.step(batch)
+        # Of an epoch's images to the step's; without data no batch is a short one.
+        share = self.steps_per_epoch if self.method.is_data_free() else len(self.labels) / len(feed.rows(i)[0])
+        with self.spending.counting(self.readers, self.stage.epochs * share):
+            return self.step(batch)
+
+    def batch(self, feed: Feed, i: int | Tensor, images: Tensor | None = None) -> Batch:
+        """Batch i of a feed, its images cut on the device where they were not made ahead; empty without data."""
+        index, view = feed.rows(i)
+        if self.method.is_data_free():
+            index, view = index[:0], view[:0]
+        return Batch(
+            images=self.images.cut(index, view) if images is None else images,
+            labels=self.labels[index],
+            index=index,
+            view=view if images is None else None,
+            epoch=feed.at(feed.epoch, i),
+            step=feed.at(feed.step, i),
+            progress=feed.at(feed.progress, i),
+            number=i if self.method.eager and isinstance(i, int) else None,
+        )
+
+    def step(self, batch: Batch) -> Tensor:
+        """One optimizer step; returns the detached loss terms (T,), their sum last."""
+        batch = self.method.inputs(batch)
+        self.spending.note(len(batch.images))
+        student, teacher = self.outputs(batch.images)
+        terms = self.stage.loss(batch, student, teacher)
+        check_terms(self.method.name, terms, self.terms[:-1])
+        self.terms = [*terms, "loss"]
+        values = torch.stack(list(terms.values()))
+        loss = values.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
+        self.optimizer.step()
+        return torch.cat([values.detach(), loss.detach()[None]])
+
+    def outputs(self, images: Tensor) -> tuple[Outputs, Outputs]:
+        """What the stage reads of student and teacher."""
+        reads = self.stage.requires
+        student, teacher = Outputs("student"), Outputs("teacher")
+        with autocast(self.device, self.recipe.precision):
+            if reads is None or any(output.startswith("student.") for output in reads):
+                student = self.counted(self.read_student)(images)
+            if self.read_teacher is not None and (reads is None or any(o.startswith("teacher.") for o in reads)):
+                with torch.no_grad():
+                    teacher = self.counted(self.read_teacher)(images)
+        return student, teacher
+
+    def counted(self, read: Read) -> Read:
+        """A network as it is, not compiled, while its operations are counted."""
+        return read.read if self.spending.is_counting and isinstance(read, Compiled) else read
+
+    def predict(self, network: nn.Module | None = None) -> Tensor:
+        """Logits (I, C) of the test images: of the network that is deployed, or of another."""
+        return predict(network or self.deployed, self.images.test(), self.device, self.recipe.precision)
+
+    def test_top1(self) -> float:
+        """Test accuracy in percent: a diagnostic, never shown to the method."""
+        return 100 * (self.predict().argmax(1) == self.test_labels).float().mean().item()
+
+    def save(self, path: Path) -> None:
+        """Write everything that a bit-equal continuation needs.
+
+        Raises:
+            KdbenchError: the disk is full or the folder cannot be written.
+        """
+        state: dict[str, Any] = {
+            "epochs_done": self.epochs_done,
+            "seconds": self.seconds,
+            "curve": self.curve,
+            "flops": self.spending.flops,
+            "passes": self.spending.passes,
+            "images": self.spending.images,
+        }
+        with writing(path):
+            save_tensors(path, self.tensors(), state)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state that changes while training, by name."""
+        found = {f"student.{k}": v for k, v in self.student.state_dict().items()}
+        found |= {f"method.{k}": v for k, v in self.method.state_dict().items()}
+        found |= optimizer_tensors(self.optimizer, self.parameters)
+        found |= {"rng.cpu": torch.get_rng_state(), "rng.method": self.generator.get_state()}
+        if self.device.type == "cuda":
+            found["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def restore(self, path: Path) -> None:
+        """Continue where `save` left off.
+
+        Raises:
+            KdbenchError: the checkpoint is corrupt or of another training; nothing was changed.
+        """
+        tensors, state = load_tensors(path)
+        mine = {name: (value.shape, value.dtype) for name, value in self.tensors().items()}
+        if mine != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
+            raise KdbenchError(f"{path} does not fit: it was written by another version or on another device.")
+        for name, module in (("student.", self.student), ("method.", self.method)):
+            module.load_state_dict({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)})
+        for name, value in optimizer_tensors(self.optimizer, self.parameters).items():
+            value.copy_(tensors[name])  # in place: the memory format stays
+        torch.set_rng_state(tensors["rng.cpu"])
+        self.generator.set_state(tensors["rng.method"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
+        self.epochs_done, self.seconds, self.curve = state["epochs_done"], state["seconds"], state["curve"]
+        self.spending.flops, self.spending.images = state["flops"], state["images"]
+        self.spending.passes = {name: (forward, backward) for name, (forward, backward) in state["passes"].items()}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 for what it is safe for, where the recipe says so."""
+    # Without the cache of cast weights, which a captured step would hold on to.
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
+    """Logits (I, C) in float32 of normalised images in batches (B, C, H, W), in evaluation mode."""
+    model.eval()
+    with autocast(device, precision):
+        seen = (as_seen(model, images).contiguous(memory_format=torch.channels_last) for images in batches)
+        return torch.cat([model(images).float() for images in seen])

@@ -1,0 +1,1 @@
+"""What several methods share: base classes, layers, generators, banks of images. No method is registered here."""

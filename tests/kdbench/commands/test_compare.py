@@ -1,0 +1,236 @@
+"""Methods are compared from records alone: in pairs, inside one protocol, with every pair and seed."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from kdbench.commands.compare import compare, contrasts_of, standing_of
+from kdbench.commands.validate import validate
+from kdbench.errors import KdbenchError
+from kdbench.hashing import digest
+from kdbench.records.metrics import METRICS, mean_over_images
+from kdbench.records.rows import Row, find_row, with_recorded_content
+from kdbench.records.stats import paired_difference
+from kdbench.records.store import finish_cell, read_results, write_results
+from kdbench.suite import Suite
+from kdbench_leaderboard.boards import make_boards
+from kdbench_leaderboard.read import read_store
+from kdbench_leaderboard.standings import standings
+
+RESULTS = Path(__file__).parents[3] / "results"
+METHODS = ("kd", "crd", "vanilla", "at", "fitnets")
+TOP1 = METRICS["top1"]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    shutil.copytree(RESULTS, tmp_path / "results", symlinks=False)
+    return tmp_path / "results"
+
+
+def rows(suite: Suite, *names: str, results: Path = RESULTS) -> list[Row]:
+    return [find_row(suite, name, Path("nowhere"), results, print) for name in names]
+
+
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **options: Any) -> tuple[Any, str]:
+    """The JSON of a comparison, and what it says to people."""
+    (tmp_path / "runs").mkdir(exist_ok=True)
+    settings = {"runs": tmp_path / "runs", "results": RESULTS, "metric_name": "top1", **options}
+    said = io.StringIO()
+    compare(methods, "digits", console=Console(file=said, width=300), as_json=True, **settings)
+    return json.loads(capsys.readouterr().out), said.getvalue()
+
+
+def test_differences_equal_the_estimator_on_the_records_evidence(digits: Suite) -> None:
+    [contrast] = contrasts_of(rows(digits, "vanilla", "shuffled_logits"), TOP1)
+    right = {}
+    for name in ("vanilla", "shuffled_logits"):
+        found = {
+            (e.record.teacher, e.record.student, e.record.seed): e for e in read_results(RESULTS / "digits" / name)
+        }
+        cells = [
+            [found.get((p.teacher, p.student, s)) or found[None, p.student, s] for s in range(5)] for p in digits.pairs
+        ]
+        right[name] = np.array([[e.evidence.rank == 0 for e in seeds if e.evidence] for seeds in cells])
+    assert contrast.difference == paired_difference(right["vanilla"], right["shuffled_logits"])
+    assert contrast.verdict == "better"
+
+
+def test_a_subset_of_methods_gives_the_submatrix(digits: Suite) -> None:
+    """And so adding a method does not move the difference between two others."""
+    whole = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *METHODS), TOP1)}
+    assert len(whole) == 10
+    for names in (*combinations(METHODS, 2), *combinations(METHODS, 3)):
+        part = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *names), TOP1)}
+        assert part == {pair: whole[pair] for pair in part}
+
+
+def test_the_correction_is_over_the_contrasts_shown(digits: Suite) -> None:
+    two = contrasts_of(rows(digits, "kd", "vanilla"), TOP1)[0]
+    five = next(c for c in contrasts_of(rows(digits, *METHODS), TOP1) if (c.one, c.other) == ("kd", "vanilla"))
+    assert two.adjusted == two.difference.p_value
+    assert five.adjusted is not None
+    assert two.adjusted is not None
+    assert two.adjusted <= five.adjusted <= 10 * two.adjusted
+
+
+def test_two_copies_of_one_method_tie(digits: Suite) -> None:
+    one, other = rows(digits, "kd", "shuffled_logits")
+    twin = replace(one, name="twin")
+    contrasts = {(c.one, c.other): c for c in contrasts_of([one, twin, other], TOP1)}
+    assert (contrasts["kd", "twin"].difference.mean, contrasts["kd", "twin"].verdict) == (0, "not separable")
+    standing = {s.row.name: s for s in standing_of([one, twin, other], TOP1)}
+    assert (standing["kd"].group, standing["kd"].rank) == (standing["twin"].group, standing["twin"].rank)
+    assert standing["shuffled_logits"].group == 2
+
+
+def test_nll_is_better_where_it_is_lower(digits: Suite) -> None:
+    [contrast] = contrasts_of(rows(digits, "kd", "crd"), METRICS["nll"])
+    assert contrast.difference.mean < 0
+    assert contrast.verdict == "better"
+
+
+def test_the_metrics_shown_are_the_means_of_the_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, _ = run(tmp_path, capsys, "kd", "at")
+    for shown in found["methods"]:
+        entries = read_results(RESULTS / "digits" / shown["method"])
+        for name in ("top1", "nll", "ece"):
+            mean = np.mean([getattr(e.record.main.metrics, name) for e in entries])
+            assert shown["metrics"][name]["mean"] == pytest.approx(mean)
+        assert "top5" not in shown["metrics"]
+
+
+def test_an_incomplete_method_is_named_and_left_out(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = results / "digits" / "crd"
+    write_results(folder, [e for e in read_results(folder) if (e.record.student, e.record.seed) != ("vit_w16", 3)])
+    found, said = run(tmp_path, capsys, "kd", "crd", "at", results=results)
+    assert "crd is incomplete and not compared: 1 missing, resnet8:vit_w16 seed 3." in said
+    assert [m["method"] for m in found["methods"]] == ["kd", "at"]
+    assert found["incomplete"] == {"crd": ["resnet8:vit_w16 seed 3"]}
+    with pytest.raises(KdbenchError, match="Only 1 of the methods") as caught:
+        run(tmp_path, capsys, "kd", "crd", results=results)
+    assert "kdbench run --method crd --suite digits" in str(caught.value)
+
+
+def test_records_of_another_protocol_are_never_mixed_in(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kdbench.hashing import digest
+
+    folder = results / "digits" / "crd"
+    entries = read_results(folder)
+    protocol = {**entries[0].record.protocol, "revision": 2}
+    record = entries[0].record.model_copy(update={"protocol": protocol, "fingerprint": digest(protocol)}).sealed()
+    write_results(folder, [replace(entries[0], record=record), *entries[1:]])
+    with pytest.raises(KdbenchError, match="Only 1 of the methods"):
+        run(tmp_path, capsys, "kd", "crd", results=results)
+
+
+def test_methods_under_different_teachers_are_not_compared(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = results / "digits" / "crd"
+    entries = []
+    for entry in read_results(folder):
+        teachers = [t.model_copy(update={"sha256": "0" * 64}) for t in entry.record.teachers]
+        entries.append(replace(entry, record=entry.record.model_copy(update={"teachers": teachers}).sealed()))
+    write_results(folder, entries)
+    with pytest.raises(KdbenchError, match="different teachers"):
+        run(tmp_path, capsys, "kd", "crd", results=results)
+
+
+def test_your_own_records_stand_beside_the_accepted_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for entry in read_results(RESULTS / "digits" / "kd"):
+        method = entry.record.method.model_copy(update={"name": "mine"})
+        record = entry.record.model_copy(update={"method": method}).sealed()
+        finish_cell(tmp_path / "runs" / "digits" / "mine" / record.key[:16], record, entry.evidence)
+    found, _ = run(tmp_path, capsys, "mine", "kd")
+    assert {m["method"]: m["origin"] for m in found["methods"]} == {"mine": "yours", "kd": "accepted"}
+    [contrast] = found["contrasts"]
+    assert (contrast["method"], contrast["difference"], contrast["verdict"]) == ("mine (yours)", 0, "not separable")
+
+
+def test_rows_stand_in_the_order_of_their_means(digits: Suite) -> None:
+    standing = standing_of(rows(digits, *METHODS), TOP1)
+    means = [s.means["top1"][0] for s in standing]
+    assert means == sorted(means, reverse=True)
+
+
+@pytest.mark.parametrize("make", [None, Path.touch])
+def test_a_folder_of_runs_that_is_none_is_an_error(make: Any, tmp_path: Path, capsys) -> None:
+    given = tmp_path / "elsewhere"
+    if make:
+        make(given)
+    with pytest.raises(KdbenchError, match=r"No folder .*elsewhere \(--runs\)"):
+        run(tmp_path, capsys, "kd", "crd", runs=given)
+
+
+def test_a_metric_is_one_row_more_and_comes_from_the_evidence_of_every_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that do not store it stay valid, are compared by it, and show it on the site."""
+    brier = mean_over_images("brier", "Brier", "%", False, 100, lambda e: (1 - np.exp(e.log_probability)) ** 2)
+    monkeypatch.setitem(METRICS, "brier", brier)
+    found, _ = run(tmp_path, capsys, "kd", "crd", metric_name="brier")
+    entries = read_results(RESULTS / "digits" / "kd")
+    students = {(e.record.teacher, e.record.student) for e in entries}
+    expected = np.mean([np.mean([brier.of(e.evidence) for e in entries]) for _ in students])
+    shown = {m["method"]: m["metrics"]["brier"]["mean"] for m in found["methods"]}
+    assert shown["kd"] == pytest.approx(expected)
+    assert validate(RESULTS, None, Console(quiet=True), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == []
+    store = read_store(RESULTS, None)
+    assert store.problems == []
+    (board,) = make_boards(store)
+    standing = {s.row.title: s for s in standings(board, [])}
+    assert standing["kd"].metrics["brier"][0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("methods", "metric", "said"),
+    [
+        (("kd", "crdd"), "top1", "Did you mean 'crd'"),
+        (("kd", "../kd"), "top1", "No records of method"),
+        (("kd", "kd[temperature=9]"), "top1", "No records of 'kd"),
+        (("kd", "crd"), "ece", "cannot be compared by 'ece'"),
+        (("kd", "crd"), "top5", "cannot be compared by 'top5'"),
+        (("kd",), "top1", "two are needed"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    methods: tuple[str, ...], metric: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KdbenchError, match=said.replace("[", r"\[")) as caught:
+        run(tmp_path, capsys, *methods, metric_name=metric)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_suite_that_does_not_state_its_data_is_compared_on_those_of_the_latest_record(
+    results: Path, digits: Suite
+) -> None:
+    unbound, nowhere = digits.with_data_sha256(None), Path("nowhere")
+    assert with_recorded_content(unbound, ["kd"], nowhere, results) == digits
+    assert with_recorded_content(unbound, ["unheard_of"], nowhere, results) == unbound
+    first, *entries = read_results(results / "digits" / "kd")
+    other = digits.with_data_sha256("1" * 64)
+    about = {"protocol": other.protocol(), "fingerprint": digest(other.protocol()), "finished": "2999-01-01T00:00:00"}
+    newest = replace(first, record=first.record.model_copy(update=about).sealed())
+    write_results(results / "digits" / "kd", [newest, *entries])
+    assert with_recorded_content(unbound, ["at", "kd"], nowhere, results) == other
+    assert with_recorded_content(digits, ["kd"], nowhere, results) == digits  # it states its data
+    said: list[str] = []
+    row = find_row(other, "kd", nowhere, results, said.append)
+    assert len(row.found) == 1
+    assert f"kd: {len(entries)} records of another protocol or other data" in said[0]

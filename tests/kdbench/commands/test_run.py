@@ -1,0 +1,278 @@
+"""The command line as a user sees it: whole runs, interruptions, two at once, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli.app import main
+from kdbench.records.store import Entry, read_runs
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+QUIET = ("--no-mlflow",)
+
+
+def entries(runs: Path) -> dict[str, Entry]:
+    """All records, none corrupt."""
+    found = list(read_runs(runs))
+    assert all(isinstance(entry, Entry) for entry in found)
+    return {entry.record.key: entry for entry in found if isinstance(entry, Entry)}
+
+
+def evidence(runs: Path) -> dict[str, str | None]:
+    return {key: entry.record.evidence_sha256 for key, entry in entries(runs).items()}
+
+
+def start(tmp_path: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "kdbench", "run", *map(str, arguments)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_the_second_run_finds_all_recorded(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
+    first = kdbench("run", "--method", "kd", "--suite", small_suite)
+    assert first.returncode == 0, first.stderr
+    assert "Cells 4 (2 kd, 2 vanilla): 0 recorded" in first.stdout
+    assert "[4/4]" in first.stdout
+    assert "difference [95 %]" in first.stdout
+    assert (tmp_path / "mlflow.db").is_file()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
+    assert len(before) == 4
+    second = kdbench("run", "--method", "kd", "--suite", small_suite, "--json")
+    assert second.returncode == 0
+    assert "4 recorded in runs/small, 0 to train" in second.stderr
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")} == before
+    [row] = json.loads(second.stdout)["methods"]
+    assert row["method"] == "kd"
+    assert row["results"][0]["seeds"] == [0, 1]
+    cells = entries(tmp_path / "runs")
+    tops = [e.record.main.metrics.top1 for e in cells.values() if e.record.method.name == "kd"]
+    assert row["results"][0]["method_top1"] == pytest.approx(sum(tops) / 2)
+
+
+def test_numbers_do_not_depend_on_the_number_of_workers(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
+    for workers in ("1", "3"):
+        done = kdbench(
+            "run", "-m", "crd", "--suite", small_suite, "--workers", workers, "--out", workers, "--no-mlflow"
+        )
+        assert done.returncode == 0, done.stderr
+    assert evidence(tmp_path / "1") == evidence(tmp_path / "3")
+    assert len(evidence(tmp_path / "1")) == 4
+
+
+def test_kill_9_at_random_moments_ends_in_the_same_predictions(
+    kdbench: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    options = ("--suite", small_suite, "--no-mlflow", "--epochs", "40")
+    assert kdbench("run", "-m", "kd", *options, "--out", "whole").returncode == 0
+    rng, kills = random.Random(0), 0
+    for _ in range(3):
+        process = start(tmp_path, "-m", "kd", *options, "--out", "cut")
+        while process.poll() is None and not list((tmp_path / "cut").rglob("*.partial")):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 2.5))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills
+    done = kdbench("run", "-m", "kd", *options, "--out", "cut")
+    assert done.returncode == 0, done.stderr
+    assert evidence(tmp_path / "cut") == evidence(tmp_path / "whole")
+    assert not [path for path in (tmp_path / "cut").rglob("*") if "partial" in path.name or "checkpoint" in path.name]
+
+
+def test_workers_end_with_a_parent_that_was_killed(small_suite: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, "-m", "kd", "--suite", small_suite, "--no-mlflow", "--epochs", "5000", "--seeds", "2")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "runs").rglob("*.partial")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("workers outlived their parent")
+
+
+def test_ctrl_c_says_what_was_kept_and_how_to_resume(small_suite: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, "-m", "kd", "--suite", small_suite, "--no-mlflow", "--epochs", "5000")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "runs").rglob("checkpoint-*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    started = time.monotonic()
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - started < 10
+    assert process.returncode == 130
+    assert "Stopped. 0 cells are recorded in runs" in output
+    assert f"Resume: kdbench run -m kd --suite {small_suite}" in output
+    assert "Traceback" not in output
+
+
+def test_two_runs_at_once_share_the_work(small_suite: Path, tmp_path: Path) -> None:
+    options = ("-m", "kd,crd", "--suite", small_suite, "--no-mlflow", "--workers", "1", "--epochs", "6")
+    processes = [start(tmp_path, *options) for _ in range(2)]
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert len(entries(tmp_path / "runs")) == 6
+    assert not list((tmp_path / "runs").rglob("*.aside-*"))
+    assert all("difference" in output for output in outputs)
+
+
+BROKEN = """
+from kdbench import Method, Paper
+import os, torch
+class Broken(Method):
+    '''Fails on one seed of two.'''
+    name, version = "broken", 1
+    paper = Paper("A title", "An Author", 2026)
+    scheme, knowledge = "offline", ("response",)
+    requires = {"student.logits"}
+    def loss(self, batch, student, teacher):
+        if batch.index[0] == FIRST_OF_SEED_1:
+            ACTION
+        return {"l": torch.nn.functional.cross_entropy(student.logits, batch.labels)}
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "said"), [("raise ValueError('no such luck')", "no such luck"), ("os._exit(7)", "exit code 7")]
+)
+def test_a_failed_cell_does_not_stop_the_others(
+    action: str, said: str, kdbench: Command, small_suite: Path, tmp_path: Path, install_plugin: Callable[..., Path]
+) -> None:
+    from kdbench.data.stream import epoch_stream
+
+    first = epoch_stream("small", 1, 0, 1000, 9)[0][0]
+    source = BROKEN.replace("FIRST_OF_SEED_1", str(first)).replace("ACTION", action)
+    install_plugin("theirs", {"broken": "broken_method:Broken"}, broken_method=source)
+    done = kdbench("run", "-m", "broken", "--suite", small_suite, "--no-mlflow")
+    assert done.returncode == 1
+    assert f"Failed: broken resnet8_w2 seed 1: {'ValueError: ' if 'luck' in said else ''}" in done.stdout
+    assert said in done.stdout
+    assert "Traceback (most recent" not in done.stdout + done.stderr
+    assert len(entries(tmp_path / "runs")) == 3
+    records = {e.record.method.name: e.record for e in entries(tmp_path / "runs").values()}
+    assert (records["broken"].method.distribution, records["broken"].method.distribution_version) == ("theirs", "1.2")
+
+
+MISTAKES = [
+    (["-m", "crdd"], "Unknown method 'crdd'. Did you mean 'crd'?"),
+    (["-m", "kd", "--suite", "digit"], "Did you mean 'digits'?"),
+    (["-m", "kd", "--suite", "nowhere.toml"], "nowhere.toml"),
+    (["-m", "kd", "--pair", "resnet8:resnet8_w3"], "--pair"),
+    (["-m", "kd", "--device", "gpu"], "Unknown device 'gpu'"),
+    (["-m", "kd", "--device", "cuda:99"], "No device 'cuda:99'"),
+    (["-m", "kd", "--set", "temprature=2"], "Did you mean 'temperature'?"),
+    (["-m", "kd", "--set", "temperature"], "name=value"),
+    (["-m", "kd", "--set", "temperature=hot"], "temperature"),
+    (["-m", "kd", "--set", "temperature=-1"], "greater than 0"),
+    (["-m", "kd", "--set", "temperature=nan"], "temperature"),
+    (["-m", "kd", "--set", "temperature=true"], "temperature"),
+    (["-m", "crd", "--set", "negatives=1.5"], "negatives"),
+    (["-m", "kd", "--seeds", "x"], "--seeds"),
+    (["-m", "kd", "--seeds", "0"], "--seeds"),
+    (["-m", "kd", "--seeds", "20000"], "10000 is the most"),
+    (["-m", "kd", "--set", "temperature=2", "--set", "temperature=8"], "'temperature' is given twice"),
+    (["-m", "kd", "--no-mlflow", "--tracking-uri", "x"], "contradict each other"),
+    (["-m", "kd", "--workers", "0"], "--workers"),
+    (["-m", "kd", "--results", "nowhere"], "nowhere"),
+    (["-m", ","], "at least one method"),
+    (["-m", "kd", "--out", "/proc/nowhere"], "/proc/nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kdbench", "run", *arguments, *QUIET])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    errors = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert said in errors
+    assert errors.startswith("kdbench: ")
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_dry_run_writes_nothing(kdbench: Command, tmp_path: Path) -> None:
+    done = kdbench("run", "-m", "crd", "--dry-run")
+    assert done.returncode == 0
+    assert "Cells 35 (20 crd, 15 vanilla): 0 recorded in runs/digits, 35 to train" in done.stdout
+    assert list(tmp_path.iterdir()) == [] or not (tmp_path / "runs").exists()
+
+
+def test_quick_looks_train_quick_teachers_and_are_marked_as_off_protocol(
+    kdbench: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    arguments = (
+        "run",
+        "-m",
+        "kd",
+        "--suite",
+        small_suite,
+        "--epochs",
+        "1",
+        "--validate",
+        "--no-mlflow",
+        "--seeds",
+        "1",
+    )
+    done = kdbench(*arguments, KDBENCH_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert "Off protocol, not for the board: epochs: 1 instead of 4" in done.stdout
+    for entry in entries(tmp_path / "runs").values():
+        notes = ["epochs: 1 instead of 4", "reported on validation", "teachers: 1 epochs instead of 2"]
+        assert entry.record.off_protocol == notes
+        assert entry.evidence is not None
+        assert len(entry.evidence.predicted) == 200
+
+
+def test_show_and_lists_answer_for_people_and_programs(kdbench: Command) -> None:
+    shown = kdbench("show", "crd")
+    assert "Contrastive Representation Distillation" in shown.stdout
+    assert "contrast_weight" in shown.stdout
+    about = json.loads(kdbench("show", "kd", "--json").stdout)
+    assert about["paper"]["arxiv"] == "1503.02531"
+    assert {p["parameter"]: p["default"] for p in about["parameters"]}["temperature"] == 4.0
+    assert {row["name"] for row in json.loads(kdbench("list", "methods", "--json").stdout)} >= {"kd", "crd"}
+    assert {row["name"] for row in json.loads(kdbench("list", "suites", "--json").stdout)} >= {"digits", "cifar100"}
+    pairs = json.loads(kdbench("list", "pairs", "--json").stdout)
+    assert pairs[0]["pair"] == "resnet8:resnet8_w4"
+    models = {row["name"]: row for row in json.loads(kdbench("list", "models", "--json").stdout)}
+    assert models["resnet8_w2"]["parameters"] == 1384
+    model = json.loads(kdbench("show", "model", "cifar_resnet20", "--json").stdout)
+    assert (model["parameters"], model["embedding"]) == (278_324, 64)
+    assert [m["shape"] for m in model["maps"]] == ["16x32x32", "32x16x16", "64x8x8"]
+    pair = json.loads(kdbench("show", "pair", "cifar_resnet32x4:cifar_resnet8x4", "--json").stdout)
+    layer1 = {"student": "layer1 (64x32x32)", "teacher": "layer1 (64x32x32)", "paired by": "stride"}
+    assert pair["maps"][0] == layer1
+    names = {row["name"] for row in json.loads(kdbench("list", "models", "cifar_*", "--json").stdout)}
+    assert {"cifar_resnet110", "cifar_wrn_40_2", "cifar_vgg13", "cifar_shufflenetv2"} <= names
+    assert "no model 'cifar_resnet21'" in kdbench("show", "model", "cifar_resnet21").stderr
+    assert "Write: show model NAME" in kdbench("show", "model").stderr
+    assert "Write: show pair T:S" in kdbench("show", "pair").stderr

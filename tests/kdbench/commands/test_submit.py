@@ -1,0 +1,183 @@
+"""From a run to the board and back: submit takes what holds, verify says how far it can be believed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kdbench.commands.submit import submit_methods
+from kdbench.commands.verify import find_target, verify
+from kdbench.errors import KdbenchError
+from kdbench.records.curves import read_curves, write_curves
+from kdbench.records.store import Entry, finish_cell, read_cell, read_results, read_runs
+from kdbench.records.verification import Verification, add_verified, read_verified
+from kdbench.records.withdrawn import Withdrawn, read_withdrawn
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves its folder for the others: `runs`, `results` and the suite."""
+    return tmp_path_factory.mktemp("trained")
+
+
+@pytest.fixture
+def ran(trained: Path, tmp_path: Path, kdbench: Command, small_suite: Path) -> Path:
+    """A folder with the runs of kd on the small suite, and results that hold its teacher; trained once."""
+    if not (trained / "runs").exists():
+        assert kdbench("teach", "--suite", small_suite, "--out", "results/small/teachers").returncode == 0
+        done = kdbench("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--results", "results")
+        assert done.returncode == 0, done.stderr
+        for name in ("runs", "results"):
+            shutil.copytree(tmp_path / name, trained / name)
+    else:
+        for name in ("runs", "results"):
+            shutil.copytree(trained / name, tmp_path / name)
+    return tmp_path
+
+
+def submit(folder: Path, reason: str | None = None) -> str:
+    """What `kdbench submit kd` says."""
+    said = io.StringIO()
+    console = Console(file=said, width=200)
+    submit_methods(["kd"], str(folder / "small.toml"), folder / "runs", folder / "results", reason, console)
+    return said.getvalue()
+
+
+def verify_at(folder: Path, record: Path | str, level: int) -> tuple[int, str]:
+    said = io.StringIO()
+    suite, console = str(folder / "small.toml"), Console(file=said, width=200)
+    return verify(str(record), level, suite, folder / "results", "cpu", console), said.getvalue()
+
+
+def first_cell(folder: Path) -> Entry:
+    return next(e for e in read_runs(folder / "runs", "small", "kd") if isinstance(e, Entry))
+
+
+def test_submit_keeps_evidence_and_curves_and_says_what_to_propose(ran: Path) -> None:
+    said = submit(ran)
+    assert "kd: 2 records and 0 cost records checked" in said
+    assert f"Check:   kdbench validate {ran / 'results'}" in said
+    assert "- `kd` version 1 (kdbench" in said
+    folder = ran / "results" / "small" / "kd"
+    mine = {e.record.key: e.record for e in read_runs(ran / "runs", "small", "kd") if isinstance(e, Entry)}
+    assert {e.record.key: e.record.sha256 for e in read_results(folder)} == {k: r.sha256 for k, r in mine.items()}
+    assert read_curves(folder / "curves.parquet") == {k: r.curve for k, r in mine.items()}
+    key = next(iter(mine))
+
+    # What was accepted is verified from the results alone.
+    for level, holds in ((1, "follow from its evidence"), (2, "losses are identical"), (3, "predictions identical")):
+        code, said = verify_at(ran, f"{folder / 'records.jsonl'}:{key[:12]}", level)
+        assert code == 0, said
+        assert f"Level {level} holds: " in said
+        assert holds in said
+    [verified] = read_verified(folder)
+    assert (verified.key, verified.level, verified.record_sha256) == (key, 3, mine[key].sha256)
+    assert not [v for v in verified.environment.values() if os.sep + "home" in v or os.uname().nodename == v]
+
+    # Submitting the same again changes nothing and asks nothing.
+    before = (folder / "records.jsonl").read_bytes()
+    submit(ran)
+    assert (folder / "records.jsonl").read_bytes() == before
+    assert read_verified(folder) == [verified]
+
+
+def test_replacing_accepted_records_wants_a_reason(ran: Path) -> None:
+    submit(ran)
+    entry = first_cell(ran)
+    assert entry.record.cost is not None
+    cost = entry.record.cost.model_copy(update={"train_seconds": 1.0})
+    finish_cell(entry.folder, entry.record.model_copy(update={"cost": cost}).sealed(), entry.evidence)
+    with pytest.raises(KdbenchError, match=r"1 accepted records.*--supersedes"):
+        submit(ran)
+    submit(ran, "timed anew")
+    [(_, line)] = list(read_withdrawn(ran / "results" / "WITHDRAWN.md"))
+    assert isinstance(line, Withdrawn)
+    assert (line.row, line.version, line.status, line.reason) == ("kd", 1, "superseded", "timed anew")
+
+
+def test_a_record_that_took_its_best_epoch_is_refused(ran: Path) -> None:
+    entry = first_cell(ran)
+    assert entry.record.curve is not None
+    tops = entry.record.curve["test_top1"]
+    curve = {**entry.record.curve, "test_top1": [*tops[:-1], tops[-1] - 1]}
+    finish_cell(entry.folder, entry.record.model_copy(update={"curve": curve}).sealed(), entry.evidence)
+    with pytest.raises(KdbenchError, match="the last epoch counts"):
+        submit(ran)
+    assert not (ran / "results" / "small" / "kd").exists()
+
+
+def test_a_missing_seed_is_refused(ran: Path) -> None:
+    shutil.rmtree(first_cell(ran).folder)
+    with pytest.raises(KdbenchError, match="1 of 2 cells have no valid record"):
+        submit(ran)
+
+
+def test_a_teacher_that_the_board_lacks_is_refused(ran: Path) -> None:
+    shutil.copytree(ran / "results" / "small" / "teachers", ran / "teachers")
+    for entry in read_results(ran / "teachers"):  # it is in the cache, as after training it here
+        from kdbench.cache import cache_folder
+        from kdbench.records.store import weights_name
+
+        place = cache_folder() / "small" / "teachers" / entry.record.key[:16]
+        if not place.exists():
+            finish_cell(place, entry.record, entry.evidence)
+            name = weights_name(entry.record.student, entry.record.main.sha256 or "")
+            shutil.copyfile(ran / "teachers" / name, place / name)
+    shutil.rmtree(ran / "results" / "small" / "teachers")
+    with pytest.raises(KdbenchError, match=r"lack the teacher 'resnet8'.*kdbench teach"):
+        submit(ran)
+
+
+def test_a_curve_that_does_not_replay_fails_level_2(ran: Path) -> None:
+    entry = first_cell(ran)
+    assert entry.record.curve is not None
+    curve = {**entry.record.curve, "loss": [2 * value for value in entry.record.curve["loss"]]}
+    finish_cell(entry.folder, entry.record.model_copy(update={"curve": curve}).sealed(), entry.evidence)
+    code, said = verify_at(ran, entry.folder, 2)
+    assert code == 1
+    assert "Level 2 does not hold: 'loss' of the first epoch" in said
+    assert [v.level for v in read_verified(entry.folder.parent)] == [1]
+    assert read_cell(entry.folder).record.key == entry.record.key
+
+
+@pytest.mark.parametrize("place", ["nowhere", "runs/small/kd", "results/digits/kd/records.jsonl:zzz", ":"])
+def test_a_record_that_is_not_there_is_one_line(place: str) -> None:
+    with pytest.raises(KdbenchError, match="0 records are named by") as caught:
+        find_target(place)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_lower_level_never_replaces_a_higher_one_of_the_same_record(tmp_path: Path) -> None:
+    def said(level: int, sha256: str = "1" * 64) -> Verification:
+        about = {"key": "0" * 64, "record_sha256": sha256, "outcome": "", "date": "2026-01-01", "environment": {}}
+        return Verification.model_validate({**about, "level": level})
+
+    add_verified(tmp_path, [said(3)])
+    add_verified(tmp_path, [said(1)])
+    assert [v.level for v in read_verified(tmp_path)] == [3]
+    add_verified(tmp_path, [said(1, "2" * 64)])
+    assert [v.level for v in read_verified(tmp_path)] == [1]
+
+
+def test_curves_survive_their_file(tmp_path: Path) -> None:
+    curves = {"b": {"loss": [0.1, 1 / 3], "test_top1": [9.0]}, "a": {"loss": []}}
+    write_curves(tmp_path / "c.parquet", curves)
+    assert read_curves(tmp_path / "c.parquet") == curves
+    write_curves(tmp_path / "none.parquet", {})
+    assert read_curves(tmp_path / "none.parquet") == read_curves(tmp_path / "missing.parquet") == {}
+
+
+def test_json_of_validate_is_for_programs(kdbench: Command) -> None:
+    found = json.loads(kdbench("validate", Path(__file__).parents[3] / "results", "--json").stdout)
+    assert found["problems"] == []
+    assert found["records"] >= 97

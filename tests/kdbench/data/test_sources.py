@@ -1,0 +1,328 @@
+"""Parquet files of a folder: read without a network, in any order, once; and what is wrong with them in one line."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from kdbench.data import small as data_module
+from kdbench.data.small import content_sha256, data_folder, load_data
+from kdbench.errors import KdbenchError
+from kdbench.suite import Data
+
+DATA = Data(
+    source="someone/pictures",
+    columns=("img", "fine_label"),
+    num_classes=3,
+    image_size=(4, 5),
+    channels=3,
+    train=12,
+    test=6,
+    validation=3,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2, 0.2, 0.2),
+)
+
+
+def pictures(rows: int, seed: int = 0, size: tuple[int, int] = (4, 5)) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (rows, *size, 3), dtype=np.uint8), np.arange(rows) % 3
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write(path: Path, pixels: np.ndarray, labels: np.ndarray | pa.Array, names: Sequence[str] | None = None) -> None:
+    """A Parquet file; with `names`, its labels are a ClassLabel column."""
+    table = pa.table({"img": [{"bytes": png(image), "path": None} for image in pixels], "fine_label": labels})
+    if names is not None:
+        features = datasets.Features({"img": datasets.Image(), "fine_label": datasets.ClassLabel(names=list(names))})
+        table = table.cast(features.arrow_schema)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the data set, its train part in two files."""
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "mine"))
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pixels, labels = pictures(12)
+    place = tmp_path / "mine" / "pictures"
+    write(place / "train-00000-of-00002.parquet", pixels[:7], labels[:7])
+    write(place / "train-00001-of-00002.parquet", pixels[7:], labels[7:])
+    write(place / "test-00000-of-00001.parquet", *pictures(6, seed=1))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # both were read when they were imported
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    load_data.cache_clear()
+    return place
+
+
+def test_all_rows_are_read_with_their_labels(folder: Path) -> None:
+    dataset = load_data(DATA)
+    pixels, labels = pictures(12)
+    expected = {(image.transpose(2, 0, 1).tobytes(), label) for image, label in zip(pixels, labels, strict=True)}
+    found = zip(dataset.train_images.numpy(), dataset.train_labels.numpy(), strict=True)
+    assert {(image.tobytes(), label) for image, label in found} == expected
+    assert dataset.test_images.shape == (6, 3, 4, 5)
+
+
+def test_the_order_of_the_files_rows_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_data(DATA)
+    again = folder.parent.parent / "shuffled"
+    deep = again / "someone" / "pictures" / "deep"
+    order = np.random.default_rng(2).permutation(12)
+    write(
+        deep / "train-00000-of-00001.parquet",
+        *(array[order] for array in pictures(12)),
+    )
+    write(
+        deep / "test-00000-of-00001.parquet",
+        *(array[::-1] for array in pictures(6, seed=1)),
+    )
+    monkeypatch.setenv("KDBENCH_DATA", str(again))
+    load_data.cache_clear()
+    second = load_data(DATA)
+    for part in ("train_images", "train_labels", "test_images", "test_labels"):
+        assert torch.equal(getattr(first, part), getattr(second, part))
+
+
+def test_a_folder_that_is_the_data_set_needs_no_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDBENCH_DATA", str(folder))
+    assert len(load_data(DATA.model_copy(update={"source": "someone/else"})).train_labels) == 12
+
+
+def test_grey_images_are_one_channel(folder: Path) -> None:
+    grey = np.repeat(pictures(6, seed=1)[0][..., :1], 3, axis=3)
+    write(folder / "test-00000-of-00001.parquet", grey, np.arange(6) % 3)
+    data = DATA.model_copy(update={"channels": 1, "mean": (0.5,), "std": (0.2,)})
+    found = {image.tobytes() for image in load_data(data).test_images.numpy()}
+    assert found == {image[..., 0].tobytes() for image in grey}
+
+
+def test_a_second_start_reads_the_cache_and_not_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_data(DATA)
+    load_data.cache_clear()
+    monkeypatch.setattr(data_module, "read_source", lambda *a: pytest.fail("decoded again"))
+    assert torch.equal(load_data(DATA).train_images, first.train_images)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "gone"])
+def test_a_damaged_cache_is_made_again(damage: str, folder: Path) -> None:
+    first = load_data(DATA).train_images.clone()
+    [array] = (folder.parents[1] / "cache" / "data").glob("*/train_images.npy")
+    if damage == "gone":
+        array.unlink()
+    else:
+        array.write_bytes(array.read_bytes()[:-100])
+    load_data.cache_clear()
+    assert torch.equal(load_data(DATA).train_images, first)
+
+
+def test_a_cache_with_other_bytes_is_made_again_where_the_suite_has_a_hash(folder: Path) -> None:
+    with pytest.raises(KdbenchError, match=r"sha256 [0-9a-f]{64}, not") as caught:
+        load_data(DATA.model_copy(update={"sha256": "0" * 64}))
+    right = DATA.model_copy(update={"sha256": str(caught.value).split("sha256 ")[1][:64]})
+    first = load_data(right).train_images.clone()
+    array = data_folder(right) / "train_images.npy"
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
+    load_data.cache_clear()
+    assert torch.equal(load_data(right).train_images, first)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"columns": ("img", "label")}, "no column 'label'.*Did you mean 'fine_label'"),
+        ({"columns": ("imgs", "fine_label")}, "no column 'imgs'.*Did you mean 'img'"),
+        ({"splits": ("train", "validation")}, "No validation-.*parquet of 'someone/pictures' in"),
+        ({"source": "someone/else"}, "No train-.*parquet of 'someone/else' in"),
+        ({"source": "nowhere"}, "Unknown data source 'nowhere'"),
+        ({"train": 13}, "has 12 rows, but the suite's .data. says 13"),
+        ({"test": 5}, "has 6 rows, but the suite's .data. says 5"),
+        ({"num_classes": 4}, "'classes': 3.*'classes': 4"),
+        ({"image_size": (5, 5)}, "image of 4 x 5 pixels.*says 5 x 5"),
+        ({"test_labels_sha256": "0" * 64}, "data.test_labels_sha256"),
+    ],
+)
+def test_other_content_than_the_suite_says_is_one_line(change: dict[str, object], said: str, folder: Path) -> None:
+    data: Data = DATA.model_copy(update=change)
+    with pytest.raises(KdbenchError, match=said) as caught:
+        load_data(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_is_one_line_and_leaves_no_cache(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("datasets").addHandler(caplog.handler)
+    path = folder / "train-00001-of-00002.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(KdbenchError, match=r"Cannot read .*train-00001-of-00002.parquet \(--data-dir\): ") as caught:
+        load_data(DATA)
+    assert "\n" not in str(caught.value)
+    assert not caplog.records  # of the datasets library, which would say it once more
+    assert not list((folder.parents[1] / "cache" / "data").glob("*/*.npy"))
+
+
+def test_an_image_that_is_none_is_one_line(folder: Path) -> None:
+    table = pa.table({"img": [{"bytes": b"not an image", "path": None}] * 6, "fine_label": [0, 1, 2] * 2})
+    pq.write_table(table, folder / "test-00000-of-00001.parquet")
+    with pytest.raises(
+        KdbenchError, match=r"Cannot read .*test-00000-of-00001.parquet row 0: it is no image"
+    ) as caught:
+        load_data(DATA)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_network_and_folder_the_error_says_where_to_put_the_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KDBENCH_DATA")
+    with pytest.raises(KdbenchError, match=r"Cannot download 'someone/pictures'.*--data-dir or KDBENCH_DATA") as caught:
+        load_data(DATA)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cache_that_cannot_be_written_names_its_setting(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(KdbenchError, match="Set KDBENCH_CACHE to another folder"):
+        load_data(DATA)
+
+
+NAMES = ["ant", "bee", "cat"]
+TEST = "test-00000-of-00001.parquet"
+
+
+def test_classes_have_the_numbers_of_trains_names_whatever_order_other_files_have_them_in(folder: Path) -> None:
+    first = load_data(DATA)
+    pixels, labels = pictures(12)
+    write(folder / "train-00000-of-00002.parquet", pixels[:7], labels[:7], NAMES)
+    other = np.array([2, 0, 1])  # of ant, bee, cat
+    write(folder / "train-00001-of-00002.parquet", pixels[7:], other[labels[7:]], ["bee", "cat", "ant"])
+    pixels, labels = pictures(6, seed=1)
+    write(folder / TEST, pixels[labels != 2], np.array([1, 0])[labels[labels != 2]], ["bee", "ant"])
+    load_data.cache_clear()
+    again = load_data(DATA.model_copy(update={"test": 4}))
+    assert torch.equal(again.train_labels, first.train_labels)
+    assert again.test_labels.tolist() == [label for label in first.test_labels.tolist() if label != 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "said"),
+    [
+        ([0, 1, 2] * 2, ["ant", "bee", "dog"], "test.*have the names dog, which the train part's do not have"),
+        ([0, 1, 2] * 2, None, "test.* are plain integers, but those of the train part's first file are names"),
+        ([0, 1, 7] * 2, NAMES, "test.*row 2 has the label 7, but classes are 0 to 2"),
+        ([0, 1, -1] * 2, NAMES, "test.*row 2 has the label -1"),
+        ([0, 1, None] * 2, NAMES, "test.*row 2 has the label None"),
+    ],
+)
+def test_labels_that_mean_something_else_than_trains_are_refused_by_name(
+    labels: list[int | None], names: list[str] | None, said: str, folder: Path
+) -> None:
+    pixels, train_labels = pictures(12)
+    write(folder / "train-00000-of-00002.parquet", pixels[:7], train_labels[:7], NAMES)
+    write(folder / "train-00001-of-00002.parquet", pixels[7:], train_labels[7:], NAMES)
+    write(folder / TEST, pictures(6, seed=1)[0], pa.array(labels, pa.int64()), names)
+    with pytest.raises(KdbenchError, match=said) as caught:
+        load_data(DATA)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0.0, 1.5, 2.0] * 2, "holds float64"),
+        ([True, False, True] * 2, "holds bool"),
+        (["a", "b", "c"] * 2, "holds string"),
+        ([[0], [1], [2]] * 2, "holds List"),
+        ([0, 1, -1] * 2, "row 2 has the label -1, but classes are 0 to 2"),
+        ([0, 1, 3] * 2, "row 2 has the label 3"),
+        ([0, 1, None] * 2, "row 2 has the label None"),
+    ],
+)
+def test_labels_that_are_no_class_numbers_are_refused(labels: list[object], said: str, folder: Path) -> None:
+    write(folder / TEST, pictures(6, seed=1)[0], pa.array(labels))
+    with pytest.raises(KdbenchError, match=said) as caught:
+        load_data(DATA)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_that_a_row_only_names_is_not_opened(folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(pictures(1)[0][0]).save(tmp_path / "secret.png")
+    rows = [{"bytes": None, "path": str(tmp_path / "secret.png")}] * 6
+    pq.write_table(pa.table({"img": rows, "fine_label": [0, 1, 2] * 2}), folder / TEST)
+    with pytest.raises(KdbenchError, match=r"row 0 holds no encoded image. Files that a row names are not opened"):
+        load_data(DATA)
+
+
+def test_images_may_be_plain_bytes(folder: Path) -> None:
+    first = load_data(DATA)
+    pixels, labels = pictures(6, seed=1)
+    pq.write_table(pa.table({"img": [png(image) for image in pixels], "fine_label": labels}), folder / TEST)
+    load_data.cache_clear()
+    assert torch.equal(load_data(DATA).test_images, first.test_images)
+
+
+def test_files_with_other_labels_are_other_data_and_are_read_anew(folder: Path) -> None:
+    first, before = load_data(DATA).test_labels, content_sha256(DATA)
+    pixels, labels = pictures(6, seed=1)
+    write(folder / TEST, pixels, (labels + 1) % 3)
+    load_data.cache_clear()
+    assert load_data(DATA).test_labels.tolist() == [(label + 1) % 3 for label in first.tolist()]
+    assert content_sha256(DATA) != before
+
+
+def test_unchanged_files_are_not_decoded_for_their_content(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content_sha256(DATA)
+    monkeypatch.setattr(data_module, "read_source", lambda *a: pytest.fail("decoded again"))
+    assert content_sha256(DATA) == before
+    load_data(DATA.model_copy(update={"sha256": before}))  # as a worker does
+
+
+@pytest.mark.parametrize("damage", [b"", b"0" * 64 + b"\n", b"\xff\xfe", b"a b\n"])
+def test_a_damaged_index_is_made_again(damage: bytes, folder: Path) -> None:
+    before = content_sha256(DATA)
+    [entry] = [p for p in (folder.parents[1] / "cache" / "data" / "contents").iterdir() if p.suffix != ".lock"]
+    entry.write_bytes(damage)
+    assert content_sha256(DATA) == before
+    assert before in entry.read_text()
+
+
+def test_files_that_change_while_they_are_read_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = data_module.read_source
+
+    def disturbed(*given: object) -> object:
+        found = read(*given)  # type: ignore[arg-type]
+        os.utime(folder / TEST)
+        return found
+
+    monkeypatch.setattr(data_module, "read_source", disturbed)
+    with pytest.raises(KdbenchError, match=r"changed while they were read. Run the command again"):
+        content_sha256(DATA)
+
+
+def test_cached_arrays_of_other_numbers_than_the_suite_says_are_refused(folder: Path) -> None:
+    right = DATA.model_copy(update={"sha256": content_sha256(DATA)})
+    load_data(right)
+    with pytest.raises(KdbenchError, match=r"has 12 rows, but the suite's .data. says 13"):
+        load_data(right.model_copy(update={"train": 13}))

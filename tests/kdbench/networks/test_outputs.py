@@ -1,0 +1,109 @@
+"""Only what is required is computed; maps of two networks are paired by stride, else by depth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdbench.errors import NotApplicable
+from kdbench.networks.build import build_network, count_macs, count_parameters
+from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
+from kdbench.suite import Suite
+
+EXAMPLE = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def a_map(stride: float, depth: float) -> FeatureMap:
+    return FeatureMap(0, f"s{stride:g}d{depth:g}", (4, 8, 8), stride, depth)
+
+
+def names(pairs: list[tuple[FeatureMap, FeatureMap]]) -> list[tuple[str, str]]:
+    return [(student.name, teacher.name) for student, teacher in pairs]
+
+
+def test_hierarchical_networks_offer_the_last_map_of_each_stride(digits: Suite) -> None:
+    found = feature_maps(build_network(digits, "resnet8_w4"), EXAMPLE)
+    assert [(m.name, m.shape, m.stride) for m in found] == [
+        ("layer1", (4, 8, 8), 1),
+        ("layer2", (8, 4, 4), 2),
+        ("layer3", (16, 2, 2), 4),
+    ]
+
+
+def test_isotropic_networks_offer_maps_at_quarters_of_their_depth(digits: Suite) -> None:
+    found = feature_maps(build_network(digits, "vit_w16"), EXAMPLE)
+    assert [(m.index, m.shape, m.depth) for m in found] == [(i, (16, 2, 2), (i + 1) / 4) for i in range(4)]
+
+
+def test_hierarchical_networks_are_paired_by_stride() -> None:
+    student = [a_map(2, 1 / 3), a_map(4, 2 / 3), a_map(8, 1)]
+    teacher = [a_map(1, 1 / 4), a_map(2, 2 / 4), a_map(4, 3 / 4), a_map(16, 1)]
+    assert paired_by(student, teacher) == "stride"
+    assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 2), (4, 4)]
+
+
+def test_other_networks_are_paired_by_relative_depth() -> None:
+    hierarchical = [a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)]
+    isotropic = [a_map(4, d / 4) for d in (1, 2, 3, 4)]
+    expected = [(1 / 3, 1 / 4), (2 / 3, 3 / 4), (1, 1)]
+    assert paired_by(hierarchical, isotropic) == paired_by(isotropic, hierarchical) == "depth"
+    assert [(s.depth, t.depth) for s, t in match_maps(hierarchical, isotropic)] == expected
+    assert [(t.depth, s.depth) for s, t in match_maps(isotropic, hierarchical)] == expected
+
+
+def test_odd_strides_are_paired_by_their_nearest_power_of_two() -> None:
+    unpadded = [a_map(2.13, 1 / 4), a_map(4.8, 2 / 4), a_map(10.7, 3 / 4), a_map(24, 1)]
+    assert [(s.stride, t.stride) for s, t in match_maps([a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)], unpadded)] == [
+        (2, 2.13),
+        (4, 4.8),
+    ]
+
+
+def test_hierarchical_networks_without_a_common_stride_are_paired_by_depth() -> None:
+    student, teacher = [a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)], [a_map(16, 0.5), a_map(32, 1)]
+    assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 16), (4, 32)]
+
+
+def test_a_network_with_one_map_is_an_error_that_names_both_and_what_each_offers() -> None:
+    names = ("student small", "teacher big")
+    small, big = [a_map(4, 1)], [a_map(4, 0.5), a_map(8, 1)]
+    offers = r"student small offers s4d1 \(4x8x8\); teacher big offers s4d0.5 \(4x8x8\), s8d1 \(4x8x8\)"
+    with pytest.raises(NotApplicable, match=offers):
+        match_maps(small, big, names)
+    with pytest.raises(NotApplicable, match=r"student small offers none; teacher big offers s4d1 \(4x8x8\)"):
+        match_maps([], small, names)
+
+
+@pytest.mark.parametrize("model", ["resnet8_w4", "vit_w16"])
+def test_outputs_belong_to_one_forward_pass(model: str, digits: Suite) -> None:
+    network = build_network(digits, model, seed=0).eval()
+    read = OutputReader("student", network, {"logits", "embedding", "features"}, feature_maps(network, EXAMPLE))
+    outputs = read(EXAMPLE)
+    assert torch.allclose(outputs.logits, network(EXAMPLE), atol=1e-6)
+    assert torch.allclose(network.get_classifier()(outputs.embedding), outputs.logits, atol=1e-6)
+    shapes = read.shapes(EXAMPLE[:1])
+    assert shapes.embedding == outputs.embedding.shape[1]
+    assert shapes.features == tuple(tuple(f.shape[1:]) for f in outputs.features)
+
+
+def test_an_output_that_is_not_required_says_what_to_add(digits: Suite) -> None:
+    outputs = OutputReader("teacher", build_network(digits, "resnet8"), {"logits"})(EXAMPLE)
+    with pytest.raises(AttributeError, match=r"add 'teacher[.]embedding' to `requires`"):
+        _ = outputs.embedding
+
+
+def test_parameters_and_macs_are_those_counted_by_hand(digits: Suite) -> None:
+    network = build_network(digits, "resnet8_w2")
+    convolutions = (
+        64 * (1 * 2 + 2 * 2 * 2) * 9 + 16 * (2 * 4 * 9 + 4 * 4 * 9 + 2 * 4) + 4 * (4 * 8 * 9 + 8 * 8 * 9 + 4 * 8)
+    )
+    assert count_macs(network, EXAMPLE[:1]) == convolutions + 8 * 10
+    assert count_parameters(network) == 1384
+
+
+def test_initial_weights_depend_on_the_seed_alone(digits: Suite) -> None:
+    torch.manual_seed(5)
+    one = build_network(digits, "vit_w16", seed=3).state_dict()
+    torch.randn(7)
+    other = build_network(digits, "vit_w16", seed=3).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
