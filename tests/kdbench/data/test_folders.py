@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.kdbench.test_sources import write
+from tests.kdbench.data.test_sources import write
 
 from kdbench.data.folders import list_parts
 from kdbench.data.small import content_sha256, load_data, with_content, with_known_content
