@@ -114,6 +114,7 @@ def check_unchanged(data: Data, dataset: FileDataset) -> None:
         KdbenchError: they are others.
     """
     if files_stamp(data) != dataset.stamp:
+        list_images.cache_clear()
         raise KdbenchError(f"Files in {folder_of(data)} changed while they were trained on. Run the command again.")
 
 
