@@ -8,7 +8,7 @@ from kdbench.records.cost_record import CostRecord, StepCost
 from kdbench.suite import load_suite
 from kdbench_leaderboard.boards import make_board
 from kdbench_leaderboard.read import Found, Store
-from kdbench_leaderboard.standings import standing
+from kdbench_leaderboard.standings import standings
 
 NONE = {"status": "not_applicable", "reason": "needs feature maps", "cost": None}
 
@@ -36,9 +36,9 @@ def test_records_of_any_data_are_current_and_find_their_costs():
         environment={},
         finished="2026-01-02T03:04:05+00:00",
     )
-    assert standing(board, board.rows[0], None, [cost]).step_ratio == 1.5
+    assert standings(board, [cost])[0].step_ratio == 1.5
     elsewhere = cost.model_copy(update={"fingerprint": "2" * 64})
-    assert standing(board, board.rows[0], None, [elsewhere]).step_ratio is None
+    assert standings(board, [elsewhere])[0].step_ratio is None
 
 
 def test_records_of_another_protocol_are_not_current():
