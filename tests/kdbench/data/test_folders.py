@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.kdbench.data.test_sources import write
 
 from kdbench.data.folders import list_parts
 from kdbench.data.small import content_sha256, load_data, with_content, with_known_content
@@ -18,6 +17,7 @@ from kdbench.errors import KdbenchError
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.suite import Data, Suite
 from tests.conftest import Command
+from tests.kdbench.data.test_sources import write
 
 DATA = Data(
     source="imagefolder/animals",
