@@ -274,8 +274,8 @@ class Suite(Table):
         check_effects("recipe.teacher", self.recipe.teacher, [self.teacher_recipe()])
         if self.teachers == "pretrained" and (trained := sorted(set(self.recipe.teacher) - {"precision"})):
             raise ValueError(f"recipe.teacher.{trained[0]} has no effect on pretrained teachers. Remove it")
-        for name, override in self.recipe.students.items():
-            check_effects(f"recipe.students.{name}", override, [self.recipe_of(name)])
+        for name, own in self.recipe.students.items():
+            check_effects(f"recipe.students.{name}", own, [self.recipe_of(name)])
         return self
 
     def recipe_of(self, student: str | None = None) -> Recipe:
