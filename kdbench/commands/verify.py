@@ -213,7 +213,7 @@ def train_again(
 ) -> tuple[str | None, str, list[Entry]]:
     """Level 3: the cell again, and all seeds of its pair if its predictions differ; the records that this verifies."""
     from kdbench.commands.request import parse_workers
-    from kdbench.running.executor import Machine
+    from kdbench.running.engines.events import Machine
     from kdbench.running.fleet import Outcome, train
 
     notice = line_printer(console)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from kdbench.data.small import load_data, with_content
 from kdbench.data.sources import OnRows
-from kdbench.running.executor import Event, Failed, Finished, Noticed, Progressed, Waiting
+from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Waiting
 from kdbench.running.plan import Cell
 from kdbench.suite import Data, Suite
 
@@ -68,7 +68,7 @@ class Display:
         self.progress.stop()
 
     def show(self, event: Event) -> None:
-        """Update the display for one event of the executor."""
+        """Update the display for one event of an engine."""
         match event:
             case Progressed(cell, epochs_done, epochs, None):
                 row = self.progress.add_task(escape(str(cell)), total=epochs, completed=epochs_done, loss="")
