@@ -8,10 +8,12 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from kdbench.suite import Execution
+    from kdbench.suite import Execution
 
 PACKAGES = ("kdbench", "torch", "timm", "numpy", "safetensors")
 
@@ -28,6 +30,8 @@ def environment(device: torch.device, execution: Execution) -> dict[str, str]:
     if execution != "eager":
         found["execution"] = execution
     if device.type == "cuda":
+        import torch
+
         found |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or ""}
     return found
 

@@ -93,8 +93,7 @@ def run(
 
     Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
     """
-    from kdbench.commands.request import Request, parse_data_dir
-    from kdbench.commands.run import run as run_request
+    from kdbench.commands.request import Request, check_request, parse_data_dir
 
     parse_data_dir(data_dir)
     if tracking_uri and not mlflow:
@@ -119,6 +118,9 @@ def run(
         mlflow=mlflow,
         as_json=as_json,
     )
+    check_request(request)
+    from kdbench.commands.run import run as run_request
+
     raise typer.Exit(run_request(request, open_console(as_json)))
 
 
@@ -200,12 +202,22 @@ def cost(
 
     Example: kdbench cost kd crd --suite digits --pair resnet8:resnet8_w4
     """
-    from kdbench.commands.cost import cost as measure_costs
-    from kdbench.commands.request import parse_device, parse_execution, parse_pairs, parse_settings
+    from kdbench.commands.request import (
+        Request,
+        check_request,
+        parse_device,
+        parse_execution,
+        parse_pairs,
+        parse_settings,
+    )
     from kdbench.suite import load_suite
 
+    names = split_names(method)
+    check_request(Request(suite, names, tuple(pair or ()), settings=tuple(settings or ()), device=device))
+    from kdbench.commands.cost import cost as measure_costs
+
     found = load_suite(suite)
-    names, devices, pairs = split_names(method), parse_device(device), parse_pairs(found, pair or ())
+    devices, pairs = parse_device(device), parse_pairs(found, pair or ())
     how, values = parse_execution(execution(compile_, graph), devices), parse_settings(settings or (), names)
     raise typer.Exit(measure_costs(found, values, pairs, devices[0], how, steps, out, open_console(as_json), as_json))
 

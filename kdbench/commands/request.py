@@ -1,4 +1,4 @@
-"""What a `kdbench run` asks for, and the parsing of its options."""
+"""What a `kdbench run` asks for, and the parsing of its options. Imports torch only to look for GPUs and parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.plugins import load_method
-from kdbench.suite import Execution, Pair, Suite
+from kdbench.plugins import find_plugin, load_method
+from kdbench.suite import Execution, Pair, Suite, load_suite
 
 MAX_SEED = 10_000
 
@@ -42,6 +40,23 @@ class Request:
     tracking_uri: str | None = None
     mlflow: bool = True
     as_json: bool = False
+
+
+def check_request(request: Request) -> None:
+    """Find mistakes that need no torch to be seen, before it is imported, which takes seconds.
+
+    Raises:
+        KdbenchError: an unknown suite, pair or method, or an option of another form.
+    """
+    suite = load_suite(request.suite)
+    parse_pairs(suite, request.pairs)
+    parse_seeds(suite, request.seeds)
+    for name in request.methods:
+        find_plugin(name)
+    for setting in request.settings:
+        split_setting(setting)  # which parameters a method has, only its import tells
+    check_device(request.device)
+    parse_workers(request.workers, ["cpu"])
 
 
 def parse_pairs(suite: Suite, wanted: Sequence[str]) -> list[Pair]:
@@ -79,10 +94,7 @@ def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str,
     parsed: dict[str, dict[str, Any]] = {method: {} for method in methods}
     fields = {method: load_method(method).Params.model_fields for method in methods}
     for setting in settings:
-        name, equals, text = setting.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise KdbenchError(f"--set {setting}: write name=value, such as --set temperature=2.")
+        name, text = split_setting(setting)
         if any(name in values for values in parsed.values()):
             raise KdbenchError(f"--set {setting}: '{name}' is given twice. Choose one value a run.")
         owners = [method for method in methods if name in fields[method]]
@@ -96,6 +108,18 @@ def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str,
     return parsed
 
 
+def split_setting(setting: str) -> tuple[str, str]:
+    """Name and value of `--set name=value`, both as text.
+
+    Raises:
+        KdbenchError: not of that form.
+    """
+    name, equals, text = setting.partition("=")
+    if not equals or not name.strip():
+        raise KdbenchError(f"--set {setting}: write name=value, such as --set temperature=2.")
+    return name.strip(), text
+
+
 def parse_value(text: str) -> Any:
     """A TOML value; anything else is a string."""
     try:
@@ -104,12 +128,24 @@ def parse_value(text: str) -> Any:
         return text.strip()
 
 
+def check_device(text: str) -> None:
+    """Whether a device has a name that kdbench knows; not whether it is there.
+
+    Raises:
+        KdbenchError: it has not.
+    """
+    kind, _, number = text.partition(":")
+    if text not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isascii() and number.isdigit()):
+        raise KdbenchError(f"Unknown device '{text}' (--device). Known: auto, cpu, cuda, cuda:0, cuda:1, ...")
+
+
 def parse_device(text: str) -> list[str]:
     """Devices to spread cells over.
 
     Raises:
         KdbenchError: an unknown device, or one that is not there.
     """
+    check_device(text)
     if text == "cpu":
         return ["cpu"]
     count, why = find_gpus()
@@ -117,9 +153,7 @@ def parse_device(text: str) -> list[str]:
         if why and not count:
             sys.stderr.write(f"kdbench: no GPU is used.{why}\n")
         return [f"cuda:{i}" for i in range(count)] or ["cpu"]
-    kind, _, number = text.partition(":")
-    if kind != "cuda" or (":" in text and not (number.isascii() and number.isdigit())):
-        raise KdbenchError(f"Unknown device '{text}' (--device). Known: auto, cpu, cuda, cuda:0, cuda:1, ...")
+    number = text.partition(":")[2]
     if not count or (number and int(number) >= count):
         raise KdbenchError(f"No device '{text}' (--device): PyTorch finds {count} NVIDIA GPUs. Use --device cpu.{why}")
     return [text] if number else [f"cuda:{i}" for i in range(count)]
@@ -127,6 +161,8 @@ def parse_device(text: str) -> list[str]:
 
 def find_gpus() -> tuple[int, str]:
     """How many GPUs PyTorch finds, and what it says of them: of a driver that is too old, say."""
+    import torch
+
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
