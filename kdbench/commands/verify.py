@@ -26,7 +26,7 @@ from kdbench.records.gate import record_problems
 from kdbench.records.store import CELL_FOLDER, Entry, find_results, read_cell, read_results, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Pair, Suite, load_suite, load_test_labels
 
 if TYPE_CHECKING:
     from kdbench.running.plan import Cell
@@ -133,35 +133,30 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[
         KdbenchError: a teacher's record; a method that is not installed or is of another version; a teacher not here.
     """
     from kdbench.plugins import load_method
-    from kdbench.running.plan import Cell
+    from kdbench.running.plan import assemble
     from kdbench.source import source_sha256
 
     record = entry.record
     if record.kind != "cell":
         raise KdbenchError("Teachers are verified at level 1 only. Train one again with: kdbench teach --force")
     method = load_method(record.method.name)
-    teachers: list[Teacher] = []
+    teachers: dict[str, Teacher] = {}
     for reference in record.teachers:
         teacher = find_teacher(suite, reference.model, results, notice)
         if teacher is None or teacher.sha256 != reference.sha256:
             raise KdbenchError(f"Its teacher '{reference.model}' {reference.sha256[:12]} is not here (--results).")
-        teachers.append(teacher)
-    pair = f"{record.teacher}:{record.student}"
-    cell = Cell(
-        kind="cell",
-        suite=suite,
-        method=record.method.name,
-        method_version=method.version,
-        source_sha256=source_sha256(method),
-        student=record.student,
-        seed=record.seed,
-        params=record.params,
-        variant=record.variant,
-        params_source=record.params_source,
-        trials=record.trials,
-        teacher=teachers[0] if teachers else None,
-        team=tuple(teachers[1:]),
-        assistants=suite.assistants.get(pair, ()) if "assistants" in method.requires else (),
+        teachers[teacher.model] = teacher
+    cell = assemble(
+        suite,
+        method,
+        Pair(teacher=record.teacher or "", student=record.student),
+        record.seed,
+        record.params,
+        teachers,
+        source_sha256(method),
+        record.variant,
+        record.params_source,
+        record.trials,
     )
     if cell.key != record.key:
         raise KdbenchError(
