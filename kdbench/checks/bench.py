@@ -109,8 +109,7 @@ class Bench:
         teachers = untrained_teachers(suite, self.cls, pair)
         trainer, _ = prepare(cell, dataset, teachers, torch.device("cpu"), cls=self.cls)
         self.teacher = teachers[0] if teachers else None
-        trainer.stages = [replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages]
-        trainer.epochs = sum(stage.epochs for stage in trainer.stages)
+        trainer.replan(replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages)
         trainer.student.train()
         trainer.method.train()
         return trainer
@@ -125,8 +124,7 @@ class Bench:
 def batches(trainer: Trainer) -> Iterator[Batch]:
     """The first epoch of each stage, the stage entered."""
     for stage in trainer.stages:
-        trainer.stage, trainer.terms = stage, []
-        trainer.begin_epoch(0)
+        trainer.begin(stage)
         feed = trainer.feed(0)
         for i in range(len(feed.step)):
             yield trainer.batch(feed, i)

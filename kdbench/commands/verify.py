@@ -18,7 +18,7 @@ from rich.console import Console
 
 from kdbench.commands.request import parse_device
 from kdbench.console import line_printer
-from kdbench.data.small import with_content
+from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError
 from kdbench.records.agreement import Reproduction, answers_of, reproduction
 from kdbench.records.curves import Curve, read_curves
@@ -174,8 +174,8 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Callable[[str],
     """
     import torch
 
-    from kdbench.data.stream import torch_seed
-    from kdbench.running.prepare import load_dataset, load_teachers, prepare, set_up_device
+    from kdbench.data.access import load_dataset
+    from kdbench.running.prepare import load_teachers, prepare, set_up_device
 
     curve = curve_of(target)
     if not curve:
@@ -183,8 +183,7 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Callable[[str],
     device = torch.device(device_name)
     set_up_device(device)
     trainer, _ = prepare(cell, load_dataset(cell.data), load_teachers(cell), device, "eager", notice)
-    torch.manual_seed(torch_seed(cell.stream, cell.seed, "dropout"))
-    terms = trainer.first_epoch()
+    terms = trainer.next_epoch()
     prefixes = [f"{stage.name}." for stage in trainer.stages[:-1]]
     first = prefixes[0] if prefixes else ""
     before = {
