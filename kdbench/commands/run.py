@@ -27,7 +27,7 @@ from kdbench.commands.request import (
     parse_workers,
 )
 from kdbench.console import line_printer
-from kdbench.data.small import with_known_content
+from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
 from kdbench.records.agreement import answers_of, reproduction

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.console import line_printer
-from kdbench.data.small import with_content
+from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.records.cost_record import CostRecord, parse_cost
