@@ -15,7 +15,8 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.records.cost_record import CostRecord, parse_cost
 from kdbench.records.gate import record_problems
-from kdbench.records.store import COSTS, Entry, find_results, find_runs, read_results, write_results
+from kdbench.records.reader import read_results
+from kdbench.records.store import COSTS, Entry, find_results, find_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of

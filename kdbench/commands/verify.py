@@ -23,7 +23,8 @@ from kdbench.errors import KdbenchError
 from kdbench.records.agreement import Reproduction, answers_of, reproduction
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.gate import record_problems
-from kdbench.records.store import CELL_FOLDER, Entry, find_results, read_cell, read_results, read_runs
+from kdbench.records.reader import read_results
+from kdbench.records.store import CELL_FOLDER, CURVES, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Pair, Suite, load_suite, load_test_labels
@@ -81,7 +82,7 @@ def verify(record: str, level: int, suite_name: str | None, results: Path | None
         notice(f"Level {level if reached else 1} does not hold: {problem}.")
     if reached:
         add_verified(target.folder, [statement(entry, reached, outcome, device) for entry in verified])
-        notice(f"Level {reached} is stored in {target.folder / 'verified.jsonl'}")
+        notice(f"Level {reached} is stored in {target.folder / VERIFIED}")
     return 0 if reached == level else 1
 
 
@@ -123,7 +124,7 @@ def check_evidence(target: Target, suite: Suite, results: Path | None, notice: C
 def curve_of(target: Target) -> Curve | None:
     """A record's curve: on the record in `runs/`, in a file beside it in `results/`."""
     record = target.entry.record
-    return record.curve or read_curves(target.folder / "curves.parquet").get(record.key)
+    return record.curve or read_curves(target.folder / CURVES).get(record.key)
 
 
 def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[str], None]) -> Cell:

@@ -13,8 +13,9 @@ import numpy as np
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.hashing import digest
 from kdbench.records.evidence import Evidence
+from kdbench.records.reader import read_results
 from kdbench.records.record import Record
-from kdbench.records.store import COSTS, TEACHERS, Entry, read_results, read_runs
+from kdbench.records.store import COSTS, TEACHERS, Entry, read_runs
 from kdbench.suite import NAME, Pair, Suite
 
 Origin = Literal["accepted", "yours"]
