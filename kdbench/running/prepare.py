@@ -15,7 +15,7 @@ from kdbench.data.small import Dataset, load_data
 from kdbench.data.stream import torch_seed
 from kdbench.data.views import SmallImages
 from kdbench.errors import NotApplicable, did_you_mean
-from kdbench.method import GIVEN, Method, Outputs, Read, Setup, not_given
+from kdbench.method import GIVEN, Method, Outputs, Read, Setup, Shapes, not_given
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
 from kdbench.networks.own import OwnNetwork
@@ -128,7 +128,7 @@ def prepare(
     labels = dataset.train_labels.to(device)
     setup = Setup(
         student=readers["student"].shapes(example),
-        teacher=readers["teacher"].shapes(example) if "teacher" in readers else None,
+        teacher=readers["teacher"].shapes(example) if "teacher" in readers else Shapes("teacher"),
         train_labels=labels[:0] if cls.is_data_free() else labels,
         num_classes=suite.data.num_classes,
         mean=suite.data.mean,
