@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from kdbench.method import NotApplicable as NotApplicable
     from kdbench.method import Outputs as Outputs
     from kdbench.method import Paper as Paper
+    from kdbench.method import Read as Read
     from kdbench.method import Setup as Setup
     from kdbench.method import Shapes as Shapes
     from kdbench.method import Stage as Stage
     from kdbench.networks.own import Adam as Adam
     from kdbench.networks.own import OwnNetwork as OwnNetwork
+    from kdbench.networks.own import OwnNetworks as OwnNetworks
 
 __version__ = "0.1.0"
-METHOD = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage")
-OWN = ("Adam", "OwnNetwork")
+METHOD = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Read", "Setup", "Shapes", "Stage")
+OWN = ("Adam", "OwnNetwork", "OwnNetworks")
 PLUGIN_API = (*METHOD, *OWN)
 __all__ = ["KdbenchError", *PLUGIN_API]  # noqa: PLE0604
 

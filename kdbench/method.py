@@ -79,7 +79,7 @@ from kdbench.errors import NotApplicable, did_you_mean
 if TYPE_CHECKING:
     from kdbench.networks.own import OwnNetwork
 
-__all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Setup", "Shapes", "Stage"]
+__all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Read", "Setup", "Shapes", "Stage"]
 
 Scheme = Literal["baseline", "offline", "online", "self"]
 Knowledge = Literal["response", "feature", "relation"]
@@ -129,17 +129,9 @@ class Shapes(Required):
         pre_activations: (C, H, W) of the same maps before their last ReLU.
     """
 
-    @property
-    def embedding(self) -> int:
-        return self._get("embedding")
-
-    @property
-    def features(self) -> tuple[tuple[int, int, int], ...]:
-        return self._get("features")
-
-    @property
-    def pre_activations(self) -> tuple[tuple[int, int, int], ...]:
-        return self._get("pre_activations")
+    embedding: int
+    features: tuple[tuple[int, int, int], ...]
+    pre_activations: tuple[tuple[int, int, int], ...]
 
 
 def not_given(*_: Any) -> Any:
@@ -159,7 +151,7 @@ class Setup:
     """What a method may know when it builds its own modules.
 
     Attributes:
-        student, teacher: shapes of their outputs; `teacher` is None for a method that reads none.
+        student, teacher: shapes of their outputs, those that `requires` names.
         train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts; empty for
             a data-free method.
         num_classes: C.
@@ -174,6 +166,7 @@ class Setup:
         epochs: of the main stage in the suite's recipe.
         network: makes another network with fresh weights, by its role: of the "student"'s architecture, the
             "teacher"'s, or one of `assistants`. It is trained with the student, unless its gradients are switched off.
+            Several are kept in `kdbench.OwnNetworks`.
         read_student, read_teacher: the outputs of both networks for other images than the batch's, differentiable in
             the images. A method may call them in `inputs`, `loss` and `before_epoch`.
         student_network, teacher_network: the networks themselves, where `requires` names "student.network" or
@@ -190,7 +183,7 @@ class Setup:
     """
 
     student: Shapes
-    teacher: Shapes | None
+    teacher: Shapes
     train_labels: Tensor
     num_classes: int
     mean: tuple[float, ...]
@@ -249,21 +242,10 @@ class Outputs(Required):
         pre_activations: list of the same, before the last ReLU, of networks that declare where that is.
     """
 
-    @property
-    def logits(self) -> Tensor:
-        return self._get("logits")
-
-    @property
-    def embedding(self) -> Tensor:
-        return self._get("embedding")
-
-    @property
-    def features(self) -> list[Tensor]:
-        return self._get("features")
-
-    @property
-    def pre_activations(self) -> list[Tensor]:
-        return self._get("pre_activations")
+    logits: Tensor
+    embedding: Tensor
+    features: list[Tensor]
+    pre_activations: list[Tensor]
 
 
 Loss = Callable[[Batch, Outputs, Outputs], dict[str, Tensor]]

@@ -40,7 +40,6 @@ class AB(WithKD):
         boundary_epochs: int = Field(30, ge=1, description="epochs of the stage")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         pairs = zip(setup.student.pre_activations, setup.teacher.pre_activations, strict=True)
         self.connectors = nn.ModuleList(nn.Identity() if s == t else regressor(s, t)[:-1] for s, t in pairs)
 

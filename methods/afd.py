@@ -38,7 +38,6 @@ class AFD(WithKD):
         dim: int = Field(128, ge=1, description="width of queries and keys")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         ins, outs = ([c for c, _, _ in shapes.features] for shapes in (setup.student, setup.teacher))
         dim = self.params.dim
         self.query = nn.ModuleList(Embedding(c, dim) for c in outs)

@@ -43,7 +43,6 @@ class ANC(Method):
         discriminator_rate: float = Field(0.001, gt=0, description="learning rate of the discriminator")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         self.generator = setup.generator
         width_s, width_t = setup.student.embedding, setup.teacher.embedding
         self.embed: nn.Module = nn.Identity() if width_s == width_t else nn.Linear(width_s, width_t)

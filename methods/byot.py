@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Setup
+from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Read, Setup
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.parts.layers import BatchNorm
-
-Read = Callable[[Tensor], Outputs]
 
 
 class BYOT(Method):

@@ -33,7 +33,6 @@ class CC(WithKD):
         dim: int = Field(128, ge=1, description="width of the linear maps' outputs")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         self.embed_student = nn.Linear(setup.student.embedding, self.params.dim)
         self.embed_teacher = nn.Linear(setup.teacher.embedding, self.params.dim)
 

@@ -63,7 +63,6 @@ class CMI(WithBank):
 
     def build(self, setup: Setup) -> None:
         super().build(setup)
-        assert setup.teacher is not None
         p = self.params
         features = sum(channels for channels, _, _ in setup.teacher.features)
         self.generator = with_sigmoid(ImageGenerator(p.latent, setup.image_shape, p.width))

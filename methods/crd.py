@@ -45,7 +45,6 @@ class CRD(WithKD):
     teacher_z: Tensor
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         p, n = self.params, len(setup.train_labels)
         self.generator = setup.generator
         self.num_negatives = min(p.negatives, n - int(setup.train_labels.bincount().max()))

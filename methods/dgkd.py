@@ -43,7 +43,7 @@ class DGKD(TAKD):
         return frozenset({"teacher.logits"})
 
     def taught_by(self, learner: int, images: Tensor, teacher: Outputs) -> list[Tensor]:
-        return [teacher.logits, *(self.assistants[i].frozen(images).logits for i in range(learner))]  # type: ignore[operator]
+        return [teacher.logits, *(self.assistants[i].frozen(images).logits for i in range(learner))]
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p = self.params

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Method, Outputs, Paper, Setup
+from kdbench import Batch, Field, Method, Outputs, Paper, Read, Setup
 from kdbench_methods.parts.peers import all_logits, make_peers, peer_models
 
 
@@ -51,7 +51,7 @@ class DML(Method):
         kd = p.kd_weight * mutual_losses(logits)
         return {"ce": ce[0], "kd": kd[0], "peers_ce": ce[1:].sum(), "peers_kd": kd[1:].sum()}
 
-    def networks(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> Mapping[str, nn.Module]:
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
         return peer_models(self.peers)
 
 

@@ -38,7 +38,6 @@ class FitNets(WithKD):
         hint_epochs: int = Field(0, ge=0, description="epochs of a stage before, on the hint alone")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         self.hint = len(setup.student.features) // 2
         self.regressor = regressor(setup.student.features[self.hint], setup.teacher.features[self.hint])
 

@@ -38,7 +38,6 @@ class FSP(WithKD):
         flow_epochs: int = Field(30, ge=1, description="epochs of the stage")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         pairs = zip(setup.student.features, setup.teacher.features, strict=True)
         if other := [f"{s[0]} and {t[0]}" for s, t in pairs if s[0] != t[0]]:
             raise NotApplicable(f"flow matrices need equally many channels; a pair of maps has {other[0]}")

@@ -41,7 +41,6 @@ class FT(WithKD):
         paraphrase_learning_rate: float = Field(0.01, gt=0, description="learning rate of that stage")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         in_channels, channels = setup.student.features[-1][0], setup.teacher.features[-1][0]
         factors = max(1, int(channels * self.params.paraphrase_rate))
         self.encode = three(nn.Conv2d, channels, channels, factors)

@@ -34,7 +34,6 @@ class ICKD(WithKD):
         correlation_weight: float = Field(2.5, ge=0, description="weight of the correlation matrices' distance")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         channels = setup.teacher.features[-1][0]
         conv = nn.Conv2d(setup.student.features[-1][0], channels, 1, bias=False)
         self.embed = nn.Sequential(conv, BatchNorm(channels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Method, Outputs, Paper, Setup
+from kdbench import Batch, Field, Method, Outputs, Paper, Read, Setup
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.parts.peers import make_peers, peer_models
 
@@ -70,7 +70,7 @@ class KDCL(Method):
         kd = p.kd_weight * torch.stack([kd_loss(z, target, p.temperature) for z in logits])
         return {"ce": ce[0], "kd": kd[0], "peers_ce": ce[1:].sum(), "peers_kd": kd[1:].sum()}
 
-    def networks(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> Mapping[str, nn.Module]:
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
         return peer_models(self.peers)
 
 

@@ -36,7 +36,6 @@ class OFD(WithKD):
         map_weight: float = Field(0.001, ge=0, description="weight of the maps' partial distance")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         channels = [
             (s[0], t[0]) for s, t in zip(setup.student.pre_activations, setup.teacher.pre_activations, strict=True)
         ]

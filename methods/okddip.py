@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Method, Outputs, Paper, Setup
+from kdbench import Batch, Field, Method, Outputs, Paper, Read, Setup
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.parts.peers import make_peers, peer_models
 from kdbench_methods.parts.ramp import ramp
@@ -70,7 +70,7 @@ class OKDDip(Method):
             "peers_kd": weight * peers_kd.sum(),
         }
 
-    def networks(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> Mapping[str, nn.Module]:
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
         return peer_models(self.peers)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Setup
+from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Read, Setup
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.parts.layers import BatchNorm
 from kdbench_methods.parts.ramp import ramp
@@ -70,7 +70,7 @@ class ONE(Method):
             "ensemble_ce": p.ce_weight * F.cross_entropy(ensemble, batch.labels),
         }
 
-    def networks(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> Mapping[str, nn.Module]:
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
         return {"ensemble": Ensemble(student, read, self)}
 
 
@@ -101,7 +101,7 @@ class Branch(nn.Module):
 class Ensemble(nn.Module):
     """All branches under their gate."""
 
-    def __init__(self, student: nn.Module, read: Callable[[Tensor], Outputs], method: ONE) -> None:
+    def __init__(self, student: nn.Module, read: Read, method: ONE) -> None:
         super().__init__()
         self.student, self.method = student, method
         self.read = read

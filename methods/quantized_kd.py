@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.ao import quantization
 
-from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
+from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Read, Setup
 from kdbench_methods.parts.with_kd import WithKD
 
 
@@ -57,7 +57,7 @@ class QuantizedKD(WithKD):
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         return self.ce_and_kd(batch, student, teacher)
 
-    def networks(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> Mapping[str, nn.Module]:
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
         return {"int8": Int8(student)}
 
 

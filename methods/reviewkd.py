@@ -41,7 +41,6 @@ class ReviewKD(WithKD):
         max_width: int = Field(512, ge=1, description="channels of the fused maps, at most")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         ins = [*(c for c, _, _ in setup.student.features), setup.student.embedding]
         outs = [*(c for c, _, _ in setup.teacher.features), setup.teacher.embedding]
         mid = min(self.params.max_width, ins[-1])

@@ -38,7 +38,6 @@ class SemCKD(WithKD):
         map_weight: float = Field(400.0, ge=0, description="weight of the calibrated maps' distance")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         self.width = setup.batch_size
         ins, outs = ([c for c, _, _ in shapes.features] for shapes in (setup.student, setup.teacher))
         self.query = nn.ModuleList(embedding(self.width) for _ in ins)

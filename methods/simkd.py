@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Setup
+from kdbench import Batch, Field, NotApplicable, Outputs, Paper, Read, Setup
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.parts.layers import BatchNorm, same_size
 from kdbench_methods.parts.with_kd import WithKD
@@ -41,7 +40,6 @@ class SimKD(WithKD):
         reduction: int = Field(2, ge=1, description="how many times narrower the projection is than the teacher's map")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         channels = setup.teacher.features[-1][0]
         self.classifier = copy.deepcopy(setup.teacher_network.get_classifier())
         if not classifies_mean_of_map(setup, self.classifier):
@@ -60,16 +58,14 @@ class SimKD(WithKD):
             terms["kd"] = p.kd_weight * kd_loss(logits, teacher.logits, p.temperature)
         return terms
 
-    def deployed(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> nn.Module:
+    def deployed(self, student: nn.Module, read: Read) -> nn.Module:
         return Reused(student, read, self.project, self.classifier)
 
 
 class Reused(nn.Module):
     """A student's last map, projected and averaged, under the teacher's classifier."""
 
-    def __init__(
-        self, student: nn.Module, read: Callable[[Tensor], Outputs], project: nn.Module, classifier: nn.Module
-    ) -> None:
+    def __init__(self, student: nn.Module, read: Read, project: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
         self.student, self.project, self.classifier = student, project, classifier
         self.read = read
@@ -81,7 +77,6 @@ class Reused(nn.Module):
 @torch.no_grad()
 def classifies_mean_of_map(setup: Setup, classifier: nn.Module) -> bool:
     """Whether a teacher's logits are its classifier's on the mean of the last map that is matched."""
-    assert setup.teacher is not None
     teacher = setup.teacher_network
     images = torch.rand(2, *setup.image_shape)
     maps = teacher.forward_intermediates(images, intermediates_only=True)

@@ -39,7 +39,6 @@ class SRRL(WithKD):
         regression_weight: float = Field(1.0, ge=0, description="weight of the logits' squared distance")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         self.classifier = copy.deepcopy(setup.teacher_network.get_classifier())
         if not isinstance(self.classifier, nn.Linear):
             raise NotApplicable("the teacher has no linear classifier of its embedding")

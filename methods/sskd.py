@@ -49,7 +49,6 @@ class SSKD(WithKD):
         pretext_epochs: int = Field(60, ge=1, description="epochs of the teacher's head")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         self.head_s, self.head_t = head(setup.student.embedding), head(setup.teacher.embedding)
 
     def stages(self) -> Sequence[Stage]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Method, NotApplicable, Outputs, Paper, Setup, Stage
+from kdbench import Batch, Method, NotApplicable, Outputs, OwnNetworks, Paper, Read, Setup, Stage
 from kdbench_methods.kd import KD, kd_loss
 
 
@@ -42,7 +42,7 @@ class TAKD(Method):
     def build(self, setup: Setup) -> None:
         if not setup.assistants:
             raise NotApplicable("the suite gives no assistants between these two networks")
-        self.assistants = nn.ModuleList(setup.network(name) for name in setup.assistants)
+        self.assistants = OwnNetworks(setup.network(name) for name in setup.assistants)
         self.epochs = setup.epochs
 
     def stages(self) -> Sequence[Stage]:
@@ -60,7 +60,7 @@ class TAKD(Method):
 
     def taught_by(self, learner: int, images: Tensor, teacher: Outputs) -> list[Tensor]:
         """Logits of a learner's teachers."""
-        return [self.assistants[learner - 1].frozen(images).logits if learner else teacher.logits]  # type: ignore[operator]
+        return [self.assistants[learner - 1].frozen(images).logits if learner else teacher.logits]
 
     def teach(self, i: int, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         """The stage of an assistant."""
@@ -79,5 +79,5 @@ class TAKD(Method):
             "kd": p.kd_weight * sum(kd_loss(logits, z, p.temperature) for z in teachers),
         }
 
-    def networks(self, student: nn.Module, read: Callable[[Tensor], Outputs]) -> Mapping[str, nn.Module]:
-        return {f"assistant {i}": network.model for i, network in enumerate(self.assistants, 1)}  # type: ignore[misc]
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
+        return {f"assistant {i}": network.model for i, network in enumerate(self.assistants, 1)}

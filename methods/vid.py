@@ -37,7 +37,6 @@ class VID(WithKD):
         initial_variance: float = Field(5.0, gt=0, description="sigma^2 of every channel at the start")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         channels = [(s[0], t[0]) for s, t in zip(setup.student.features, setup.teacher.features, strict=True)]
         self.means = nn.ModuleList(predictor(s, t) for s, t in channels)
         rho = math.log(math.expm1(self.params.initial_variance))

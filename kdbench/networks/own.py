@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,18 @@ class OwnNetwork(nn.Module):
         outputs = self(images)
         self.model.train(training)
         return outputs
+
+
+class OwnNetworks(nn.ModuleList):
+    """Several of them, each registered with the method: a list whose items a type checker knows."""
+
+    def __init__(self, networks: Iterable[OwnNetwork] = ()) -> None:
+        super().__init__(networks)
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[OwnNetwork]: ...
+        def __getitem__(self, index: int) -> OwnNetwork: ...  # type: ignore[override]  # no slices
 
 
 class Adam(nn.Module):

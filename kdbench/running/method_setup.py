@@ -10,7 +10,7 @@ from torch import Tensor
 from kdbench.data.contract import Inputs
 from kdbench.data.stream import torch_seed
 from kdbench.errors import did_you_mean
-from kdbench.method import Method, Outputs, Read, Setup, not_given
+from kdbench.method import Method, Outputs, Read, Setup, Shapes, not_given
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import OwnNetwork
@@ -40,7 +40,7 @@ def make_setup(
     reading = partial(as_read, precision=recipe.precision, device=device)
     return Setup(
         student=readers["student"].shapes(networks.example),
-        teacher=readers["teacher"].shapes(networks.example) if "teacher" in readers else None,
+        teacher=readers["teacher"].shapes(networks.example) if "teacher" in readers else Shapes("teacher"),
         train_labels=labels[:0] if cls.is_data_free() else labels,
         num_classes=data.num_classes,
         mean=data.mean,

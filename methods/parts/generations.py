@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench import Batch, Field, Method, Outputs, OwnNetwork, Setup, Stage
+from kdbench import Batch, Field, Method, Outputs, OwnNetworks, Read, Setup, Stage
 from kdbench_methods.kd import kd_loss
 
 
@@ -35,7 +34,7 @@ class Generations(Method):
     def make(self, setup: Setup, count: int) -> None:
         """In `build`: so many networks before the student."""
         self.epochs = setup.epochs
-        self.earlier = nn.ModuleList(setup.network("student") for _ in range(count))
+        self.earlier = OwnNetworks(setup.network("student") for _ in range(count))
 
     def stages(self) -> Sequence[Stage]:
         return [
@@ -45,7 +44,7 @@ class Generations(Method):
 
     def generation(self, k: int, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         """The loss of generation k, before the student's."""
-        return self.terms(k, self.network(k)(batch.images).logits, batch)
+        return self.terms(k, self.earlier[k](batch.images).logits, batch)
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         return self.terms(len(self.earlier), student.logits, batch)
@@ -55,12 +54,8 @@ class Generations(Method):
         ce = F.cross_entropy(logits, batch.labels)
         if k == 0:
             return {"ce": ce}
-        p, before = self.params, self.network(k - 1).frozen(batch.images).logits
+        p, before = self.params, self.earlier[k - 1].frozen(batch.images).logits
         return {"ce": p.ce_weight * ce, "kd": p.kd_weight * kd_loss(logits, before, p.temperature)}
 
-    def networks(self, student: nn.Module, read: object) -> Mapping[str, nn.Module]:
-        return {f"generation {k}": self.network(k).model for k in range(len(self.earlier))}
-
-    def network(self, k: int) -> OwnNetwork:
-        """Generation k."""
-        return cast(OwnNetwork, self.earlier[k])
+    def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
+        return {f"generation {k}": network.model for k, network in enumerate(self.earlier)}

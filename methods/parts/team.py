@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from kdbench import NotApplicable, Outputs, Setup
-
-Read = Callable[[Tensor], Outputs]
+from kdbench import NotApplicable, Outputs, Read, Setup
 
 
 def further_teachers(setup: Setup) -> tuple[Read, ...]:

@@ -32,7 +32,7 @@ def network(role: str) -> OwnNetwork:
 def made(cls: type[Generations], **params: Any) -> Generations:
     torch.manual_seed(0)
     method = cls(cls.Params.model_validate(params))
-    method.build(small_setup(teacher=None, epochs=5, network=network, num_classes=CLASSES))
+    method.build(small_setup(epochs=5, network=network, num_classes=CLASSES))
     return method.double().train()
 
 

@@ -54,7 +54,7 @@ def built(
 
     method = cls(cls.Params.model_validate(params))
     shapes = Shapes("student", embedding=WIDTH, features=features)
-    method.build(small_setup(student=shapes, teacher=None, network=network, images=images, num_views=VIEWS))
+    method.build(small_setup(student=shapes, network=network, images=images, num_views=VIEWS))
     return method.double().train(), roles
 
 

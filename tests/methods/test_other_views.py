@@ -46,7 +46,7 @@ def made(cls: type[Method], **params: Any) -> tuple[Any, Student]:
     method.build(
         Setup(
             student=Shapes("student", embedding=3),
-            teacher=None,
+            teacher=Shapes("teacher"),
             train_labels=LABELS,
             num_classes=3,
             mean=(0.0,),

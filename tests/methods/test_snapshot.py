@@ -33,7 +33,7 @@ def made(**params: Any) -> Snapshot:
     method.build(
         Setup(
             student=Shapes("student"),
-            teacher=None,
+            teacher=Shapes("teacher"),
             train_labels=torch.arange(12) % 3,
             num_classes=3,
             mean=(0.0,),

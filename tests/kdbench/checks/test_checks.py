@@ -44,7 +44,6 @@ class Good(Method):
         gap_weight: float = Field(1.0, ge=0, description="weight of the gap")
 
     def build(self, setup: Setup) -> None:
-        assert setup.teacher is not None
         self.generator = setup.generator
         self.embed = nn.Linear(setup.student.embedding, setup.teacher.embedding)
         self.register_buffer("mean", torch.zeros(setup.num_classes))
@@ -285,6 +284,15 @@ class RequiresTooLittle(Good):
     requires = Good.requires - {"teacher.logits"}
 
 
+class BuildsFromATeacherItDoesNotRead(Good):
+    """Makes a layer as wide as the teacher's embedding, and names no output of the teacher."""
+
+    requires = frozenset({"student.logits", "student.embedding"})
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return {"ce": F.cross_entropy(student.logits, batch.labels), "gap": self.embed(student.embedding).mean()}
+
+
 class RequiresTooMuch(Good):
     """Names an output that it does not read."""
 
@@ -481,6 +489,7 @@ BROKEN = [
     (ReplacesABuffer, "keeps_state_in_buffers", "change it in place"),
     (ForgetsItsState, "goes_on_where_it_stopped", "register_buffer"),
     (RequiresTooLittle, "reads_what_it_requires", "add 'teacher.logits' to `requires`"),
+    (BuildsFromATeacherItDoesNotRead, "reads_what_it_requires", "add 'teacher.embedding' to `requires`"),
     (RequiresTooMuch, "reads_what_it_requires", "'student.features', which is never read: remove it"),
     (ChangesLogitsInPlace, "leaves_its_inputs_alone", "teacher.logits is changed in place"),
     (ChangesLabelsInPlace, "leaves_its_inputs_alone", "batch.labels is changed in place"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench import Adam, Batch, Field, Method, Outputs, Setup, Stage
+from kdbench import Adam, Batch, Field, Method, Outputs, OwnNetworks, Setup, Stage
 from kdbench.checks.bench import Bench, batches
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import OwnNetwork
@@ -151,3 +151,11 @@ def test_an_interrupted_training_of_all_of_them_ends_bit_equal(tmp_path: Path) -
     assert all(torch.equal(value, expected[name]) for name, value in rest.tensors().items())
     assert rest.spending.passes == whole.spending.passes
     assert rest.spending.flops == whole.spending.flops > 0
+
+
+def test_a_list_of_networks_registers_and_gives_them_in_order() -> None:
+    networks = [OwnNetwork(nn.Linear(2, 3), lambda images: Outputs("student"), nullcontext) for _ in range(2)]
+    method = nn.Module()
+    method.peers = OwnNetworks(networks)
+    assert list(method.peers) == [method.peers[0], method.peers[1]] == networks
+    assert sorted(method.state_dict()) == [f"peers.{i}.model.{name}" for i in (0, 1) for name in ("bias", "weight")]
