@@ -13,7 +13,8 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from dataclasses import dataclass
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,49 +46,73 @@ def modules_sha256(modules: tuple[str, ...]) -> str:
 
 def with_imports(modules: tuple[str, ...]) -> dict[str, Path]:
     """The files of modules, and of what they import of their own distributions, one through another."""
-    own = {name for module in modules for name in own_packages(module)} - {HARNESS}
+    homes = [Home.of(module) for module in modules]
     found: dict[str, Path] = {}
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name not in found and name.partition(".")[0] in own and (path := module_file(name)):
+        if name in found or name.partition(".")[0] == HARNESS:
+            continue
+        path = module_file(name)
+        if path is not None and any(home.holds(name, path) for home in homes):
             found[name] = path
             todo += imported(name, path)
     return found
 
 
-def own_packages(module: str) -> set[str]:
-    """The top-level packages and modules that come with a module: of its distribution, or beside it in a checkout."""
-    top = module.partition(".")[0]
-    path = module_file(module)
-    if path is None:
-        return {top}
-    depth = module.count(".") + (path.name == "__init__.py")
-    root = path.resolve().parents[depth]
-    installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
-    if root not in {Path(folder).resolve() for folder in installed}:
-        return {top} | {p.stem for p in root.iterdir() if p.suffix == ".py" or (p.is_dir() and p.name.isidentifier())}
-    found = {top}
-    for name in packages_distributions().get(top, ()):
-        try:
-            files = distribution(name).files or ()
-        except PackageNotFoundError:
-            continue
-        found |= {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
-    return found
+@dataclass(frozen=True)
+class Home:
+    """Where a module comes from: its distribution, if it is installed, or the folder of its checkout.
+
+    Attributes:
+        packages: the top-level packages and modules of the distribution.
+        folder: of a checkout; None for what is installed among others.
+    """
+
+    packages: frozenset[str]
+    folder: Path | None
+
+    @staticmethod
+    def of(module: str) -> Home:
+        top = module.partition(".")[0]
+        path = module_file(module)
+        if path is None:
+            return Home(frozenset({top}), None)
+        root = path.resolve().parents[module.count(".") + (path.name == "__init__.py")]
+        installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
+        if root not in {Path(folder).resolve() for folder in installed}:
+            return Home(frozenset({top}), root)
+        files = [f for name in packages_distributions().get(top, ()) for f in distribution(name).files or ()]
+        return Home(frozenset({top, *(f.parts[0].removesuffix(".py") for f in files if f.suffix == ".py")}), None)
+
+    def holds(self, name: str, path: Path) -> bool:
+        """Whether a module is of this distribution or checkout."""
+        return name.partition(".")[0] in self.packages or (
+            self.folder is not None and path.resolve().is_relative_to(self.folder) and "site-packages" not in path.parts
+        )
 
 
 def module_file(name: str) -> Path | None:
-    """The Python file of a module; None where there is none."""
+    """The Python file of a module, found without importing anything; None where there is none."""
     if name in sys.modules:
         origin = getattr(sys.modules[name], "__file__", None)
-    else:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, AttributeError, ValueError):
-            return None
-        origin = spec.origin if spec else None
-    return Path(origin) if origin and origin.endswith(".py") and Path(origin).is_file() else None
+        return Path(origin) if origin and origin.endswith(".py") and Path(origin).is_file() else None
+    package, _, last = name.rpartition(".")
+    for folder in folders_of(package):
+        for path in (folder / last / "__init__.py", folder / f"{last}.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def folders_of(package: str) -> list[Path]:
+    """Where the modules of a package lie; of no package, those of the path."""
+    if not package:
+        return [Path(entry or ".") for entry in sys.path]
+    if package in sys.modules:
+        return [Path(entry) for entry in getattr(sys.modules[package], "__path__", ())]
+    path = module_file(package)
+    return [path.parent] if path is not None and path.name == "__init__.py" else []
 
 
 @functools.cache
@@ -100,7 +125,11 @@ def imported(name: str, path: Path) -> Iterator[str]:
     """What a module imports, wherever in its file: modules, and names that may be modules."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     yield from parents(name)
-    for node in ast.walk(ast.parse(content(path))):
+    try:
+        tree = ast.parse(content(path))
+    except SyntaxError:  # a module that nothing has loaded yet
+        return
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from (alias.name, *parents(alias.name))

@@ -238,9 +238,12 @@ class Suite(Table):
                     raise ValueError(
                         f"pair '{pair}' names the unknown model '{name}'.{did_you_mean(name, self.models)}"
                     )
+        students = {pair.student for pair in self.pairs}
         for name in self.recipe.students:
-            if name not in self.models:
-                raise ValueError(f"recipe.students names the unknown model '{name}'")
+            if name not in students:
+                raise ValueError(
+                    f"recipe.students names '{name}', the student of no pair.{did_you_mean(name, students)}"
+                )
         pairs, teachers = [str(pair) for pair in self.pairs], {pair.teacher for pair in self.pairs}
         for method, override in self.methods.items():
             for pair_name in override.pairs:

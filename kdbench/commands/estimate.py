@@ -46,7 +46,8 @@ def estimate_seconds(
     """Seconds until all cells and missing teachers are trained, nothing else running on the machine."""
     device = torch.device(machine.devices[0])
     dataset = random_dataset(suite.data)
-    alone = [Pair(teacher=model, student=model) for model in teachers]
+    trained = teachers if suite.teachers == "trained" else ()  # others are fetched, and evaluated once
+    alone = [Pair(teacher=model, student=model) for model in trained]
     jobs: list[tuple[Kind, Recipe, int]] = [((BASELINE, pair), suite.teacher_recipe(), 1) for pair in alone]
     jobs += [(kind, suite.recipe_of(kind[1].student), count) for kind, count in kinds.items()]
     quiet, taken = not console.is_terminal, []

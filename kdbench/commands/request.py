@@ -121,11 +121,12 @@ def split_setting(setting: str) -> tuple[str, str]:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value; anything else is a string."""
+    """A TOML value; anything else is a string, what TOML would take for a comment among it."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        values = tomllib.loads(f"value = [{text}]")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+    return values[0] if len(values) == 1 else text.strip()
 
 
 def check_device(text: str) -> None:

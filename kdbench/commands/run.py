@@ -28,8 +28,9 @@ from kdbench.commands.request import (
 )
 from kdbench.console import line_printer
 from kdbench.data.access import with_known_content
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.hashing import digest
+from kdbench.plugins import list_plugins
 from kdbench.records.agreement import answers_of, reproduction
 from kdbench.records.reader import read_results
 from kdbench.records.store import find_results
@@ -67,6 +68,7 @@ def run(request: Request, console: Console) -> int:
 def answer(request: Request, console: Console, outcome: Outcome) -> int:
     """`run` without its interruption; `outcome` is filled as cells end."""
     suite = load_suite(request.suite)
+    quick = request.epochs if request.epochs is not None and request.epochs < suite.recipe.epochs else None
     if request.epochs is not None:
         suite = suite.with_epochs(request.epochs)
     if request.validate:
@@ -84,9 +86,11 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     methods = {name: settings[name] for name in request.methods} | (
         {} if BASELINE in request.methods else {BASELINE: {}}
     )
-    suite, teachers, missing = seek_teachers(suite, teachers_of(suite, list(methods), pairs), request, results, notice)
+    for name in set(suite.methods) - set(known := list_plugins()):
+        notice(f"No installed method is '{name}': [methods.{name}] has no effect.{did_you_mean(name, known)}")
+    suite, teachers, missing = seek_teachers(suite, teachers_of(suite, list(methods), pairs), quick, results, notice)
     if missing and not request.dry_run:
-        notice(f"Teachers to train first, their cells are planned after that: {', '.join(missing)}.")
+        notice(f"{to_make(suite, missing)}; their cells are planned after that.")
         load_with_progress(suite, console)
         teachers |= train_teachers(suite, missing, machine, console)
     cells = plan_cells(suite, methods, pairs, seeds, teachers)
@@ -96,7 +100,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     notice(plan_text(request, suite, pairs, cells, todo, machine))
     if request.dry_run:
         if missing:
-            notice(f"Teachers to train first: {', '.join(missing)}, of {suite.teacher_recipe().epochs} epochs each")
+            notice(to_make(suite, missing))
         seconds = estimate_seconds(suite, methods, count_kinds(todo), missing, machine, console)
         say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells])
         return 0
@@ -111,21 +115,31 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     return 1 if outcome.failures else 0
 
 
+def to_make(suite: Suite, teachers: Sequence[str]) -> str:
+    """What has to be done for teachers that are not here."""
+    names = ", ".join(teachers)
+    if suite.teachers == "pretrained":
+        return f"Teachers to fetch and evaluate first: {names}"
+    return f"Teachers to train first: {names}, of {suite.teacher_recipe().epochs} epochs each"
+
+
 def seek_teachers(
-    suite: Suite, names: Sequence[str], request: Request, results: Path | None, notice: Callable[[str], None]
+    suite: Suite, names: Sequence[str], quick: int | None, results: Path | None, notice: Callable[[str], None]
 ) -> tuple[Suite, dict[str, Teacher], list[str]]:
-    """The teachers that are here, by name, and those that are missing; for a quick look these are quickly trained too.
+    """The teachers that are here, by name, and those that are missing.
+
+    Args:
+        quick: epochs of a quick look, for which missing teachers are trained as briefly.
 
     Returns:
         the suite, with the teachers' recipe that the run goes by.
     """
-    for quick in (suite, suite.with_teacher_epochs(request.epochs) if request.epochs else suite):
-        known = names if quick.data.sha256 is not None else []
-        teachers = {name: t for name in known if (t := find_teacher(quick, name, results, notice))}
-        missing = [name for name in names if name not in teachers]
-        if not missing:
-            break
-    return quick, teachers, missing
+    known = names if suite.data.sha256 is not None else []
+    teachers = {name: t for name in known if (t := find_teacher(suite, name, results, notice))}
+    missing = [name for name in names if name not in teachers]
+    if missing and quick is not None:
+        return seek_teachers(suite.with_teacher_epochs(quick), names, None, results, notice)
+    return suite, teachers, missing
 
 
 def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:

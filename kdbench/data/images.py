@@ -41,6 +41,10 @@ def open_image(source: bytes | Path, channels: int, name: str) -> Image.Image:
 def eight_bits(image: Image.Image, name: str) -> Image.Image:
     """An upright image of 8 bits a channel, without transparency."""
     upright = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") and "transparency" in image.info:
+        raise KdbenchError(f"{name} has transparent pixels. Save it on the background that is meant.")
+    if isinstance(image, TiffImageFile) and image.mode.startswith("I;16") and image.tag_v2.get(BITS) != (16,):
+        raise KdbenchError(f"{name} has grey values of neither 8 nor 16 bits. Save it with one of these.")
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         wide = np.asarray(upright).astype(np.uint32)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8))

@@ -172,6 +172,8 @@ def find_results(given: Path | None) -> Path | None:
     if given is not None:
         if not given.is_dir():
             raise KdbenchError(f"No folder {given} (--results).")
+        if any(given.glob("*/records.jsonl")):
+            raise KdbenchError(f"{given} holds the results of one suite (--results). Name the folder above it.")
         return given
     here, checkout = Path("results"), Path(__file__).resolve().parents[2] / "results"
     if here.is_dir():
@@ -188,6 +190,8 @@ def find_runs(given: Path | None) -> Path:
     folder = given or Path("runs")
     if not folder.is_dir() and (given is not None or folder.exists()):
         raise KdbenchError(f"No folder {folder} (--runs). 'kdbench run' writes records to runs/, or where --out says.")
+    if any(folder.glob("*/*/record.json")):
+        raise KdbenchError(f"{folder} holds the records of one suite (--runs). Name the folder above it.")
     return folder
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -19,7 +20,7 @@ from kdbench.files import set_aside
 from kdbench.hashing import digest
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.evidence import Evidence, evidence_from_logits
-from kdbench.records.record import Cost, Match, Network, Record, TeacherRef
+from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TeacherRef
 from kdbench.records.store import Entry, finish_cell, partial_folder, read_cell, weights_name
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, trained_networks
 from kdbench.running.plan import Cell
@@ -68,6 +69,7 @@ def run_cell(
         if not free:
             return None
         try:
+            loaded_info(cell.method)
             if source_sha256(load_method(cell.method)) != cell.source_sha256:
                 said = f"the source of '{cell.method}' changed after this run was planned: run the command again"
                 raise CellFailed(said, "")
@@ -171,6 +173,17 @@ def train_cell(
     return Entry(record, main, folder, evidence)
 
 
+def loaded_info(name: str) -> MethodInfo:
+    """What a method says of itself, as it was installed when this process first asked."""
+    loaded: Any = load_method(name)
+    return info_of(loaded)
+
+
+@functools.cache
+def info_of(method: Any) -> MethodInfo:
+    return method_info(method, find_plugin(method.name))
+
+
 def is_pretrained(cell: Cell) -> bool:
     """Whether a cell is a teacher with timm's own weights: evaluated, not trained."""
     return cell.kind == "teacher" and cell.suite.teachers == "pretrained"
@@ -190,7 +203,7 @@ def build_record(
     deviations: Sequence[str] = (),
 ) -> Record:
     """The record of a cell, not yet sealed."""
-    info = method_info(load_method(cell.method), find_plugin(cell.method))
+    info = loaded_info(cell.method)
     info = info.model_copy(update={"deviations": [*info.deviations, *deviations]})
     teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in cell.teachers]
     return Record(

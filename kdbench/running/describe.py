@@ -92,7 +92,7 @@ def cost_of(trainer: Trainer) -> Cost:
 def changed_stages(trainer: Trainer) -> list[str]:
     """What the method's stages change of the protocol, in words."""
     *before, main = trainer.stages
-    found = [f"a stage '{stage.name}' of {stage.epochs} epochs before the others{own_rate(stage)}" for stage in before]
+    found = [f"a stage '{s.name}' of {s.epochs} epochs before the others{own_schedule(s)}" for s in before]
     if main.epochs != trainer.recipe.epochs:
         found.append(f"{main.epochs} epochs instead of the suite's {trainer.recipe.epochs}")
     if main.cycles > 1:
@@ -102,5 +102,7 @@ def changed_stages(trainer: Trainer) -> list[str]:
     return found
 
 
-def own_rate(stage: Stage) -> str:
-    return "" if stage.learning_rate is None else f", at a learning rate of {stage.learning_rate:g}"
+def own_schedule(stage: Stage) -> str:
+    """What an earlier stage has of its own."""
+    rate = "" if stage.learning_rate is None else f", at a learning rate of {stage.learning_rate:g}"
+    return rate + (f", in {stage.cycles} cycles" if stage.cycles > 1 else "")

@@ -62,6 +62,8 @@ def check_stages(name: str, stages: Sequence[Stage]) -> None:
         where = f"stage '{stage.name}' of {name}" if stage.name else f"the main stage of {name}"
         if stage.epochs < 1:
             raise TypeError(f"{where} has {stage.epochs} epochs; it needs one at least")
+        if stage.learning_rate is not None and not stage.learning_rate > 0:
+            raise TypeError(f"{where} has a learning rate of {stage.learning_rate:g}; it must be above 0")
         if stage.cycles < 1 or stage.epochs % stage.cycles:
             raise TypeError(f"{where} has {stage.epochs} epochs, which are not {stage.cycles} equal cycles")
 

@@ -218,7 +218,7 @@ class Trainer:
     def feed(self, epoch: int) -> Feed:
         """What the steps of an epoch of the stage read."""
         stage, n = self.stage, len(self.labels)
-        rate = stage.learning_rate or self.recipe.learning_rate
+        rate = self.recipe.learning_rate if stage.learning_rate is None else stage.learning_rate
         recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
         recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
         stream = f"{self.stream}/{stage.name}".removesuffix("/")

@@ -36,9 +36,9 @@ def modules(name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "helpers"),
     [
-        ("crd", {"crd", "with_kd", "kd"}),
-        ("one", {"one", "kd", "layers", "ramp"}),
-        ("dafl", {"dafl", "data_free", "generator", "kd"}),
+        ("crd", {"crd", "parts", "parts.with_kd", "kd"}),
+        ("one", {"one", "kd", "parts", "parts.layers", "parts.ramp"}),
+        ("dafl", {"dafl", "parts", "parts.data_free", "parts.generator", "kd"}),
         ("vanilla", {"vanilla"}),
     ],
 )
@@ -72,6 +72,19 @@ def test_a_strangers_helper_file_is_of_the_source(install_plugin: Install) -> No
         not_imported="pass",
     )
     assert modules("theirs_with_helper") == {"their_module", "their_helper"}
+
+
+def test_a_folder_that_is_called_like_a_library_beside_a_method_brings_none_of_it(install_plugin: Install) -> None:
+    site = install_plugin(
+        "theirs",
+        {"beside_timm": "beside_timm:Theirs"},
+        beside_timm="import timm.layers, numpy, datasets\n" + METHOD.format(name="beside_timm", helper="broken_helper"),
+        broken_helper=HELPER + "def late():\n    import unparsable, no_such_module\n",
+        unparsable="def (",
+    )
+    for name in ("timm", "datasets", "wandb"):
+        (site / name).mkdir()
+    assert modules("beside_timm") == {"beside_timm", "broken_helper", "unparsable"}
 
 
 def test_a_package_with_relative_imports_is_followed_through_its_modules(tmp_path: Path, monkeypatch) -> None:

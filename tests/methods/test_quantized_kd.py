@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from kdbench import NotApplicable
 from kdbench.checks.bench import Bench, batches, evaluate
-from kdbench.networks.build import count_macs, count_parameters
+from kdbench.networks.build import build_network, count_macs, count_parameters
+from kdbench.suite import Suite
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.quantized_kd import FakeQuantizeActivations, Int8, QuantizedKD, learn_rounding, try_conversion
 
@@ -34,6 +35,21 @@ def trained(name: str, steps: int = 12) -> nn.Module:
         loss.backward()
         optimizer.step()
     return network.eval()
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_every_convolution_of_a_small_student_learns_to_round_whatever_the_processor(
+    capability: str, monkeypatch: pytest.MonkeyPatch, digits: Suite
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    network = build_network(digits, "resnet8_w4", 0)
+    images = random(4, 1, 8, 8)
+    before = network.eval()(images)
+    learn_rounding(network)
+    rounded = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert len(rounded) == 9
+    assert all(hasattr(m, "weight_fake_quant") for m in rounded)
+    assert network.eval()(images).shape == before.shape
 
 
 def test_a_rounded_layer_computes_on_the_grids_of_its_scales() -> None:

@@ -194,6 +194,8 @@ MISTAKES = [
     (["-m", "crd", "--set", "negatives=1.5"], "negatives"),
     (["-m", "kd", "--seeds", "x"], "--seeds"),
     (["-m", "kd", "--seeds", "0"], "--seeds"),
+    (["-m", "kd", "--set", "temperature=2#3"], "temperature"),
+    (["-m", "kd", "--set", "temperature=2, 3"], "temperature"),
     (["-m", "kd", "--seeds", "20000"], "10000 is the most"),
     (["-m", "kd", "--set", "temperature=2", "--set", "temperature=8"], "'temperature' is given twice"),
     (["-m", "kd", "--no-mlflow", "--tracking-uri", "x"], "contradict each other"),

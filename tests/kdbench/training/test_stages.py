@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -99,12 +101,13 @@ def test_the_record_says_learning_rates_that_are_not_the_recipes() -> None:
         ([("a", 1, 1), ("a", 1, 1), ("", 1, 1)], "must have names, each once"),
         ([("main", 1, 1)], "must give a stage without a name, not 'main'"),
         ([("", 0, 1)], "the main stage of x has 0 epochs"),
+        ([("a", 1, 1, 0.0), ("", 1, 1)], "stage 'a' of x has a learning rate of 0; it must be above 0"),
         ([("a", 3, 2), ("", 1, 1)], "stage 'a' of x has 3 epochs, which are not 2 equal cycles"),
     ],
 )
-def test_stages_that_make_no_sense_are_told(stages: list[tuple[str, int, int]], said: str) -> None:
+def test_stages_that_make_no_sense_are_told(stages: list[tuple[Any, ...]], said: str) -> None:
     def loss(*_: object) -> dict[str, Tensor]:
         return {}
 
     with pytest.raises(TypeError, match=said):
-        check_stages("x", [Stage(name, epochs, loss, cycles=cycles) for name, epochs, cycles in stages])
+        check_stages("x", [Stage(name, epochs, loss, *rate, cycles=cycles) for name, epochs, cycles, *rate in stages])
