@@ -204,7 +204,7 @@ def runs_as(cost: CostRecord, row: Row) -> bool:
 
 
 def pair_result(board: Board, row: Row, pair: Pair) -> PairResult:
-    cells = {seed: cell for seed in board.seeds if (cell := row.cell(pair, seed)) is not None}
+    cells = row.seeds(pair, board.seeds)
     done = {seed: cell for seed, cell in cells.items() if cell.correct is not None}
     if not done:
         reasons = [cell.record.reason for cell in cells.values() if cell.record.reason]
@@ -227,20 +227,18 @@ def seed_paired_gain(cells: dict[int, Found], plain: dict[int, Found]) -> Differ
 
 def seed_image_values(board: Board, row: Row) -> np.ndarray:
     """(1, S, I) correctness in percent, averaged over the pairs of a ranked row."""
-    total = np.zeros((len(board.seeds), board.images))
-    for pair in board.pairs:
-        for n, seed in enumerate(board.seeds):
-            cell = row.cell(pair, seed)
-            assert cell is not None
-            assert cell.correct is not None
-            total[n] += 100.0 * cell.correct
-    return total[None] / len(board.pairs)
+    correct = row.values(board.pairs, board.seeds, lambda cell: 100.0 * correct_of(cell))
+    return correct.mean(axis=0, keepdims=True)
+
+
+def correct_of(cell: Found) -> np.ndarray:
+    assert cell.correct is not None
+    return cell.correct
 
 
 def pair_seed_scores(board: Board, row: Row) -> np.ndarray:
     """(P, S) accuracies of a ranked row."""
-    cells = [[row.cell(pair, seed) for seed in board.seeds] for pair in board.pairs]
-    return np.array([[c.record.main.metrics.top1 for c in seeds if c] for seeds in cells])
+    return row.values(board.pairs, board.seeds, lambda cell: cell.record.main.metrics.top1)
 
 
 def compute_ratio(row: Row, plain: Row | None) -> float | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +18,9 @@ from rich.text import Text
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.hashing import digest
+from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
-from kdbench.records.rows import Row, find_row, with_recorded_content
+from kdbench.records.rows import Row, find_row, gaps, pairs_of, with_recorded_content
 from kdbench.records.stats import (
     Difference,
     Verdict,
@@ -29,7 +31,7 @@ from kdbench.records.stats import (
     tie_groups,
     verdict,
 )
-from kdbench.records.store import find_results, find_runs
+from kdbench.records.store import Entry, evidence_of, find_results, find_runs
 from kdbench.suite import Suite, load_suite
 
 
@@ -59,7 +61,7 @@ class Standing:
         means: of each metric over pairs: mean over seeds and half its 95 % interval.
     """
 
-    row: Row
+    row: Row[Entry]
     group: int
     rank: tuple[float, float | None]
     means: dict[str, tuple[float, float | None]]
@@ -83,23 +85,23 @@ def compare(
     metric = find_metric(metric_name, suite)
     found, runs = find_results(results), find_runs(runs)
     suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, found)
-    rows, gaps = [], {}
+    rows, incomplete = [], {}
     for name in dict.fromkeys(methods):
         row = find_row(suite, name, runs, found, notice)
-        if missing := row.gaps():
-            gaps[name] = missing
+        if missing := gaps(row, suite):
+            incomplete[name] = missing
             notice(f"{row.title} is incomplete and not compared: {few(missing)}.")
         else:
             rows.append(row)
     if len(rows) < 2:
         raise KdbenchError(
             f"Only {len(rows)} of the methods has a record of every pair and seed of '{suite.name}', and two are "
-            f"needed. Run: kdbench run --method {','.join(gaps) or 'NAME'} --suite {suite.name}"
+            f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
         )
     check_teachers(suite, rows)
-    contrasts, standing = contrasts_of(rows, metric), standing_of(rows, metric)
+    contrasts, standing = contrasts_of(rows, suite, metric), standing_of(rows, suite, metric)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(suite, metric, contrasts, standing, gaps), allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(to_json(suite, metric, contrasts, standing, incomplete), allow_nan=False) + "\n")
         return 0
     notice(f"Suite {suite.name}: {len(suite.pairs)} pairs, {suite.seeds} seeds, protocol {fingerprint(suite)[:12]}")
     console.print(standing_table(standing, suite))
@@ -123,15 +125,15 @@ def find_metric(name: str, suite: Suite) -> Metric:
     return METRICS[name]
 
 
-def check_teachers(suite: Suite, rows: Sequence[Row]) -> None:
+def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
     """Methods are comparable under the same teachers alone.
 
     Raises:
         KdbenchError: two teachers of one name.
     """
-    seen: dict[str, tuple[str, Row]] = {}
+    seen: dict[str, tuple[str, Row[Entry]]] = {}
     for row in rows:
-        for teacher in (teacher for entry in row.found.values() for teacher in entry.record.teachers):
+        for teacher in (teacher for entry in row.cells.values() for teacher in entry.record.teachers):
             sha256, other = seen.setdefault(teacher.model, (teacher.sha256, row))
             if sha256 != teacher.sha256:
                 raise KdbenchError(
@@ -140,10 +142,15 @@ def check_teachers(suite: Suite, rows: Sequence[Row]) -> None:
                 )
 
 
-def contrasts_of(rows: Sequence[Row], metric: Metric) -> list[Contrast]:
+def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray | float]) -> np.ndarray:
+    """(P, S, ...) of a complete row: what `of` says of each pair and seed's evidence."""
+    return row.values(pairs_of(suite), range(suite.seeds), lambda entry: of(evidence_of(entry)))
+
+
+def contrasts_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Contrast]:
     """Every row against every later one; p-values are corrected over all of them."""
     assert metric.per_image is not None
-    values = {row.title: row.values(metric.per_image) for row in rows}
+    values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
     names = list(combinations(values, 2))
     differences = [crossed_difference(values[one] - values[other]) for one, other in names]
     adjusted = holm([d.p_value for d in differences])
@@ -153,16 +160,16 @@ def contrasts_of(rows: Sequence[Row], metric: Metric) -> list[Contrast]:
     ]
 
 
-def standing_of(rows: Sequence[Row], metric: Metric) -> list[Standing]:
+def standing_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Standing]:
     """The rows in order, the best mean first."""
     assert metric.per_image is not None
-    values = {row.title: row.values(metric.per_image) for row in rows}
+    values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
     groups = tie_groups(values, metric.higher_is_better)
     ranks = mean_ranks({name: v.mean(axis=2) for name, v in values.items()}, metric.higher_is_better)
     found = []
     for row in rows:
-        known = metrics_for(row.suite.data.num_classes)
-        means = {m.name: mean_interval(row.values(m.of).mean(axis=0)) for m in known}
+        known = metrics_for(suite.data.num_classes)
+        means = {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known}
         group = next(n for n, names in enumerate(groups, start=1) if row.title in names)
         found.append(Standing(row, group, ranks[row.title], means))
     sign = -1 if metric.higher_is_better else 1
@@ -222,7 +229,7 @@ def to_json(
     metric: Metric,
     contrasts: Sequence[Contrast],
     standing: Sequence[Standing],
-    gaps: dict[str, list[str]],
+    incomplete: dict[str, list[str]],
 ) -> dict[str, Any]:
     """The same for a program."""
     return {
@@ -234,7 +241,7 @@ def to_json(
             {
                 "method": s.row.name,
                 "origin": s.row.origin,
-                "version": s.row.version,
+                "version": s.row.info.version,
                 "tie_group": s.group,
                 "mean_rank": s.rank[0],
                 "mean_rank_half_interval": s.rank[1],
@@ -255,5 +262,5 @@ def to_json(
             }
             for c in contrasts
         ],
-        "incomplete": gaps,
+        "incomplete": incomplete,
     }

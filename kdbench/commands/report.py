@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.records.agreement import interval, same_images
-from kdbench.records.evidence import Evidence, agreement
+from kdbench.records.evidence import agreement
+from kdbench.records.rows import Row, place_of
 from kdbench.records.stats import Difference, mean_interval, paired_difference
-from kdbench.records.store import Entry
+from kdbench.records.store import Entry, evidence_of
 from kdbench.running.plan import BASELINE, Cell
 from kdbench.running.teachers import Teacher
 from kdbench.suite import Pair
@@ -48,25 +49,25 @@ class Report:
         self, cells: Sequence[Cell], entries: dict[str, Entry], pairs: Sequence[Pair], teachers: dict[str, Teacher]
     ):
         self.pairs, self.teachers = list(pairs), teachers
-        self.found: dict[tuple[str, str | None, str], dict[int, Entry]] = {}
+        self.seeds = list(dict.fromkeys(cell.seed for cell in cells))
+        self.found: dict[str, Row[Entry]] = {}
         for cell in cells:
             if entry := entries.get(cell.key):
-                place = (cell.row, entry.record.teacher, entry.record.student)
-                self.found.setdefault(place, {})[cell.seed] = entry
+                row = self.found.setdefault(cell.row, Row(cell.row, "yours", entry.record.method))
+                row.cells[place_of(entry.record)] = entry
 
     @property
     def rows(self) -> list[str]:
         """The methods' rows, without the plain student's unless it stands alone."""
-        rows = list(dict.fromkeys(row for row, _, _ in self.found))
-        return [row for row in rows if row != BASELINE] or rows
+        return [row for row in self.found if row != BASELINE] or list(self.found)
 
     def row_entries(self, row: str) -> list[Entry]:
         """All cells of a row."""
-        return [entry for (name, _, _), cells in self.found.items() if name == row for entry in cells.values()]
+        return list(self.found[row].cells.values())
 
     def entries(self, row: str, pair: Pair) -> dict[int, Entry]:
-        """Cells of a row on a pair, by seed; a method without a teacher stands under every pair of its student."""
-        return self.found.get((row, pair.teacher, pair.student)) or self.found.get((row, None, pair.student)) or {}
+        """Cells of a row on a pair, by seed."""
+        return self.found[row].seeds((pair.teacher, pair.student), self.seeds) if row in self.found else {}
 
     def results(self, row: str) -> list[PairResult]:
         """One result a pair, and one over all pairs where all are there."""
@@ -121,11 +122,6 @@ def mean_or_none(values: list[float | None]) -> float | None:
 
 def top1(entry: Entry) -> float:
     return entry.record.main.metrics.top1
-
-
-def evidence_of(entry: Entry) -> Evidence:
-    assert entry.evidence is not None
-    return entry.evidence
 
 
 def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
