@@ -21,14 +21,13 @@ from kdbench.hashing import digest
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
 from kdbench.records.rows import Row, find_row, gaps, pairs_of, with_recorded_content
+from kdbench.records.standings import Standing, set_places
 from kdbench.records.stats import (
     Difference,
     Verdict,
     crossed_difference,
     holm,
     mean_interval,
-    mean_ranks,
-    tie_groups,
     verdict,
 )
 from kdbench.records.store import Entry, evidence_of, find_results, find_runs
@@ -49,22 +48,6 @@ class Contrast:
     difference: Difference
     adjusted: float | None
     verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One method among those compared.
-
-    Attributes:
-        group: 1 holds the best mean and all rows not separable from it, 2 the best of the rest and its like.
-        rank: mean over pairs, and half its 95 % interval over seeds.
-        means: of each metric over pairs: mean over seeds and half its 95 % interval.
-    """
-
-    row: Row[Entry]
-    group: int
-    rank: tuple[float, float | None]
-    means: dict[str, tuple[float, float | None]]
 
 
 def compare(
@@ -160,20 +143,18 @@ def contrasts_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> li
     ]
 
 
-def standing_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Standing]:
+def standing_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Standing[Row[Entry]]]:
     """The rows in order, the best mean first."""
     assert metric.per_image is not None
     values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
-    groups = tie_groups(values, metric.higher_is_better)
-    ranks = mean_ranks({name: v.mean(axis=2) for name, v in values.items()}, metric.higher_is_better)
-    found = []
-    for row in rows:
-        known = metrics_for(suite.data.num_classes)
-        means = {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known}
-        group = next(n for n, names in enumerate(groups, start=1) if row.title in names)
-        found.append(Standing(row, group, ranks[row.title], means))
+    known = metrics_for(suite.data.num_classes)
+    found = {
+        row.title: Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known})
+        for row in rows
+    }
+    set_places(found, values, {title: v.mean(axis=2) for title, v in values.items()}, metric.higher_is_better)
     sign = -1 if metric.higher_is_better else 1
-    return sorted(found, key=lambda s: (sign * s.means[metric.name][0], s.row.title))
+    return sorted(found.values(), key=lambda s: (sign * s.metrics[metric.name][0], s.row.title))
 
 
 def fingerprint(suite: Suite) -> str:
@@ -186,7 +167,7 @@ def few(items: Sequence[str], most: int = 3) -> str:
     return f"{len(items)} missing, {', '.join(items[:most])}{more}"
 
 
-def standing_table(standing: Sequence[Standing], suite: Suite) -> Table:
+def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Table:
     title = Text("Standing, mean over pairs ± 95 % interval over seeds", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
@@ -194,9 +175,9 @@ def standing_table(standing: Sequence[Standing], suite: Suite) -> Table:
     for head in ("tie group", "mean rank", *heads):
         table.add_column(head, justify="right", no_wrap=True)
     for s in standing:
-        digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.means]
-        means = [plus_minus(value, n) for value, n in zip(s.means.values(), digits, strict=True)]
-        table.add_row(Text(s.row.title), str(s.group), plus_minus(s.rank, 2), *means)
+        digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.metrics]
+        means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
+        table.add_row(Text(s.row.title), str(s.group), plus_minus(s.rank, 2) if s.rank else "", *means)
     return table
 
 
@@ -228,7 +209,7 @@ def to_json(
     suite: Suite,
     metric: Metric,
     contrasts: Sequence[Contrast],
-    standing: Sequence[Standing],
+    standing: Sequence[Standing[Row[Entry]]],
     incomplete: dict[str, list[str]],
 ) -> dict[str, Any]:
     """The same for a program."""
@@ -243,9 +224,9 @@ def to_json(
                 "origin": s.row.origin,
                 "version": s.row.info.version,
                 "tie_group": s.group,
-                "mean_rank": s.rank[0],
-                "mean_rank_half_interval": s.rank[1],
-                "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.means.items()},
+                "mean_rank": s.rank and s.rank[0],
+                "mean_rank_half_interval": s.rank and s.rank[1],
+                "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.metrics.items()},
             }
             for s in standing
         ],

@@ -165,7 +165,7 @@ def test_your_own_records_stand_beside_the_accepted_ones(tmp_path: Path, capsys:
 
 def test_rows_stand_in_the_order_of_their_means(digits: Suite) -> None:
     standing = standing_of(rows(digits, *METHODS), digits, TOP1)
-    means = [s.means["top1"][0] for s in standing]
+    means = [s.metrics["top1"][0] for s in standing]
     assert means == sorted(means, reverse=True)
 
 
