@@ -11,33 +11,26 @@ from kdbench.hashing import digest
 from kdbench.records import standings as of_rows
 from kdbench.records.cost_record import CostRecord
 from kdbench.records.metrics import metrics_for
-from kdbench.records.standings import Estimate, PairResult, correct_of, gain_over, pair_result, set_places
+from kdbench.records.standings import (
+    Contrast,
+    Estimate,
+    PairResult,
+    contrasts,
+    correct_of,
+    gain_over,
+    pair_result,
+    set_places,
+)
 from kdbench.records.stats import (
     Difference,
-    Verdict,
     crossed_difference,
-    holm,
     mean_interval,
-    verdict,
 )
 from kdbench.suite import without_content
 from kdbench_leaderboard.boards import PLAIN, Board, Pair, Row
 from kdbench_leaderboard.read import Found
 
 KD = "kd"
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A row against a reference row.
-
-    Attributes:
-        adjusted: p-value after Holm over all rows that are compared with this reference.
-    """
-
-    difference: Difference
-    adjusted: float | None
-    verdict: Verdict
 
 
 @dataclass
@@ -117,24 +110,17 @@ def contrast_with(name: str, reference: str, ranked: dict[str, Standing], values
     """Compare every ranked row with one of them, the reference of this name."""
     others = [title for title in ranked if title != reference]
     differences = [crossed_difference(values[title] - values[reference]) for title in others]
-    adjusted = holm([d.p_value for d in differences])
-    for title, d, p in zip(others, differences, adjusted, strict=True):
-        ranked[title].against[name] = Contrast(d, p, verdict(d.mean, p))
+    for title, contrast in zip(others, contrasts(differences), strict=True):
+        ranked[title].against[name] = contrast
 
 
 def gains_by_pair(board: Board, found: Sequence[Standing], plain: Standing) -> None:
     """Each row's gain over the plain student on each pair, with its verdict after Holm over the rows of the pair."""
     for pair in board.pairs:
-        compared = []
-        for s in found:
-            if s is not plain and not s.row.foreign:
-                result = s.pairs[pair]
-                result.gain = gain_over(plain.pairs[pair].cells, result.cells)
-                compared += [result] * (result.gain is not None)
-        adjusted = holm([result.gain.p_value if result.gain else None for result in compared])
-        for result, p in zip(compared, adjusted, strict=True):
-            if result.gain:
-                result.verdict = verdict(result.gain.mean, p)
+        results = [s.pairs[pair] for s in found if s is not plain and not s.row.foreign]
+        gains = [(result, gain) for result in results if (gain := gain_over(plain.pairs[pair].cells, result.cells))]
+        for (result, _), contrast in zip(gains, contrasts([gain for _, gain in gains]), strict=True):
+            result.gain, result.verdict = contrast.difference, contrast.verdict
 
 
 def standing(board: Board, row: Row) -> Standing:

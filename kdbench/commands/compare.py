@@ -21,33 +21,21 @@ from kdbench.hashing import digest
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
 from kdbench.records.rows import Row, find_row, gaps, pairs_of, with_recorded_content
-from kdbench.records.standings import Standing, set_places
+from kdbench.records.standings import Contrast, Standing, contrasts, set_places
 from kdbench.records.stats import (
-    Difference,
-    Verdict,
     crossed_difference,
-    holm,
     mean_interval,
-    verdict,
 )
 from kdbench.records.store import Entry, evidence_of, find_results, find_runs
 from kdbench.suite import Suite, load_suite
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """One method against another.
-
-    Attributes:
-        difference: one minus other, over all pairs.
-        adjusted: its p-value after Holm over all the contrasts shown.
-    """
+class Named(Contrast):
+    """One method against another, over all pairs."""
 
     one: str
     other: str
-    difference: Difference
-    adjusted: float | None
-    verdict: Verdict
 
 
 def compare(
@@ -130,16 +118,15 @@ def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray
     return row.values(pairs_of(suite), range(suite.seeds), lambda entry: of(evidence_of(entry)))
 
 
-def contrasts_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Contrast]:
+def contrasts_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Named]:
     """Every row against every later one; p-values are corrected over all of them."""
     assert metric.per_image is not None
     values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
     names = list(combinations(values, 2))
     differences = [crossed_difference(values[one] - values[other]) for one, other in names]
-    adjusted = holm([d.p_value for d in differences])
+    found = contrasts(differences, metric.higher_is_better)
     return [
-        Contrast(one, other, d, p, verdict(d.mean, p, metric.higher_is_better))
-        for (one, other), d, p in zip(names, differences, adjusted, strict=True)
+        Named(c.difference, c.adjusted, c.verdict, one, other) for (one, other), c in zip(names, found, strict=True)
     ]
 
 
@@ -181,7 +168,7 @@ def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Ta
     return table
 
 
-def contrast_table(contrasts: Sequence[Contrast], metric: Metric) -> Table:
+def contrast_table(contrasts: Sequence[Named], metric: Metric) -> Table:
     unit = "percentage points" if metric.unit == "%" else metric.unit
     title = Text(f"Paired differences in {metric.title}, {unit} [95 % interval]", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -208,7 +195,7 @@ def plus_minus(value: tuple[float, float | None], digits: int) -> str:
 def to_json(
     suite: Suite,
     metric: Metric,
-    contrasts: Sequence[Contrast],
+    contrasts: Sequence[Named],
     standing: Sequence[Standing[Row[Entry]]],
     incomplete: dict[str, list[str]],
 ) -> dict[str, Any]:

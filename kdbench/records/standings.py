@@ -9,7 +9,16 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from kdbench.records.rows import Cell, Result, Row
-from kdbench.records.stats import Difference, Verdict, crossed_difference, mean_interval, mean_ranks, tie_groups
+from kdbench.records.stats import (
+    Difference,
+    Verdict,
+    crossed_difference,
+    holm,
+    mean_interval,
+    mean_ranks,
+    tie_groups,
+    verdict,
+)
 
 Estimate = tuple[float, float | None]  # a mean over seeds, and half the width of its 95 % interval
 
@@ -68,6 +77,25 @@ def correct_of(cell: Result) -> np.ndarray:
     """(I,) is the network of a record that has a result right on each test image?"""
     assert cell.correct is not None
     return cell.correct
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One row against another.
+
+    Attributes:
+        adjusted: p-value of the difference after Holm over all that are compared at once.
+    """
+
+    difference: Difference
+    adjusted: float | None
+    verdict: Verdict
+
+
+def contrasts(differences: Sequence[Difference], higher_is_better: bool = True) -> list[Contrast]:
+    """The verdict on each of several differences, p-values corrected over all of them."""
+    adjusted = holm([d.p_value for d in differences])
+    return [Contrast(d, p, verdict(d.mean, p, higher_is_better)) for d, p in zip(differences, adjusted, strict=True)]
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
