@@ -7,40 +7,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kdbench.records import rows
 from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
-from kdbench.records.record import MethodInfo
+from kdbench.records.rows import Origin, Place
 from kdbench.suite import NAME, list_suites, load_suite
-from kdbench_leaderboard.read import Found, Origin, Store
+from kdbench_leaderboard.read import Found, Store
 
 PLAIN = "vanilla"
 MOST_SEEDS = 100  # of a suite that kdbench does not know
-Pair = tuple[str, str]  # teacher, student
-Place = tuple[str | None, str, int]  # teacher (None for a method that reads none), student, seed
+Pair = rows.PairNames
 
 
 @dataclass
-class Row:
-    """A method (or a variant of it) from one origin: its newest version on one board.
+class Row(rows.Row[Found]):
+    """A row of records on one board.
 
     Attributes:
-        older: how many records of older versions, or replaced by later ones, there are.
         foreign: places whose teacher is not the board's.
     """
 
-    name: str
-    origin: Origin
-    info: MethodInfo
-    cells: dict[Place, Found] = field(default_factory=dict)
-    older: int = 0
     foreign: list[Place] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        return self.name if self.origin == "accepted" else f"{self.name} (yours)"
-
-    def cell(self, pair: Pair, seed: int) -> Found | None:
-        """A method without a teacher stands under every pair of its student."""
-        return self.cells.get((*pair, seed)) or self.cells.get((None, pair[1], seed))
 
 
 @dataclass
@@ -101,11 +87,11 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     lengths = Counter(len(cell.correct) for cell in cells if cell.correct is not None)
     images = lengths.most_common(1)[0][0] if lengths else 0
     teachers = board_teachers(cells, store)
-    rows = make_rows(cells, {name: teacher for name, (teacher, _) in teachers.items()}, images)
+    found = make_rows(cells, {name: teacher for name, (teacher, _) in teachers.items()}, images)
     if shipped and current:
         pairs, seeds = [(p.teacher, p.student) for p in shipped.pairs], list(range(shipped.seeds))
     else:
-        kept = [place for row in rows for place in row.cells]
+        kept = [place for row in found for place in row.cells]
         pairs = sorted({(teacher, student) for teacher, student, _ in kept if teacher is not None})
         seeds = sorted({seed for _, _, seed in kept})[:MOST_SEEDS]
     return Board(
@@ -117,8 +103,8 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
         pairs,
         seeds,
         cells[0].record.num_classes,
-        rows,
-        {name: found for name, (_, found) in teachers.items() if found is not None},
+        found,
+        {name: teacher for name, (_, teacher) in teachers.items() if teacher is not None},
         images,
     )
 
@@ -138,28 +124,23 @@ def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> 
 
     Your records of cells that are accepted with the same predictions add no row: they reproduced them.
     """
+
+    def fits(cell: Found) -> bool:
+        return cell.correct is None or len(cell.correct) == images
+
     accepted = {c.record.key: c for c in cells if c.origin == "accepted"}
     by_row: dict[tuple[Origin, str], list[Found]] = defaultdict(list)
     for cell in cells:
         by_row[cell.origin, cell.record.row].append(cell)
-    rows: list[Row] = []
-    for (origin, name), found in by_row.items():
-        if origin == "yours" and all(repeats(cell, accepted.get(cell.record.key)) for cell in found):
+    found: list[Row] = []
+    for (origin, _), own in by_row.items():
+        if origin == "yours" and all(repeats(cell, accepted.get(cell.record.key)) for cell in own):
             continue
-        found.sort(key=lambda c: (c.record.method.version, c.record.finished, c.record.key))
-        row = Row(name, origin, found[-1].record.method)
-        for cell in found:
-            record = cell.record
-            place = (record.teacher, record.student, record.seed)
-            if record.method.version < row.info.version or (cell.correct is not None and len(cell.correct) != images):
-                row.older += 1
-                continue
-            row.older += place in row.cells
-            row.cells[place] = cell
-            if any(teachers.get(teacher.model) != teacher.sha256 for teacher in record.teachers):
-                row.foreign.append(place)
-        rows.append(row)
-    return sorted(rows, key=lambda r: (r.origin, r.name != PLAIN, r.name))
+        (row,) = rows.group(own, origin, fits)
+        counted = [c.record for c in own if fits(c) and c.record.method.version == row.info.version]
+        foreign = [rows.place_of(r) for r in counted if any(teachers.get(t.model) != t.sha256 for t in r.teachers)]
+        found.append(Row(row.name, row.origin, row.info, row.cells, row.older, foreign))
+    return sorted(found, key=lambda r: (r.origin, r.name != PLAIN, r.name))
 
 
 def repeats(mine: Found, theirs: Found | None) -> bool:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.records.standings import PairResult
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
-from kdbench_leaderboard.standings import PairResult, Standing
+from kdbench_leaderboard.read import Found
+from kdbench_leaderboard.standings import Standing
 
 Figure = dict[str, Any]
 MARKS = {  # colours of Okabe and Ito, told apart by the colour-blind
@@ -84,7 +86,7 @@ def heat_map(board: Board, standings: Sequence[Standing]) -> Figure | None:
     return {"data": [trace], "layout": layout}
 
 
-def heat_number(result: PairResult) -> str:
+def heat_number(result: PairResult[Found]) -> str:
     """The gain, with a star where it is measurable after correction."""
     star = "" if result.verdict == "not separable" else "*"
     return f"{result.gain.mean:+.2f}{star}" if result.gain else ""
@@ -99,7 +101,7 @@ def heat_text(s: Standing, pair: Pair) -> str:
     return f"{head}{result.gain.mean:+.2f}{bounds} percentage points, {said(result)}"
 
 
-def said(result: PairResult) -> str:
+def said(result: PairResult[Found]) -> str:
     """A pair's verdict, in words."""
     return (
         "not separable from the plain student" if result.verdict == "not separable" else f"measurably {result.verdict}"

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -20,13 +19,13 @@ from kdbench.records.metrics import all_metrics, wrong_metrics
 from kdbench.records.reader import Problem as Unreadable
 from kdbench.records.reader import Reader
 from kdbench.records.record import Record
+from kdbench.records.rows import Origin
 from kdbench.records.store import CELL_FOLDER, COSTS, TEACHERS, Entry, read_cell
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
 from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
 
-Origin = Literal["accepted", "yours"]
 FAILURES = "failures"
 RESERVED = {COSTS, TEACHERS, FAILURES}
 

@@ -8,81 +8,47 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kdbench.hashing import digest
+from kdbench.records import standings as of_rows
 from kdbench.records.cost_record import CostRecord
 from kdbench.records.metrics import metrics_for
+from kdbench.records.standings import (
+    Contrast,
+    Estimate,
+    PairResult,
+    contrasts,
+    correct_of,
+    gain_over,
+    pair_result,
+    set_places,
+)
 from kdbench.records.stats import (
     Difference,
-    Verdict,
     crossed_difference,
-    holm,
     mean_interval,
-    mean_ranks,
-    tie_groups,
-    verdict,
 )
 from kdbench.suite import without_content
 from kdbench_leaderboard.boards import PLAIN, Board, Pair, Row
 from kdbench_leaderboard.read import Found
 
 KD = "kd"
-Estimate = tuple[float, float | None]  # a mean over seeds, and half the width of its 95 % interval
 
 
 @dataclass
-class PairResult:
-    """One row on one pair.
-
-    Attributes:
-        cells: by seed.
-        accuracy: top-1 in percent; None without a result.
-        why: why there is no result.
-        gain: over the plain student, in percentage points, paired by seed and image; None where there is none.
-        verdict: on that gain, after Holm over all rows of the pair.
-    """
-
-    cells: dict[int, Found]
-    accuracy: Estimate | None
-    why: str | None
-    gain: Difference | None = None
-    verdict: Verdict = "not separable"
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """A row against a reference row.
-
-    Attributes:
-        adjusted: p-value after Holm over all rows that are compared with this reference.
-    """
-
-    difference: Difference
-    adjusted: float | None
-    verdict: Verdict
-
-
-@dataclass
-class Standing:
+class Standing(of_rows.Standing[Row]):
     """One row on its board.
 
     Attributes:
         gaps: what keeps it from being ranked; empty for a ranked row.
         reference: its name, if the others are compared with it.
-        metrics: mean over pairs of each metric of the registry.
-        group: tie group, 1 holds the best; None for a row that is not ranked.
-        rank: mean over pairs of its rank among the ranked rows.
         against: by reference: the plain student, KD, and each control.
         compute: mean floating-point operations of one of its trainings, as a multiple of the plain students'.
         seconds: mean wall time of one of its trainings, and the same of the plain students beside it.
         step_ratio: a training step's time alone on a machine, as a multiple of the plain student's.
     """
 
-    row: Row
-    pairs: dict[Pair, PairResult]
-    gaps: list[str]
+    pairs: dict[Pair, PairResult[Found]] = field(default_factory=dict)
+    gaps: list[str] = field(default_factory=list)
     reference: str | None = None
-    metrics: dict[str, Estimate] = field(default_factory=dict)
-    group: int | None = None
-    rank: Estimate | None = None
     against: dict[str, Contrast] = field(default_factory=dict)
     compute: float | None = None
     seconds: tuple[float, float | None] | None = None
@@ -105,7 +71,7 @@ class Standing:
 
 def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
     """The rows of a board, the highest mean first; those that are not ranked last."""
-    found = [Standing(row, *results(board, row)) for row in board.rows]
+    found = [standing(board, row) for row in board.rows]
     ranked = {s.row.title: s for s in found if not s.gaps}
     compared = references(found)
     plain = compared.get(PLAIN)
@@ -114,13 +80,8 @@ def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
     if plain:
         gains_by_pair(board, found, plain)
     values = {title: seed_image_values(board, s.row) for title, s in ranked.items()}
-    for number, group in enumerate(tie_groups(values), start=1):
-        for title in group:
-            ranked[title].group = number
     if ranked:
-        scores = {title: pair_seed_scores(board, s.row) for title, s in ranked.items()}
-        for title, rank in mean_ranks(scores).items():
-            ranked[title].rank = rank
+        set_places(ranked, values, {title: pair_seed_scores(board, s.row) for title, s in ranked.items()})
     for name, s in compared.items():
         s.reference = name
         if not s.gaps:
@@ -149,35 +110,28 @@ def contrast_with(name: str, reference: str, ranked: dict[str, Standing], values
     """Compare every ranked row with one of them, the reference of this name."""
     others = [title for title in ranked if title != reference]
     differences = [crossed_difference(values[title] - values[reference]) for title in others]
-    adjusted = holm([d.p_value for d in differences])
-    for title, d, p in zip(others, differences, adjusted, strict=True):
-        ranked[title].against[name] = Contrast(d, p, verdict(d.mean, p))
+    for title, contrast in zip(others, contrasts(differences), strict=True):
+        ranked[title].against[name] = contrast
 
 
 def gains_by_pair(board: Board, found: Sequence[Standing], plain: Standing) -> None:
     """Each row's gain over the plain student on each pair, with its verdict after Holm over the rows of the pair."""
     for pair in board.pairs:
-        compared = []
-        for s in found:
-            if s is not plain and not s.row.foreign:
-                result = s.pairs[pair]
-                result.gain = seed_paired_gain(result.cells, plain.pairs[pair].cells)
-                compared += [result] * (result.gain is not None)
-        adjusted = holm([result.gain.p_value if result.gain else None for result in compared])
-        for result, p in zip(compared, adjusted, strict=True):
-            if result.gain:
-                result.verdict = verdict(result.gain.mean, p)
+        results = [s.pairs[pair] for s in found if s is not plain and not s.row.foreign]
+        gains = [(result, gain) for result in results if (gain := gain_over(plain.pairs[pair].cells, result.cells))]
+        for (result, _), contrast in zip(gains, contrasts([gain for _, gain in gains]), strict=True):
+            result.gain, result.verdict = contrast.difference, contrast.verdict
 
 
-def results(board: Board, row: Row) -> tuple[dict[Pair, PairResult], list[str]]:
+def standing(board: Board, row: Row) -> Standing:
     """A row's result on each pair, and what keeps it from being ranked."""
-    pairs = {pair: pair_result(board, row, pair) for pair in board.pairs}
+    pairs = {pair: pair_result(row.seeds(pair, board.seeds), board.seeds) for pair in board.pairs}
     gaps = [f"{t}:{s}: {result.why}" for (t, s), result in pairs.items() if result.why]
     if row.foreign:
         gaps.append("trained under a teacher other than the board's")
     if not board.pairs:
         gaps.append("the board has no pairs yet")
-    return pairs, gaps
+    return Standing(row, pairs=pairs, gaps=gaps)
 
 
 def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostRecord]) -> None:
@@ -203,44 +157,15 @@ def runs_as(cost: CostRecord, row: Row) -> bool:
     return any(cell.record.params == cost.params for cell in row.cells.values())
 
 
-def pair_result(board: Board, row: Row, pair: Pair) -> PairResult:
-    cells = {seed: cell for seed in board.seeds if (cell := row.cell(pair, seed)) is not None}
-    done = {seed: cell for seed, cell in cells.items() if cell.correct is not None}
-    if not done:
-        reasons = [cell.record.reason for cell in cells.values() if cell.record.reason]
-        return PairResult({}, None, f"not applicable: {reasons[0]}" if reasons else "no record")
-    accuracy = mean_interval(np.array([c.record.main.metrics.top1 for c in done.values()]))
-    missing = [seed for seed in board.seeds if seed not in done]
-    why = f"no record of seed {', '.join(map(str, missing))}" if missing else None
-    return PairResult(done, accuracy, why)
-
-
-def seed_paired_gain(cells: dict[int, Found], plain: dict[int, Found]) -> Difference | None:
-    """The difference to the plain student on the seeds that both have; None without one."""
-    differences = []
-    for seed, cell in cells.items():
-        beside = plain[seed].correct if seed in plain else None
-        if cell.correct is not None and beside is not None:
-            differences.append(100.0 * cell.correct - 100.0 * beside)
-    return crossed_difference(np.stack(differences)[None]) if differences else None
-
-
 def seed_image_values(board: Board, row: Row) -> np.ndarray:
     """(1, S, I) correctness in percent, averaged over the pairs of a ranked row."""
-    total = np.zeros((len(board.seeds), board.images))
-    for pair in board.pairs:
-        for n, seed in enumerate(board.seeds):
-            cell = row.cell(pair, seed)
-            assert cell is not None
-            assert cell.correct is not None
-            total[n] += 100.0 * cell.correct
-    return total[None] / len(board.pairs)
+    correct = row.values(board.pairs, board.seeds, lambda cell: 100.0 * correct_of(cell))
+    return correct.mean(axis=0, keepdims=True)
 
 
 def pair_seed_scores(board: Board, row: Row) -> np.ndarray:
     """(P, S) accuracies of a ranked row."""
-    cells = [[row.cell(pair, seed) for seed in board.seeds] for pair in board.pairs]
-    return np.array([[c.record.main.metrics.top1 for c in seeds if c] for seeds in cells])
+    return row.values(board.pairs, board.seeds, lambda cell: cell.record.main.metrics.top1)
 
 
 def compute_ratio(row: Row, plain: Row | None) -> float | None:

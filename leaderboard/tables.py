@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kdbench.records.standings import Estimate
 from kdbench.records.stats import Difference, Verdict
-from kdbench_leaderboard.standings import Estimate
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,52 +18,24 @@ from rich.text import Text
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.hashing import digest
+from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
-from kdbench.records.rows import Row, find_row, with_recorded_content
+from kdbench.records.rows import Row, find_row, gaps, pairs_of, with_recorded_content
+from kdbench.records.standings import Contrast, Standing, contrasts, set_places
 from kdbench.records.stats import (
-    Difference,
-    Verdict,
     crossed_difference,
-    holm,
     mean_interval,
-    mean_ranks,
-    tie_groups,
-    verdict,
 )
-from kdbench.records.store import find_results, find_runs
+from kdbench.records.store import Entry, evidence_of, find_results, find_runs
 from kdbench.suite import Suite, load_suite
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """One method against another.
-
-    Attributes:
-        difference: one minus other, over all pairs.
-        adjusted: its p-value after Holm over all the contrasts shown.
-    """
+class Named(Contrast):
+    """One method against another, over all pairs."""
 
     one: str
     other: str
-    difference: Difference
-    adjusted: float | None
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One method among those compared.
-
-    Attributes:
-        group: 1 holds the best mean and all rows not separable from it, 2 the best of the rest and its like.
-        rank: mean over pairs, and half its 95 % interval over seeds.
-        means: of each metric over pairs: mean over seeds and half its 95 % interval.
-    """
-
-    row: Row
-    group: int
-    rank: tuple[float, float | None]
-    means: dict[str, tuple[float, float | None]]
 
 
 def compare(
@@ -83,23 +56,23 @@ def compare(
     metric = find_metric(metric_name, suite)
     found, runs = find_results(results), find_runs(runs)
     suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, found)
-    rows, gaps = [], {}
+    rows, incomplete = [], {}
     for name in dict.fromkeys(methods):
         row = find_row(suite, name, runs, found, notice)
-        if missing := row.gaps():
-            gaps[name] = missing
+        if missing := gaps(row, suite):
+            incomplete[name] = missing
             notice(f"{row.title} is incomplete and not compared: {few(missing)}.")
         else:
             rows.append(row)
     if len(rows) < 2:
         raise KdbenchError(
             f"Only {len(rows)} of the methods has a record of every pair and seed of '{suite.name}', and two are "
-            f"needed. Run: kdbench run --method {','.join(gaps) or 'NAME'} --suite {suite.name}"
+            f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
         )
     check_teachers(suite, rows)
-    contrasts, standing = contrasts_of(rows, metric), standing_of(rows, metric)
+    contrasts, standing = contrasts_of(rows, suite, metric), standing_of(rows, suite, metric)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(suite, metric, contrasts, standing, gaps), allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(to_json(suite, metric, contrasts, standing, incomplete), allow_nan=False) + "\n")
         return 0
     notice(f"Suite {suite.name}: {len(suite.pairs)} pairs, {suite.seeds} seeds, protocol {fingerprint(suite)[:12]}")
     console.print(standing_table(standing, suite))
@@ -123,15 +96,15 @@ def find_metric(name: str, suite: Suite) -> Metric:
     return METRICS[name]
 
 
-def check_teachers(suite: Suite, rows: Sequence[Row]) -> None:
+def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
     """Methods are comparable under the same teachers alone.
 
     Raises:
         KdbenchError: two teachers of one name.
     """
-    seen: dict[str, tuple[str, Row]] = {}
+    seen: dict[str, tuple[str, Row[Entry]]] = {}
     for row in rows:
-        for teacher in (teacher for entry in row.found.values() for teacher in entry.record.teachers):
+        for teacher in (teacher for entry in row.cells.values() for teacher in entry.record.teachers):
             sha256, other = seen.setdefault(teacher.model, (teacher.sha256, row))
             if sha256 != teacher.sha256:
                 raise KdbenchError(
@@ -140,33 +113,35 @@ def check_teachers(suite: Suite, rows: Sequence[Row]) -> None:
                 )
 
 
-def contrasts_of(rows: Sequence[Row], metric: Metric) -> list[Contrast]:
+def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray | float]) -> np.ndarray:
+    """(P, S, ...) of a complete row: what `of` says of each pair and seed's evidence."""
+    return row.values(pairs_of(suite), range(suite.seeds), lambda entry: of(evidence_of(entry)))
+
+
+def contrasts_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Named]:
     """Every row against every later one; p-values are corrected over all of them."""
     assert metric.per_image is not None
-    values = {row.title: row.values(metric.per_image) for row in rows}
+    values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
     names = list(combinations(values, 2))
     differences = [crossed_difference(values[one] - values[other]) for one, other in names]
-    adjusted = holm([d.p_value for d in differences])
+    found = contrasts(differences, metric.higher_is_better)
     return [
-        Contrast(one, other, d, p, verdict(d.mean, p, metric.higher_is_better))
-        for (one, other), d, p in zip(names, differences, adjusted, strict=True)
+        Named(c.difference, c.adjusted, c.verdict, one, other) for (one, other), c in zip(names, found, strict=True)
     ]
 
 
-def standing_of(rows: Sequence[Row], metric: Metric) -> list[Standing]:
+def standing_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Standing[Row[Entry]]]:
     """The rows in order, the best mean first."""
     assert metric.per_image is not None
-    values = {row.title: row.values(metric.per_image) for row in rows}
-    groups = tie_groups(values, metric.higher_is_better)
-    ranks = mean_ranks({name: v.mean(axis=2) for name, v in values.items()}, metric.higher_is_better)
-    found = []
-    for row in rows:
-        known = metrics_for(row.suite.data.num_classes)
-        means = {m.name: mean_interval(row.values(m.of).mean(axis=0)) for m in known}
-        group = next(n for n, names in enumerate(groups, start=1) if row.title in names)
-        found.append(Standing(row, group, ranks[row.title], means))
+    values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
+    known = metrics_for(suite.data.num_classes)
+    found = {
+        row.title: Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known})
+        for row in rows
+    }
+    set_places(found, values, {title: v.mean(axis=2) for title, v in values.items()}, metric.higher_is_better)
     sign = -1 if metric.higher_is_better else 1
-    return sorted(found, key=lambda s: (sign * s.means[metric.name][0], s.row.title))
+    return sorted(found.values(), key=lambda s: (sign * s.metrics[metric.name][0], s.row.title))
 
 
 def fingerprint(suite: Suite) -> str:
@@ -179,7 +154,7 @@ def few(items: Sequence[str], most: int = 3) -> str:
     return f"{len(items)} missing, {', '.join(items[:most])}{more}"
 
 
-def standing_table(standing: Sequence[Standing], suite: Suite) -> Table:
+def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Table:
     title = Text("Standing, mean over pairs ± 95 % interval over seeds", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
@@ -187,13 +162,13 @@ def standing_table(standing: Sequence[Standing], suite: Suite) -> Table:
     for head in ("tie group", "mean rank", *heads):
         table.add_column(head, justify="right", no_wrap=True)
     for s in standing:
-        digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.means]
-        means = [plus_minus(value, n) for value, n in zip(s.means.values(), digits, strict=True)]
-        table.add_row(Text(s.row.title), str(s.group), plus_minus(s.rank, 2), *means)
+        digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.metrics]
+        means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
+        table.add_row(Text(s.row.title), str(s.group), plus_minus(s.rank, 2) if s.rank else "", *means)
     return table
 
 
-def contrast_table(contrasts: Sequence[Contrast], metric: Metric) -> Table:
+def contrast_table(contrasts: Sequence[Named], metric: Metric) -> Table:
     unit = "percentage points" if metric.unit == "%" else metric.unit
     title = Text(f"Paired differences in {metric.title}, {unit} [95 % interval]", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -220,9 +195,9 @@ def plus_minus(value: tuple[float, float | None], digits: int) -> str:
 def to_json(
     suite: Suite,
     metric: Metric,
-    contrasts: Sequence[Contrast],
-    standing: Sequence[Standing],
-    gaps: dict[str, list[str]],
+    contrasts: Sequence[Named],
+    standing: Sequence[Standing[Row[Entry]]],
+    incomplete: dict[str, list[str]],
 ) -> dict[str, Any]:
     """The same for a program."""
     return {
@@ -234,11 +209,11 @@ def to_json(
             {
                 "method": s.row.name,
                 "origin": s.row.origin,
-                "version": s.row.version,
+                "version": s.row.info.version,
                 "tie_group": s.group,
-                "mean_rank": s.rank[0],
-                "mean_rank_half_interval": s.rank[1],
-                "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.means.items()},
+                "mean_rank": s.rank and s.rank[0],
+                "mean_rank_half_interval": s.rank and s.rank[1],
+                "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.metrics.items()},
             }
             for s in standing
         ],
@@ -255,5 +230,5 @@ def to_json(
             }
             for c in contrasts
         ],
-        "incomplete": gaps,
+        "incomplete": incomplete,
     }

@@ -11,21 +11,23 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.records.agreement import interval, same_images
-from kdbench.records.evidence import Evidence, agreement
+from kdbench.records.evidence import agreement
+from kdbench.records.rows import Row, place_of
+from kdbench.records.standings import Estimate, correct_of, gain_over, mean_top1, pair_result
 from kdbench.records.stats import Difference, mean_interval, paired_difference
-from kdbench.records.store import Entry
+from kdbench.records.store import Entry, evidence_of
 from kdbench.running.plan import BASELINE, Cell
 from kdbench.running.teachers import Teacher
 from kdbench.suite import Pair
 
 
 @dataclass(frozen=True)
-class PairResult:
-    """One row on one pair (or on all pairs, then `pair` is None); accuracies in percent.
+class Line:
+    """What is said of one row on one pair (or on all pairs, then `pair` is None); accuracies in percent.
 
     Attributes:
         teacher: None where the run reports on other images than the teacher's record.
-        student, method: mean over seeds and half the width of its 95 % interval (None with one seed).
+        student, method: of the plain student and of the method, on the seeds that both have.
         difference: method minus plain student, paired by seed and test image.
         agreement: test images on which the method's student and the teacher say the same, in percent.
         not_applicable: why the method has no cells here.
@@ -33,8 +35,8 @@ class PairResult:
 
     pair: Pair | None
     teacher: float | None
-    student: tuple[float, float | None] | None
-    method: tuple[float, float | None] | None = None
+    student: Estimate | None
+    method: Estimate | None = None
     difference: Difference | None = None
     agreement: float | None = None
     seeds: tuple[int, ...] = ()
@@ -48,27 +50,27 @@ class Report:
         self, cells: Sequence[Cell], entries: dict[str, Entry], pairs: Sequence[Pair], teachers: dict[str, Teacher]
     ):
         self.pairs, self.teachers = list(pairs), teachers
-        self.found: dict[tuple[str, str | None, str], dict[int, Entry]] = {}
+        self.seeds = list(dict.fromkeys(cell.seed for cell in cells))
+        self.found: dict[str, Row[Entry]] = {}
         for cell in cells:
             if entry := entries.get(cell.key):
-                place = (cell.row, entry.record.teacher, entry.record.student)
-                self.found.setdefault(place, {})[cell.seed] = entry
+                row = self.found.setdefault(cell.row, Row(cell.row, "yours", entry.record.method))
+                row.cells[place_of(entry.record)] = entry
 
     @property
     def rows(self) -> list[str]:
         """The methods' rows, without the plain student's unless it stands alone."""
-        rows = list(dict.fromkeys(row for row, _, _ in self.found))
-        return [row for row in rows if row != BASELINE] or rows
+        return [row for row in self.found if row != BASELINE] or list(self.found)
 
     def row_entries(self, row: str) -> list[Entry]:
         """All cells of a row."""
-        return [entry for (name, _, _), cells in self.found.items() if name == row for entry in cells.values()]
+        return list(self.found[row].cells.values())
 
     def entries(self, row: str, pair: Pair) -> dict[int, Entry]:
-        """Cells of a row on a pair, by seed; a method without a teacher stands under every pair of its student."""
-        return self.found.get((row, pair.teacher, pair.student)) or self.found.get((row, None, pair.student)) or {}
+        """Cells of a row on a pair, by seed."""
+        return self.found[row].seeds((pair.teacher, pair.student), self.seeds) if row in self.found else {}
 
-    def results(self, row: str) -> list[PairResult]:
+    def results(self, row: str) -> list[Line]:
         """One result a pair, and one over all pairs where all are there."""
         results = [self.result(row, pair) for pair in self.pairs]
         complete = [r for r in results if r.method is not None]
@@ -76,33 +78,33 @@ class Report:
             results.append(self.overall(row, complete))
         return results
 
-    def result(self, row: str, pair: Pair) -> PairResult:
+    def result(self, row: str, pair: Pair) -> Line:
         plain, cells, teacher = self.entries(BASELINE, pair), self.entries(row, pair), self.teachers[pair.teacher]
         everyone = [*plain.values(), *cells.values()]
         comparable = all(same_images(entry.record, teacher.record) for entry in everyone)
         teacher_top1 = teacher.record.main.metrics.top1 if comparable else None
-        seeds = tuple(seed for seed in cells if seed in plain and cells[seed].evidence)
-        student = mean_interval(np.array([top1(plain[s]) for s in (seeds or plain)])) if plain else None
+        result = pair_result(cells, [seed for seed in cells if seed in plain])
+        seeds = tuple(result.cells)
+        student = mean_top1({seed: plain[seed] for seed in seeds or plain}) if plain else None
         if not seeds:
-            reasons = [entry.record.reason for entry in cells.values() if entry.record.reason]
-            return PairResult(pair, teacher_top1, student, not_applicable=reasons[0] if reasons else "no record")
+            return Line(pair, teacher_top1, student, not_applicable=result.reason or "no record")
         same = [agreement(evidence_of(cells[s]), teacher.evidence) for s in seeds] if comparable else []
-        return PairResult(
+        return Line(
             pair,
             teacher_top1,
             student,
-            method=mean_interval(np.array([top1(cells[s]) for s in seeds])),
-            difference=paired_difference(correct(cells, seeds)[None], correct(plain, seeds)[None]),
+            method=result.accuracy,
+            difference=gain_over(plain, result.cells),
             agreement=float(np.mean(same)) if same else None,
             seeds=seeds,
         )
 
-    def overall(self, row: str, results: list[PairResult]) -> PairResult:
+    def overall(self, row: str, results: list[Line]) -> Line:
         """The mean over pairs, with the interval of the architecture's estimator."""
         seeds, pairs = results[0].seeds, [r.pair for r in results if r.pair is not None]
         method = np.stack([correct(self.entries(row, pair), seeds) for pair in pairs])
         plain = np.stack([correct(self.entries(BASELINE, pair), seeds) for pair in pairs])
-        return PairResult(
+        return Line(
             None,
             mean_or_none([r.teacher for r in results]),
             mean_interval(100 * plain.mean(axis=(0, 2))),
@@ -119,21 +121,12 @@ def mean_or_none(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def top1(entry: Entry) -> float:
-    return entry.record.main.metrics.top1
-
-
-def evidence_of(entry: Entry) -> Evidence:
-    assert entry.evidence is not None
-    return entry.evidence
-
-
 def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
     """(S, I) booleans: is the student of seed s right on image i?"""
-    return np.stack([evidence_of(entries[seed]).rank == 0 for seed in seeds])
+    return np.stack([correct_of(entries[seed]) for seed in seeds])
 
 
-def result_table(row: str, results: list[PairResult], images: str) -> Table:
+def result_table(row: str, results: list[Line], images: str) -> Table:
     """The table of one row for the terminal; `images` is what was evaluated on, test or validation."""
     title = Text(f"{row}: top-1 {images} accuracy in %, mean over seeds ± 95 % interval", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -165,7 +158,7 @@ def plus_minus(value: tuple[float, float | None] | None) -> str:
     return f"{mean:.2f}" if half is None else f"{mean:.2f} ±{half:.2f}"
 
 
-def as_json(row: str, results: list[PairResult]) -> dict[str, Any]:
+def as_json(row: str, results: list[Line]) -> dict[str, Any]:
     """The same for a program."""
     return {
         "method": row,

@@ -3,63 +3,115 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.hashing import digest
-from kdbench.records.evidence import Evidence
 from kdbench.records.reader import read_results
-from kdbench.records.record import Record
+from kdbench.records.record import MethodInfo, Record
 from kdbench.records.store import COSTS, TEACHERS, Entry, read_runs
-from kdbench.suite import NAME, Pair, Suite
+from kdbench.suite import NAME, Suite
 
 Origin = Literal["accepted", "yours"]
+PairNames = tuple[str, str]  # teacher, student
+Place = tuple[str | None, str, int]  # teacher (None for a method that reads none), student, seed
+
+
+class Result(Protocol):
+    """A record with what its network said of the test images: an entry, or what the site keeps of one."""
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def correct(self) -> np.ndarray | None:
+        """(I,) is the network right on each test image? None for a cell that is not applicable."""
+
+
+Cell = TypeVar("Cell", bound=Result)
 
 
 @dataclass
-class Row:
-    """A method (with its variant's parameters, if it is one) on a suite, from one origin.
+class Row(Generic[Cell]):
+    """A method (with its variant's parameters, if it is one) from one origin: its newest version under one protocol.
 
     Attributes:
-        found: by teacher (None for a method that reads none), student and seed; one protocol, one method version.
+        older: how many records of older versions, or replaced by later ones, there are.
     """
 
-    suite: Suite
     name: str
     origin: Origin
-    version: int
-    found: dict[tuple[str | None, str, int], Entry] = field(default_factory=dict)
+    info: MethodInfo
+    cells: dict[Place, Cell] = field(default_factory=dict)
+    older: int = 0
 
     @property
     def title(self) -> str:
         return self.name if self.origin == "accepted" else f"{self.name} (yours)"
 
-    def entry(self, pair: Pair, seed: int) -> Entry | None:
+    def cell(self, pair: PairNames, seed: int) -> Cell | None:
         """The record of a pair and seed; a method without a teacher stands under every pair of its student."""
-        return self.found.get((pair.teacher, pair.student, seed)) or self.found.get((None, pair.student, seed))
+        return self.cells.get((*pair, seed)) or self.cells.get((None, pair[1], seed))
 
-    def gaps(self) -> list[str]:
-        """What keeps the row from being ranked: each pair and seed without a result, in a few words."""
-        gaps: list[str] = []
-        for pair in self.suite.pairs:
-            for seed in range(self.suite.seeds):
-                entry = self.entry(pair, seed)
-                if entry is None:
-                    gaps.append(f"{pair} seed {seed}")
-                elif entry.evidence is None:
-                    gaps.append(f"{pair} (not applicable: {entry.record.reason})")
-                    break
-        return gaps
+    def seeds(self, pair: PairNames, seeds: Iterable[int]) -> dict[int, Cell]:
+        """The records of a pair, by seed."""
+        return {seed: cell for seed in seeds if (cell := self.cell(pair, seed)) is not None}
 
-    def values(self, of: Callable[[Evidence], np.ndarray | float]) -> np.ndarray:
-        """(P, S, ...) of a complete row: what `of` says of each pair and seed's evidence."""
-        entries = [[self.entry(pair, seed) for seed in range(self.suite.seeds)] for pair in self.suite.pairs]
-        return np.array([[of(e.evidence) for e in seeds if e and e.evidence] for seeds in entries])
+    def values(
+        self, pairs: Sequence[PairNames], seeds: Sequence[int], of: Callable[[Cell], np.ndarray | float]
+    ) -> np.ndarray:
+        """(P, S, ...) of a complete row: what `of` says of each pair and seed."""
+        return np.array([[of(cell) for cell in self.seeds(pair, seeds).values()] for pair in pairs])
+
+
+def place_of(record: Record) -> Place:
+    return record.teacher, record.student, record.seed
+
+
+def group(cells: Iterable[Cell], origin: Origin, fits: Callable[[Cell], bool] = lambda cell: True) -> list[Row[Cell]]:
+    """Records of one suite and protocol as rows.
+
+    Of several versions of a method the newest counts, of several records of a place the latest.
+
+    Args:
+        fits: whether a record can stand beside the others; one that cannot counts as an older one.
+    """
+    by_name: dict[str, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda c: (c.record.method.version, c.record.finished, c.record.key)):
+        by_name.setdefault(cell.record.row, []).append(cell)
+    rows: list[Row[Cell]] = []
+    for name, found in by_name.items():
+        row: Row[Cell] = Row(name, origin, found[-1].record.method)
+        for cell in found:
+            place, counts = place_of(cell.record), fits(cell) and cell.record.method.version == row.info.version
+            row.older += place in row.cells or not counts
+            if counts:
+                row.cells[place] = cell
+        rows.append(row)
+    return rows
+
+
+def pairs_of(suite: Suite) -> list[PairNames]:
+    return [(pair.teacher, pair.student) for pair in suite.pairs]
+
+
+def gaps(row: Row[Entry], suite: Suite) -> list[str]:
+    """What keeps a row from being compared: each pair and seed without a result, in a few words."""
+    found: list[str] = []
+    for pair in suite.pairs:
+        for seed in range(suite.seeds):
+            entry = row.cell((pair.teacher, pair.student), seed)
+            if entry is None:
+                found.append(f"{pair} seed {seed}")
+            elif entry.evidence is None:
+                found.append(f"{pair} (not applicable: {entry.record.reason})")
+                break
+    return found
 
 
 def with_recorded_content(suite: Suite, methods: Iterable[str], runs: Path, results: Path | None) -> Suite:
@@ -93,7 +145,9 @@ def read_entries(
     return accepted, mine
 
 
-def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> list[Row]:
+def read_rows(
+    suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]
+) -> list[Row[Entry]]:
     """The rows of a method that have any record of the suite's protocol, accepted ones first.
 
     Records of another protocol or other data are left out, and a corrupt one is too; `notice` is told.
@@ -103,28 +157,17 @@ def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notic
     others = sum(not ranked(e.record, fingerprint) for e in (*accepted, *mine))
     if others:
         notice(f"{method}: {others} records of another protocol or other data than {fingerprint[:12]} are left out.")
-    return [*group(suite, accepted, "accepted", fingerprint), *group(suite, mine, "yours", fingerprint)]
+    return [
+        *group((e for e in accepted if ranked(e.record, fingerprint)), "accepted"),
+        *group((e for e in mine if ranked(e.record, fingerprint)), "yours"),
+    ]
 
 
 def ranked(record: Record, fingerprint: str) -> bool:
     return record.kind == "cell" and record.fingerprint == fingerprint and not record.off_protocol
 
 
-def group(suite: Suite, entries: Iterable[Entry], origin: Origin, fingerprint: str) -> list[Row]:
-    """Entries as rows; of several versions of a method the newest counts, of several records of a place the latest."""
-    rows: dict[str, Row] = {}
-    for entry in sorted(entries, key=lambda e: (e.record.method.version, e.record.finished)):
-        record = entry.record
-        if not ranked(record, fingerprint):
-            continue
-        row = rows.get(record.row)
-        if row is None or row.version < record.method.version:
-            row = rows[record.row] = Row(suite, record.row, origin, record.method.version)
-        row.found[record.teacher, record.student, record.seed] = entry
-    return list(rows.values())
-
-
-def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> Row:
+def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> Row[Entry]:
     """The row of this name: the accepted one, or yours where it is more complete or of a newer version.
 
     Raises:
@@ -144,4 +187,4 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
         raise KdbenchError(
             f"No records of '{name}' on suite '{suite.name}'.{did_you_mean(name, {row.name for row in rows})}"
         )
-    return min(named, key=lambda row: (-row.version, len(row.gaps()), row.origin == "yours"))
+    return min(named, key=lambda row: (-row.info.version, len(gaps(row, suite)), row.origin == "yours"))

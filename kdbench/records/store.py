@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import set_aside, sync
 from kdbench.records.curves import write_curves
@@ -42,6 +44,17 @@ class Entry:
     evidence: Evidence | None
     folder: Path
     others: Mapping[str, Evidence] = field(default_factory=dict)
+
+    @property
+    def correct(self) -> np.ndarray | None:
+        """(I,) is the network right on each test image?"""
+        return None if self.evidence is None else self.evidence.rank == 0
+
+
+def evidence_of(entry: Entry) -> Evidence:
+    """The evidence of a record that has one."""
+    assert entry.evidence is not None
+    return entry.evidence
 
 
 def cell_folder(runs: Path, suite: str, method: str, key: str) -> Path:

@@ -22,7 +22,7 @@ from kdbench.records.metrics import METRICS, mean_over_images
 from kdbench.records.reader import read_results
 from kdbench.records.rows import Row, find_row, with_recorded_content
 from kdbench.records.stats import paired_difference
-from kdbench.records.store import finish_cell, write_results
+from kdbench.records.store import Entry, finish_cell, write_results
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.read import read_store
@@ -39,7 +39,7 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def rows(suite: Suite, *names: str, results: Path = RESULTS) -> list[Row]:
+def rows(suite: Suite, *names: str, results: Path = RESULTS) -> list[Row[Entry]]:
     return [find_row(suite, name, Path("nowhere"), results, print) for name in names]
 
 
@@ -53,7 +53,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **opt
 
 
 def test_differences_equal_the_estimator_on_the_records_evidence(digits: Suite) -> None:
-    [contrast] = contrasts_of(rows(digits, "vanilla", "shuffled_logits"), TOP1)
+    [contrast] = contrasts_of(rows(digits, "vanilla", "shuffled_logits"), digits, TOP1)
     right = {}
     for name in ("vanilla", "shuffled_logits"):
         found = {
@@ -69,16 +69,16 @@ def test_differences_equal_the_estimator_on_the_records_evidence(digits: Suite) 
 
 def test_a_subset_of_methods_gives_the_submatrix(digits: Suite) -> None:
     """And so adding a method does not move the difference between two others."""
-    whole = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *METHODS), TOP1)}
+    whole = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *METHODS), digits, TOP1)}
     assert len(whole) == 10
     for names in (*combinations(METHODS, 2), *combinations(METHODS, 3)):
-        part = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *names), TOP1)}
+        part = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *names), digits, TOP1)}
         assert part == {pair: whole[pair] for pair in part}
 
 
 def test_the_correction_is_over_the_contrasts_shown(digits: Suite) -> None:
-    two = contrasts_of(rows(digits, "kd", "vanilla"), TOP1)[0]
-    five = next(c for c in contrasts_of(rows(digits, *METHODS), TOP1) if (c.one, c.other) == ("kd", "vanilla"))
+    two = contrasts_of(rows(digits, "kd", "vanilla"), digits, TOP1)[0]
+    five = next(c for c in contrasts_of(rows(digits, *METHODS), digits, TOP1) if (c.one, c.other) == ("kd", "vanilla"))
     assert two.adjusted == two.difference.p_value
     assert five.adjusted is not None
     assert two.adjusted is not None
@@ -88,15 +88,15 @@ def test_the_correction_is_over_the_contrasts_shown(digits: Suite) -> None:
 def test_two_copies_of_one_method_tie(digits: Suite) -> None:
     one, other = rows(digits, "kd", "shuffled_logits")
     twin = replace(one, name="twin")
-    contrasts = {(c.one, c.other): c for c in contrasts_of([one, twin, other], TOP1)}
+    contrasts = {(c.one, c.other): c for c in contrasts_of([one, twin, other], digits, TOP1)}
     assert (contrasts["kd", "twin"].difference.mean, contrasts["kd", "twin"].verdict) == (0, "not separable")
-    standing = {s.row.name: s for s in standing_of([one, twin, other], TOP1)}
+    standing = {s.row.name: s for s in standing_of([one, twin, other], digits, TOP1)}
     assert (standing["kd"].group, standing["kd"].rank) == (standing["twin"].group, standing["twin"].rank)
     assert standing["shuffled_logits"].group == 2
 
 
 def test_nll_is_better_where_it_is_lower(digits: Suite) -> None:
-    [contrast] = contrasts_of(rows(digits, "kd", "crd"), METRICS["nll"])
+    [contrast] = contrasts_of(rows(digits, "kd", "crd"), digits, METRICS["nll"])
     assert contrast.difference.mean < 0
     assert contrast.verdict == "better"
 
@@ -164,8 +164,8 @@ def test_your_own_records_stand_beside_the_accepted_ones(tmp_path: Path, capsys:
 
 
 def test_rows_stand_in_the_order_of_their_means(digits: Suite) -> None:
-    standing = standing_of(rows(digits, *METHODS), TOP1)
-    means = [s.means["top1"][0] for s in standing]
+    standing = standing_of(rows(digits, *METHODS), digits, TOP1)
+    means = [s.metrics["top1"][0] for s in standing]
     assert means == sorted(means, reverse=True)
 
 
@@ -233,5 +233,5 @@ def test_a_suite_that_does_not_state_its_data_is_compared_on_those_of_the_latest
     assert with_recorded_content(digits, ["kd"], nowhere, results) == digits  # it states its data
     said: list[str] = []
     row = find_row(other, "kd", nowhere, results, said.append)
-    assert len(row.found) == 1
+    assert len(row.cells) == 1
     assert f"kd: {len(entries)} records of another protocol or other data" in said[0]

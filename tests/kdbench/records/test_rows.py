@@ -1,0 +1,74 @@
+"""Rows of records: which record stands where, and how a row stands on a pair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.synthetic_records import make_entry, make_method
+from kdbench.records.rows import Row, group
+from kdbench.records.standings import gain_over, mean_top1, pair_result
+from kdbench.records.store import Entry
+from kdbench.suite import Suite, load_suite, load_test_labels
+
+PAIR = ("resnet8", "resnet8_w4")
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return load_suite("digits")
+
+
+def entry(suite: Suite, name: str, seed: int, teacher: str | None = PAIR[0], version: int = 1, **changes: Any) -> Entry:
+    about = make_method(name, version=version)
+    return make_entry(suite, load_test_labels(suite), about, (teacher, PAIR[1]), seed, 0.9, **changes)
+
+
+def test_a_method_without_a_teacher_stands_under_every_pair_of_its_student(suite: Suite) -> None:
+    (row,) = group([entry(suite, "vanilla", 0, None)], "accepted")
+    assert row.cell(PAIR, 0) is row.cell(("vit", PAIR[1]), 0) is not None
+    assert row.cell(("resnet8", "vit_w16"), 0) is None
+    assert row.cell(PAIR, 1) is None
+
+
+def test_the_newest_version_and_the_latest_record_of_a_place_count(suite: Suite) -> None:
+    old = entry(suite, "kd", 1)
+    first = entry(suite, "kd", 0, version=2, finished="2026-01-01T00:00:00+00:00")
+    later = entry(suite, "kd", 0, version=2, finished="2026-02-01T00:00:00+00:00")
+    (row,) = group([later, old, first], "yours")
+    assert (row.title, row.info.version, row.older) == ("kd (yours)", 2, 2)
+    assert list(row.cells.values()) == [later]
+
+
+def test_a_record_that_does_not_fit_counts_as_an_older_one(suite: Suite) -> None:
+    one, other = entry(suite, "kd", 0), entry(suite, "kd", 1)
+    (row,) = group([one, other], "accepted", lambda cell: cell.record.seed == 0)
+    assert (list(row.cells.values()), row.older) == ([one], 1)
+
+
+def test_a_pair_says_what_it_lacks(suite: Suite) -> None:
+    cells = {seed: entry(suite, "kd", seed) for seed in (0, 2)}
+    result = pair_result(cells, [0, 1, 2])
+    assert result.accuracy == mean_top1(cells)
+    assert result.why == "no record of seed 1"
+    assert pair_result({}, [0, 1]).why == "no record"
+    no = replace(cells[0], record=cells[0].record.model_copy(update={"reason": "no maps"}), evidence=None)
+    assert pair_result({0: no}, [0]).why == "not applicable: no maps"
+
+
+def test_a_gain_is_of_the_seeds_that_both_have(suite: Suite) -> None:
+    plain = {seed: entry(suite, "vanilla", seed, None) for seed in (0, 1)}
+    cells = {seed: entry(suite, "kd", seed) for seed in (1, 2)}
+    gain = gain_over(plain, cells)
+    assert gain is not None
+    assert gain.mean == pytest.approx(100 * np.mean(np.subtract(cells[1].correct, plain[1].correct, dtype=float)))
+    assert gain_over(plain, {2: cells[2]}) is None
+
+
+def test_values_of_a_row_are_by_pair_and_seed(suite: Suite) -> None:
+    found = [entry(suite, "kd", seed) for seed in range(3)]
+    row: Row[Entry] = group(found, "accepted")[0]
+    assert row.values([PAIR], range(3), lambda e: e.record.seed).tolist() == [[0, 1, 2]]
