@@ -85,9 +85,8 @@ def test_a_captured_training_resumes_where_it_was(digits: Suite, tmp_path: Path)
     suite = digits.with_epochs(4)
     whole, half, rest = (make(suite, "crd", "captured") for _ in range(3))
     whole.train(tmp_path / "whole")
-    for epoch in range(2):
-        half.train_epoch(epoch)
-        half.epochs_done += 1
+    for _ in range(2):
+        half.next_epoch()
     half.save(tmp_path / "half")
     rest.restore(tmp_path / "half")
     rest.train(tmp_path / "rest")

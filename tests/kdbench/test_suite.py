@@ -11,7 +11,7 @@ from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
 from kdbench.networks.build import build_network, count_parameters
 from kdbench.records.keys import teacher_key
-from kdbench.suite import SUITES, Suite, list_suites, load_suite, without_content
+from kdbench.suite import SUITES, Pair, Suite, list_suites, load_suite, without_content
 
 TEXT = (SUITES / "digits.toml").read_text().replace('name = "digits"', 'name = "mine"')
 
@@ -143,3 +143,20 @@ def test_the_example_of_the_documentation_is_a_suite(tmp_path: Path) -> None:
     assert suite.recipe_of("small").learning_rate == 0.01
     assert suite.override("kd", suite.pairs[0])[0] == {"temperature": 2, "kd_weight": 0.5}
     assert count_parameters(build_network(suite, "small")) > count_parameters(build_network(suite, "large"))
+
+
+@pytest.mark.parametrize(
+    ("requires", "teachers", "assistants"),
+    [
+        ({"student.logits"}, (), ()),
+        ({"teacher.logits"}, ("resnet8",), ()),
+        ({"teacher.logits", "team"}, ("resnet8", "vit"), ()),
+        ({"teacher.network", "assistants"}, ("resnet8",), ("resnet8_w8",)),
+    ],
+)
+def test_a_pair_gives_a_method_the_networks_that_it_requires(
+    requires: set[str], teachers: tuple[str, ...], assistants: tuple[str, ...], digits: Suite
+) -> None:
+    pair = Pair(teacher="resnet8", student="resnet8_w4")
+    assert digits.read_by(requires, pair) == teachers
+    assert digits.between(requires, pair) == assistants
