@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from kdbench.errors import KdbenchError, writing
 from kdbench.records.store import find_results
+from kdbench.suite import list_suites, load_suite
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.page import Page, Site, make_site, script
 from kdbench_leaderboard.pages import all_pages
@@ -92,11 +94,16 @@ def about(cell: Found) -> dict[str, Any]:
 
 
 def command(cell: Found) -> str:
-    """The command that trains the cell again."""
-    record = cell.record
-    words = ["kdbench run --method", record.method.name, "--suite", record.suite]
-    if record.teacher:
-        words += ["--pair", f"{record.teacher}:{record.student}"]
+    """The command that trains the cell again; of a suite that is not kdbench's, with the path of its file to fill in."""
+    record, ours = cell.record, cell.record.suite in list_suites()
+    words = ["kdbench run --method", record.method.name, "--suite", record.suite if ours else f"{record.suite}.toml"]
+    pairs = [(pair.teacher, pair.student) for pair in load_suite(record.suite).pairs] if ours else []
+    teacher = record.teacher or next((t for t, student in pairs if student == record.student), None)
+    words += ["--pair", f"{teacher}:{record.student}"] if teacher else []
     words += ["--seeds", f"{record.seed},"]
-    words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in record.variant.items()]
+    words += [f"--set {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in record.variant.items()]
+    data = record.protocol.get("data")
+    validated = isinstance(data, dict) and data.get("evaluate_on") == "validation"
+    if record.off_protocol:
+        words += ["--epochs", str(record.recipe.get("epochs"))] + ["--validate"] * validated
     return " ".join(words)

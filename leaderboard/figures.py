@@ -103,9 +103,12 @@ def heat_text(s: Standing, pair: Pair) -> str:
 
 def said(result: PairResult[Found]) -> str:
     """A pair's verdict, in words."""
-    return (
-        "not separable from the plain student" if result.verdict == "not separable" else f"measurably {result.verdict}"
-    )
+    return {
+        "better": "measurably better",
+        "worse": "measurably worse",
+        "not separable": "not separable from the plain student",
+        "not compared": "not compared: one seed",
+    }[result.verdict]
 
 
 def scatter(points: Sequence[tuple[Standing, float, float, str]], x: dict[str, Any], height: int) -> Figure | None:

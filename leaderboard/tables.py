@@ -146,14 +146,14 @@ def estimate(value: Estimate | None, digits: int = 2) -> Cell:
     return Cell(f"{mean:.{digits}f} ± {half:.{digits}f}", mean, low=mean - half, high=mean + half)
 
 
-def difference(value: Difference | None, verdict: Verdict = "not separable", draw: bool = False) -> Cell:
+def difference(value: Difference | None, verdict: Verdict = "not compared", draw: bool = False) -> Cell:
     """A paired difference with its interval, coloured by its verdict; `draw` adds the interval as a picture."""
     if value is None:
         return Cell("–")
     if value.low is None or value.high is None:
         return Cell(f"{value.mean:+.2f}", value.mean, title="one seed: no interval", draw=draw)
     text = f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
-    style = "" if verdict == "not separable" else verdict
+    style = verdict if verdict in ("better", "worse") else ""
     return Cell(text, value.mean, low=value.low, high=value.high, draw=draw, style=style)
 
 

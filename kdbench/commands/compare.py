@@ -164,7 +164,9 @@ def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Ta
     for s in standing:
         digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.metrics]
         means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
-        table.add_row(Text(s.row.title), str(s.group), plus_minus(s.rank, 2) if s.rank else "", *means)
+        table.add_row(
+            Text(s.row.title), "" if s.group is None else str(s.group), plus_minus(s.rank, 2) if s.rank else "", *means
+        )
     return table
 
 
@@ -180,7 +182,7 @@ def contrast_table(contrasts: Sequence[Named], metric: Metric) -> Table:
     for c in contrasts:
         d = c.difference
         bounds = "[needs two seeds]" if d.low is None else f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
-        style = "" if c.verdict == "not separable" else "bold"
+        style = "bold" if c.verdict in ("better", "worse") else ""
         p = "" if c.adjusted is None else "<0.0001" if c.adjusted < 1e-4 else f"{c.adjusted:.4f}"
         said = Text(c.verdict, style=style)
         table.add_row(Text(c.one), Text(c.other), Text(f"{d.mean:+.{digits}f} {bounds}"), p, said)

@@ -141,8 +141,7 @@ def result_table(row: str, results: list[Line], images: str) -> Table:
         elif result.method is None or result.difference is None:
             table.add_row(*cells, "n/a", Text(result.not_applicable or "", overflow="fold"))
         else:
-            clear = result.difference.low is not None and not result.difference.holds_zero
-            difference = Text(interval(result.difference), style="bold" if clear else "")
+            difference = Text(interval(result.difference))
             table.add_row(*cells, plus_minus(result.method), difference, number(result.agreement))
     return table
 

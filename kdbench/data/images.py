@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from kdbench.errors import KdbenchError, first_line
 
@@ -43,7 +44,7 @@ def eight_bits(image: Image.Image, name: str) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") and "transparency" in image.info:
         raise KdbenchError(f"{name} has transparent pixels. Save it on the background that is meant.")
-    if isinstance(image, TiffImageFile) and image.mode.startswith("I;16") and image.tag_v2.get(BITS) != (16,):
+    if isinstance(image, TiffImageFile) and image.mode.startswith("I;16") and image.tag_v2.get(BITSPERSAMPLE) != (16,):
         raise KdbenchError(f"{name} has grey values of neither 8 nor 16 bits. Save it with one of these.")
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         wide = np.asarray(upright).astype(np.uint32)

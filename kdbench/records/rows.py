@@ -92,8 +92,16 @@ def group(cells: Iterable[Cell], origin: Origin, fits: Callable[[Cell], bool] = 
             row.older += place in row.cells or not counts
             if counts:
                 row.cells[place] = cell
+        row.info = with_all_deviations(row)
         rows.append(row)
     return rows
+
+
+def with_all_deviations(row: Row[Cell]) -> MethodInfo:
+    """What the newest record says of the method, with what it deviates in on any pair."""
+    done = [cell.record.method.deviations for cell in row.cells.values() if cell.record.status == "done"]
+    union = list(dict.fromkeys(deviation for deviations in done for deviation in deviations))
+    return row.info.model_copy(update={"deviations": union}) if done else row.info
 
 
 def pairs_of(suite: Suite) -> list[PairNames]:

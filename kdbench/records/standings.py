@@ -41,7 +41,7 @@ class PairResult(Generic[Cell]):
     reason: str | None
     missing: list[int]
     gain: Difference | None = None
-    verdict: Verdict = "not separable"
+    verdict: Verdict = "not compared"
 
     @property
     def why(self) -> str | None:

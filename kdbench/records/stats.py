@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-Verdict = Literal["better", "worse", "not separable"]
+Verdict = Literal["better", "worse", "not separable", "not compared"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,10 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def verdict(mean: float, adjusted: float | None, higher_is_better: bool = True, level: float = 0.05) -> Verdict:
-    """What a difference says after correction: its p-value is to be at most `level`."""
-    if adjusted is None or adjusted > level or mean == 0:
+    """What a difference says after correction: its p-value is to be at most `level`; without one, nothing."""
+    if adjusted is None:
+        return "not compared"
+    if adjusted > level or mean == 0:
         return "not separable"
     return "better" if (mean > 0) == higher_is_better else "worse"
 
@@ -110,12 +112,16 @@ def verdict(mean: float, adjusted: float | None, higher_is_better: bool = True, 
 def tie_groups(values: Mapping[str, np.ndarray], higher_is_better: bool = True, level: float = 0.05) -> list[list[str]]:
     """Groups, the best first: the leader with all not separable from it after Holm over M - 1; then the rest alike.
 
+    One seed separates nothing, so it makes no groups.
+
     Args:
         values: (P, S, I) a method, of which the mean counts.
     """
     sign = -1 if higher_is_better else 1
     left = sorted(values, key=lambda name: (sign * float(values[name].mean()), name))
     groups: list[list[str]] = []
+    if any(v.shape[1] < 2 for v in values.values()):
+        return groups
     while left:
         leader, rest = left[0], left[1:]
         against = [crossed_difference(values[leader].astype(np.float64) - values[name]) for name in rest]
