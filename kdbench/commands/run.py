@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +25,9 @@ from kdbench.commands.request import (
     parse_settings,
     parse_workers,
 )
-from kdbench.console import line_printer
+from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.small import with_known_content
 from kdbench.errors import KdbenchError
-from kdbench.hashing import digest
 from kdbench.records.agreement import answers_of, reproduction
 from kdbench.records.store import find_results, read_results
 from kdbench.running.executor import Machine
@@ -111,7 +109,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
 
 
 def seek_teachers(
-    suite: Suite, names: Sequence[str], request: Request, results: Path | None, notice: Callable[[str], None]
+    suite: Suite, names: Sequence[str], request: Request, results: Path | None, notice: Notice
 ) -> tuple[Suite, dict[str, Teacher], list[str]]:
     """The teachers that are here, by name, and those that are missing; for a quick look these are quickly trained too.
 
@@ -127,7 +125,7 @@ def seek_teachers(
     return quick, teachers, missing
 
 
-def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:
+def with_known_data(suite: Suite, notice: Notice) -> Suite:
     """For a dry run, which reads no data: the suite with their content, where that is known from earlier."""
     try:
         bound = with_known_content(suite)
@@ -139,7 +137,7 @@ def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:
     return bound
 
 
-def open_mirror(request: Request, notice: Callable[[str], None]) -> AbstractContextManager[Mirror | None]:
+def open_mirror(request: Request, notice: Notice) -> AbstractContextManager[Mirror | None]:
     """MLflow, unless the request is without it."""
     if not request.mlflow:
         return nullcontext()
@@ -157,7 +155,7 @@ def plan_text(
     seeds = dict.fromkeys(str(cell.seed) for cell in cells)
     recorded = f"{len(cells) - len(todo)} recorded in {request.out / suite.name}"
     lines = [
-        f"Suite {suite.name}: {suite.title}; {suite.recipe.epochs} epochs, protocol {digest(suite.protocol())[:12]}",
+        f"Suite {suite.name}: {suite.title}; {suite.recipe.epochs} epochs, protocol {suite.fingerprint[:12]}",
         *(f"Off protocol, not for the board: {reason}" for reason in suite.off_protocol),
         f"Pairs {', '.join(map(str, pairs))}; seeds {', '.join(seeds)}",
         f"Cells {len(cells)} ({parts}): {recorded}, {len(todo)} to train{f' on {machine}' if todo else ''}",
@@ -211,7 +209,7 @@ def say_estimate(
     seconds: float,
     suite: Suite,
     request: Request,
-    notice: Callable[[str], None],
+    notice: Notice,
     cells: Sequence[dict[str, Any]] = (),
 ) -> None:
     """The end of a dry run."""
@@ -224,10 +222,6 @@ def planned(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """A cell of the plan, for a program."""
     place = {"row": cell.row, "teacher": cell.teacher_name, "student": cell.student, "seed": cell.seed}
     return {**place, "key": None if cell.awaits else cell.key, "recorded": cell.key in outcome.entries}
-
-
-def write_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def invocation_name(request: Request) -> str:

@@ -10,11 +10,12 @@ from typing import Literal
 
 import numpy as np
 
+from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.hashing import digest
+from kdbench.layout import RESERVED
 from kdbench.records.evidence import Evidence
 from kdbench.records.record import Record
-from kdbench.records.store import COSTS, TEACHERS, Entry, read_results, read_runs
+from kdbench.records.store import Entry, read_results, read_runs
 from kdbench.suite import NAME, Pair, Suite
 
 Origin = Literal["accepted", "yours"]
@@ -75,7 +76,7 @@ def silent(text: str) -> None:
 
 
 def read_entries(
-    suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]
+    suite: Suite, method: str, runs: Path, results: Path | None, notice: Notice
 ) -> tuple[list[Entry], list[Entry]]:
     """The accepted records of a method, and yours; corrupt ones are left out, and `notice` is told."""
     accepted: list[Entry] = []
@@ -92,13 +93,13 @@ def read_entries(
     return accepted, mine
 
 
-def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> list[Row]:
+def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notice: Notice) -> list[Row]:
     """The rows of a method that have any record of the suite's protocol, accepted ones first.
 
     Records of another protocol or other data are left out, and a corrupt one is too; `notice` is told.
     """
     accepted, mine = read_entries(suite, method, runs, results, notice)
-    fingerprint = digest(suite.protocol())
+    fingerprint = suite.fingerprint
     others = sum(not ranked(e.record, fingerprint) for e in (*accepted, *mine))
     if others:
         notice(f"{method}: {others} records of another protocol or other data than {fingerprint[:12]} are left out.")
@@ -123,7 +124,7 @@ def group(suite: Suite, entries: Iterable[Entry], origin: Origin, fingerprint: s
     return list(rows.values())
 
 
-def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> Row:
+def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Notice) -> Row:
     """The row of this name: the accepted one, or yours where it is more complete or of a newer version.
 
     Raises:
@@ -131,7 +132,7 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
     """
     method = name.partition("[")[0]
     known = {path.name for root in (runs, results) if root for path in (root / suite.name).glob("*") if path.is_dir()}
-    known = {name for name in known if re.fullmatch(NAME, name)} - {COSTS, TEACHERS, "failures"}
+    known = {name for name in known if re.fullmatch(NAME, name)} - RESERVED
     if method not in known:
         raise KdbenchError(
             f"No records of method '{method}' on suite '{suite.name}'.{did_you_mean(method, known)} "

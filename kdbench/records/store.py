@@ -16,12 +16,11 @@ from pathlib import Path
 
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import set_aside, sync
+from kdbench.layout import RESULTS, RUNS
 from kdbench.records.curves import write_curves
 from kdbench.records.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records.record import Record, parse_record
 
-TEACHERS = "teachers"
-COSTS = "costs"
 SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
 CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
 
@@ -191,7 +190,7 @@ def find_results(given: Path | None) -> Path | None:
         if not given.is_dir():
             raise KdbenchError(f"No folder {given} (--results).")
         return given
-    here, checkout = Path("results"), Path(__file__).resolve().parents[2] / "results"
+    here, checkout = RESULTS, Path(__file__).resolve().parents[2] / RESULTS
     if here.is_dir():
         return here
     return checkout if checkout.is_dir() and (checkout.parent / "pyproject.toml").is_file() else None
@@ -203,7 +202,7 @@ def find_runs(given: Path | None) -> Path:
     Raises:
         KdbenchError: `--runs` names no folder, or `./runs` is none.
     """
-    folder = given or Path("runs")
+    folder = given or RUNS
     if not folder.is_dir() and (given is not None or folder.exists()):
         raise KdbenchError(f"No folder {folder} (--runs). 'kdbench run' writes records to runs/, or where --out says.")
     return folder

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from kdbench.console import Notice
 from kdbench.data.large import FileDataset, LargeImages, list_images
 from kdbench.data.small import Dataset, load_data
 from kdbench.data.stream import torch_seed
@@ -23,7 +24,6 @@ from kdbench.networks.processor import without_broken_kernels
 from kdbench.plugins import load_method
 from kdbench.records.record import Match
 from kdbench.running.plan import Cell
-from kdbench.running.teachers import Notice
 from kdbench.suite import Data, Execution
 from kdbench.training.contract import check_state
 from kdbench.training.trainer import Trainer, autocast

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdbench.console import Notice
 from kdbench.data.small import Dataset
 from kdbench.data.views import SmallImages
 from kdbench.method import Method
@@ -18,7 +19,7 @@ from kdbench.running.plan import Cell
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.source import source_sha256
 from kdbench.suite import Data, Execution, Pair, Suite
-from kdbench.training.trainer import Notice, Trainer
+from kdbench.training.trainer import Trainer
 
 LARGE_ROWS = 1024  # of images that are too many to be held
 
