@@ -88,8 +88,7 @@ def make_record(
         "finished": "2026-01-02T03:04:05+00:00",
         "evidence_sha256": None,
     }
-    record = Record.model_construct(**(values | changes))
-    return Record.model_validate(record.model_dump(mode="json", warnings=False)).sealed()
+    return Record.model_validate(values | changes).sealed()
 
 
 def make_entry(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -296,6 +296,15 @@ class Suite(Table):
         """Parameters that the suite sets for a method on a pair, and where they come from."""
         override = self.methods.get(method, Override(source="paper", trials=0))
         return {**override.params, **override.pairs.get(str(pair), {})}, override
+
+    def read_by(self, requires: Collection[str], pair: Pair) -> tuple[str, ...]:
+        """The teachers that a method reads on a pair, by what it requires: the pair's own first, then its team."""
+        own = (pair.teacher,) if any(output.startswith("teacher") for output in requires) else ()
+        return own + (self.teams.get(pair.teacher, ()) if "team" in requires else ())
+
+    def between(self, requires: Collection[str], pair: Pair) -> tuple[str, ...]:
+        """The assistants that a method trains on a pair, by what it requires."""
+        return self.assistants.get(str(pair), ()) if "assistants" in requires else ()
 
     def protocol(self) -> dict[str, Any]:
         """All that the results of every cell depend on, except its student, method, seed and teacher.

@@ -16,11 +16,12 @@ from kdbench.hashing import digest
 from kdbench.layout import COSTS, FAILURES, RESERVED, TEACHERS
 from kdbench.records.agreement import Answers
 from kdbench.records.cost_record import CostRecord, parse_cost
-from kdbench.records.curves import Curve, read_curves
-from kdbench.records.evidence import Evidence, read_evidence
+from kdbench.records.curves import Curve
 from kdbench.records.metrics import all_metrics, wrong_metrics
-from kdbench.records.record import Record, parse_record
-from kdbench.records.store import CELL_FOLDER, checked, read_cell
+from kdbench.records.reader import Problem as Unreadable
+from kdbench.records.reader import Reader
+from kdbench.records.record import Record
+from kdbench.records.store import CELL_FOLDER, Entry, read_cell
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
@@ -134,7 +135,7 @@ def read_own(store: Store, folder: Path, root: Path) -> None:
                 try:
                     entry = read_cell(cell)
                     same_place(entry.record, folder.name, method.name)
-                    mine = found(entry.record, entry.evidence, entry.record.curve or {}, "yours", levels)
+                    mine = found(entry, "yours", levels)
                 except (KdbenchError, OSError, ValueError) as error:
                     store.problems.append(Problem(folder.name, method.name, tidy(error, root, "runs")))
                 else:
@@ -149,39 +150,18 @@ def read_teachers(store: Store, folder: Path, suite: str, root: Path) -> None:
 
 def read_folded(store: Store, folder: Path, suite: str, origin: Origin, root: Path) -> Iterator[Found]:
     """The records of one folder of `results/`; a broken line or evidence costs that record."""
-    path = folder / "records.jsonl"
 
     def problem(error: Exception) -> None:
         store.problems.append(Problem(suite, folder.name, tidy(error, root)))
 
-    try:
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        problem(error)
-        return
-    evidence: dict[str, Evidence] = {}
-    curves: dict[str, Curve] = {}
-    try:
-        if (folder / "evidence.parquet").exists():
-            evidence = read_evidence(folder / "evidence.parquet")
-    except KdbenchError as error:
-        problem(error)
-    try:
-        curves = read_curves(folder / "curves.parquet")
-    except KdbenchError as error:
-        problem(error)
     levels = verified_levels(store, folder, suite, root)
-    for n, line in enumerate(lines, start=1):
+    for entry in Reader().contents(folder).entries():
+        if isinstance(entry, Unreadable):
+            problem(entry.error)
+            continue
         try:
-            record = parse_record(line, f"{path}:{n}")
-            same_place(record, suite, folder.name)
-            arrays = checked(record, evidence, folder) if record.evidence_sha256 else None
-            curve = curves.get(record.key, {})
-            if curve and digest(curve) != record.curve_sha256:
-                curve = {}
-            yield found(record, arrays, curve, origin, levels)
+            same_place(entry.record, suite, folder.name)
+            yield found(entry, origin, levels)
         except (KdbenchError, ValueError) as error:
             problem(error)
 
@@ -198,14 +178,13 @@ def same_place(record: Record, suite: str, method: str) -> None:
         raise KdbenchError(f"A record of '{record.suite}/{record.method.name}' lies in '{suite}/{method}': ignored.")
 
 
-def found(
-    record: Record, evidence: Evidence | None, curve: Curve, origin: Origin, levels: dict[str, Verification]
-) -> Found:
+def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Found:
     """A record with what the site needs of its evidence.
 
     Raises:
         KdbenchError: its metrics do not follow from its evidence.
     """
+    record, evidence, curve = entry.record, entry.evidence, entry.record.curve or {}
     if evidence is None:
         return Found(record, origin, None, curve)
     answers = Answers(record, evidence.predicted, evidence.rank == 0)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kdbench.data.small import Dataset
 from kdbench.errors import NotApplicable
 from kdbench.method import Batch, Method, Outputs
-from kdbench.running.plan import Cell
+from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers
 from kdbench.suite import Pair, Suite, load_suite
@@ -41,7 +41,8 @@ def small_suite() -> Suite:
         update={"epochs": 3, "batch_size": BATCH, "learning_rate": 0.01, "weight_decay": 0.0}
     )
     data = digits.data.model_copy(update={"train": SAMPLES, "test": BATCH})
-    return digits.model_copy(update={"data": data, "recipe": recipe, "methods": {}})
+    between = {f"{teacher}:{student}": ("resnet8_w8",) for pairs in PAIRS.values() for teacher, student in pairs}
+    return digits.model_copy(update={"data": data, "recipe": recipe, "methods": {}, "assistants": between})
 
 
 def random_images(test_seed: int = 0, train_seed: int = SEED) -> Dataset:
@@ -104,13 +105,11 @@ class Bench:
         recipe = suite.recipe.model_copy(update={"precision": precision})
         suite = suite.model_copy(update={"recipe": recipe})
         values = self.cls.Params.model_validate({**self.cls.checked_with, **params}).model_dump(mode="json")
-        cell = Cell("cell", suite, self.cls.name, 1, "", student=pair.student, seed=SEED, params=values)
-        cell = replace(cell, assistants=("resnet8_w8",) if "assistants" in self.cls.requires else ())
+        cell = assemble(suite, self.cls, pair, SEED, values, {}, source="")
         teachers = untrained_teachers(suite, self.cls, pair)
         trainer, _ = prepare(cell, dataset, teachers, torch.device("cpu"), cls=self.cls)
         self.teacher = teachers[0] if teachers else None
-        trainer.stages = [replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages]
-        trainer.epochs = sum(stage.epochs for stage in trainer.stages)
+        trainer.replan(replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages)
         trainer.student.train()
         trainer.method.train()
         return trainer
@@ -125,8 +124,7 @@ class Bench:
 def batches(trainer: Trainer) -> Iterator[Batch]:
     """The first epoch of each stage, the stage entered."""
     for stage in trainer.stages:
-        trainer.stage, trainer.terms = stage, []
-        trainer.begin_epoch(0)
+        trainer.begin(stage)
         feed = trainer.feed(0)
         for i in range(len(feed.step)):
             yield trainer.batch(feed, i)

@@ -78,9 +78,9 @@ def sees_no_test_data(bench: Bench) -> None:
     with no_files():
         for test_seed in range(2):
             trainer = bench.trainer(test_seed=test_seed)
-            trainer.stages = [replace(stage, epochs=1, cycles=1) for stage in trainer.stages]
-            for epoch in range(len(trainer.stages)):
-                trainer.train_epoch(trainer.enter_stage(epoch))
+            trainer.replan(replace(stage, epochs=1, cycles=1) for stage in trainer.stages)
+            while trainer.epochs_done < trainer.epochs:
+                trainer.next_epoch()
                 trainer.test_top1()  # as between epochs: what observes in evaluation mode would remember it
             ends.append(state(trainer))
     different = first_difference(*ends)

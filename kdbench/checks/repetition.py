@@ -62,9 +62,7 @@ def goes_on_where_it_stopped(bench: Bench) -> None:
     """A training that is restored from a checkpoint ends bit-equal to one that was never interrupted."""
     whole, cut = bench.trainer(), bench.trainer()
     for trainer in (whole, cut):
-        torch.manual_seed(0)
-        trainer.train_epoch(trainer.enter_stage(0))
-        trainer.epochs_done = 1
+        trainer.next_epoch()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.safetensors"
         cut.save(path)
@@ -72,8 +70,7 @@ def goes_on_where_it_stopped(bench: Bench) -> None:
         rest.restore(path)
     for trainer in (whole, rest):
         while trainer.epochs_done < trainer.epochs:
-            trainer.train_epoch(trainer.enter_stage(trainer.epochs_done))
-            trainer.epochs_done += 1
+            trainer.next_epoch()
     different = first_difference(state(whole), state(rest))
     fail_if(
         different is not None,

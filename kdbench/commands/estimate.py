@@ -14,7 +14,7 @@ from kdbench.data.small import Dataset
 from kdbench.environment import available_cores
 from kdbench.errors import NotApplicable
 from kdbench.plugins import load_method
-from kdbench.running.executor import Machine
+from kdbench.running.engines.events import Machine
 from kdbench.running.plan import BASELINE, Cell, resolve_params
 from kdbench.running.timing import random_dataset, time_between, time_prediction, time_steps, timed_trainer
 from kdbench.suite import Execution, Pair, Recipe, Suite

@@ -26,11 +26,12 @@ from kdbench.commands.request import (
     parse_workers,
 )
 from kdbench.console import Notice, line_printer, write_json
-from kdbench.data.small import with_known_content
+from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError
 from kdbench.records.agreement import answers_of, reproduction
-from kdbench.records.store import find_results, read_results
-from kdbench.running.executor import Machine
+from kdbench.records.reader import read_results
+from kdbench.records.store import find_results
+from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, clear_place, failure_log, train, train_teachers
 from kdbench.running.plan import BASELINE, Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress

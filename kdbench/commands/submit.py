@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.console import Notice, line_printer
-from kdbench.data.small import with_content
+from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.layout import COSTS, TEACHERS
 from kdbench.records.cost_record import CostRecord, parse_cost
 from kdbench.records.gate import record_problems
-from kdbench.records.store import Entry, find_results, find_runs, read_results, write_results
+from kdbench.records.reader import read_results
+from kdbench.records.store import Entry, find_results, find_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of

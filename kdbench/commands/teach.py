@@ -12,7 +12,7 @@ from kdbench.commands.request import parse_device, parse_execution, parse_worker
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.records.store import Entry, find_results, weights_name, write_results
-from kdbench.running.executor import Machine
+from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import clear_place, train_teachers
 from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress

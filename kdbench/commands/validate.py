@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -16,24 +16,19 @@ from kdbench.errors import KdbenchError
 from kdbench.hashing import file_sha256
 from kdbench.layout import COSTS, TEACHERS
 from kdbench.records.cost_record import file_name, parse_cost
-from kdbench.records.curves import Curve, read_curves
-from kdbench.records.evidence import Evidence, read_evidence
 from kdbench.records.gate import record_problems
-from kdbench.records.record import Part, Record, parse_record
-from kdbench.records.store import other_key, weights_name
-from kdbench.records.verification import FILE as VERIFIED
+from kdbench.records.guard import MAX_LINE, Guarded, keys_of
+from kdbench.records.reader import Contents
+from kdbench.records.reader import Problem as Unreadable
+from kdbench.records.record import Record, parse_record
+from kdbench.records.store import CURVES, EVIDENCE, RECORDS, VERIFIED, other_key, weights_name
 from kdbench.records.verification import parse_verification
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Place, place_of, read_withdrawn
 from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
 
-MAX_LINE = 2**20  # bytes of a record
-MAX_FILE = 2**28
 MAX_TEACHER = 16 * 2**20
-MAX_EPOCHS = 10_000
-FILES = {"records.jsonl", "evidence.parquet", "curves.parquet", VERIFIED}
-Line = TypeVar("Line", bound=Part)
-Columns = TypeVar("Columns", Evidence, Curve)
+FILES = {RECORDS, EVIDENCE, CURVES, VERIFIED}
 
 
 @dataclass(frozen=True)
@@ -139,10 +134,32 @@ def is_shipped_teachers(path: Path) -> bool:
 
 def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]]) -> Iterator[Problem]:
     """Problems of the folder of a method, or of the teachers."""
-    found: list[tuple[str, Record]] = []
-    yield from parsed(folder / "records.jsonl", parse_record, found)
+    contents = Guarded(len(board.labels)).contents(folder)
+    found, alone = contents.records, [record for _, record in contents.records]
     records += found
-    weights = {weights_name(r.main.model, r.main.sha256): r for _, r in found if r.kind == "teacher" and r.main.sha256}
+    yield from (Problem(bad.where, bad.what) for bad in contents.bad_lines)
+    yield from file_problems(folder, alone)
+    if contents.bad_files:
+        yield from (Problem(str(folder), str(bad.error)) for bad in contents.bad_files)
+        return
+    for name, extra in (
+        (EVIDENCE, set(contents.evidence) - keys_of(alone)),
+        (CURVES, set(contents.curves) - {record.key for record in alone}),
+    ):
+        if extra:
+            yield Problem(str(folder / name), "it has keys that no record has")
+    yield from duplicates(found)
+    for where, record in found:
+        for what in one_record(record, contents, board):
+            yield Problem(where, what)
+    if folder.name != TEACHERS:
+        yield from row_problems(found, board.suite)
+    yield from verified_problems(folder, {r.key: r.sha256 for r in alone})
+
+
+def file_problems(folder: Path, records: list[Record]) -> Iterator[Problem]:
+    """A folder holds its records' files and the weights of its teachers, nothing else."""
+    weights = {weights_name(r.main.model, r.main.sha256): r for r in records if r.kind == "teacher" and r.main.sha256}
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or not path.is_file() or (path.name not in FILES and path.name not in weights):
             yield Problem(str(path), "no record names this file")
@@ -150,31 +167,12 @@ def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]
             yield Problem(str(path), "weights over 16 MB are not kept in results")
         elif path.name in weights and file_sha256(path) != weights[path.name].main.sha256:
             yield Problem(str(path), "the weights do not match their hash")
-    keys = {r.key for _, r in found}
-    other_keys = {other_key(r.key, network.role) for _, r in found for network in r.others}
-    try:
-        evidence = read_bounded(folder / "evidence.parquet", keys | other_keys, len(board.labels), read_evidence)
-        curves = read_bounded(folder / "curves.parquet", keys, MAX_EPOCHS * 100, read_curves)
-    except KdbenchError as error:
-        yield Problem(str(folder), str(error))
-        return
-    for name, known in (("evidence.parquet", set(evidence) - other_keys), ("curves.parquet", set(curves))):
-        if known - keys:
-            yield Problem(str(folder / name), "it has keys that no record has")
-    yield from duplicates(found)
-    for where, record in found:
-        for what in one_record(record, folder, board, evidence, curves.get(record.key)):
-            yield Problem(where, what)
-    if folder.name != TEACHERS:
-        yield from row_problems(found, board.suite)
-    yield from verified_problems(folder, {r.key: r.sha256 for _, r in found})
 
 
-def one_record(
-    record: Record, folder: Path, board: Board, known: Mapping[str, Evidence], curve: Curve | None
-) -> Iterator[str]:
+def one_record(record: Record, contents: Contents, board: Board) -> Iterator[str]:
     """Problems of one record in its place."""
-    evidence = known.get(record.key)
+    folder, known = contents.folder, contents.evidence
+    evidence, curve = known.get(record.key), contents.curves.get(record.key)
     others = {n.role: known[key] for n in record.others if (key := other_key(record.key, n.role)) in known}
     name = TEACHERS if record.kind == "teacher" else record.method.name
     if (record.suite, name) != (folder.parent.name, folder.name):
@@ -221,11 +219,10 @@ def row_problems(found: list[tuple[str, Record]], suite: Suite) -> Iterator[Prob
 
 
 def verified_problems(folder: Path, hashes: dict[str, str]) -> Iterator[Problem]:
-    found: list[tuple[str, Any]] = []
-    if (folder / VERIFIED).exists():
-        yield from parsed(folder / VERIFIED, parse_verification, found)
+    lines = list(Guarded().lines(folder / VERIFIED, parse_verification)) if (folder / VERIFIED).exists() else []
+    yield from (Problem(line.where, line.what) for line in lines if isinstance(line, Unreadable))
     seen: set[str] = set()
-    for where, verification in found:
+    for where, verification in (line for line in lines if not isinstance(line, Unreadable)):
         if hashes.get(verification.key) != verification.record_sha256:
             yield Problem(where, "it speaks of a record that is not here")
         elif verification.key in seen:
@@ -245,7 +242,7 @@ def cost_problems(folder: Path, suite: Suite) -> Iterator[Problem]:
         try:
             record = parse_cost(path.read_bytes(), str(path))
         except KdbenchError as error:
-            yield Problem(str(path), tail(error, str(path)))
+            yield Problem(str(path), Unreadable(str(path), error).what)
             continue
         if record.suite != suite.name or path.name != file_name(record):
             yield Problem(str(path), "its name or folder does not follow from its content")
@@ -253,62 +250,6 @@ def cost_problems(folder: Path, suite: Suite) -> Iterator[Problem]:
             yield Problem(str(path), f"'{record.pair}' is no pair of the suite")
         if record.fingerprint != suite.fingerprint:
             yield Problem(str(path), "its protocol is not the suite's")
-
-
-def parsed(path: Path, parse: Callable[[bytes, str], Line], found: list[tuple[str, Line]]) -> Iterator[Problem]:
-    """The lines of a file into `found`; each that is broken is a problem."""
-    if path.is_symlink() or not path.is_file():
-        yield Problem(str(path), "it is missing, or no file")
-        return
-    if path.stat().st_size > MAX_FILE:
-        yield Problem(str(path), f"it is over {MAX_FILE} bytes")
-        return
-    for n, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
-        where = f"{path}:{n}"
-        if len(line) > MAX_LINE:
-            yield Problem(where, f"it is {len(line)} bytes long, a record has at most {MAX_LINE}")
-            continue
-        try:
-            value = parse(line, where)
-        except KdbenchError as error:
-            yield Problem(where, tail(error, where))
-            continue
-        if value.model_dump_json(exclude={"curve"}).encode() != line:
-            yield Problem(where, "it is not as kdbench writes it (repeated keys, spaces, a curve). Submit it again")
-            continue
-        found.append((where, value))
-
-
-def tail(error: KdbenchError, where: str) -> str:
-    """A message without the place that it begins with."""
-    return str(error).removeprefix(where).strip(" :")
-
-
-def read_bounded(
-    path: Path, keys: set[str], most: int, read: Callable[[Path], dict[str, Columns]]
-) -> dict[str, Columns]:
-    """A Parquet file, unless it is larger than its records can need: a small file can unfold to a huge one.
-
-    Raises:
-        KdbenchError: too large, a link, or no Parquet.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.is_symlink():
-        raise KdbenchError(f"{path} is a link.")
-    if not path.exists():
-        return {}
-    try:
-        about = pq.ParquetFile(path).metadata
-        columns = [about.row_group(g).column(c) for g in range(about.num_row_groups) for c in range(about.num_columns)]
-        values = max((column.num_values for column in columns), default=0)
-        unfolded = sum(column.total_uncompressed_size for column in columns)
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise KdbenchError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
-    if about.num_rows > 100 * len(keys) or values > most * max(1, len(keys)) or unfolded > MAX_FILE:
-        raise KdbenchError(f"{path} is larger than its records can need.")
-    return read(path)
 
 
 def withdrawn_problems(results: Path, against: Path | None, records: list[Record]) -> Iterator[Problem]:
@@ -325,11 +266,11 @@ def withdrawn_problems(results: Path, against: Path | None, records: list[Record
             yield Problem(f"{path}:{n}", f"'{line.row}' is withdrawn, and its records are still here")
     if against is None:
         return
-    before: list[tuple[str, Record]] = []
-    for path_before in sorted(against.glob("*/*/records.jsonl")):
-        list(parsed(path_before, parse_record, before))
+    files = sorted(against.glob(f"*/*/{RECORDS}"))
+    lines = [line for path_before in files for line in Guarded().lines(path_before, parse_record)]
+    before = [line[1] for line in lines if not isinstance(line, Unreadable)]
     kept = {record.sha256 for record in records}
-    gone = {place_of(record) for _, record in before if record.kind == "cell" and record.sha256 not in kept}
+    gone = {place_of(record) for record in before if record.kind == "cell" and record.sha256 not in kept}
     for suite, row, version, protocol in sorted(gone - told):
         yield Problem(
             str(path), f"records of '{row}' version {version} on {suite} ({protocol}) are gone, and no line says why"

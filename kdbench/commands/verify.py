@@ -17,15 +17,16 @@ from rich.console import Console
 
 from kdbench.commands.request import parse_device
 from kdbench.console import Notice, line_printer
-from kdbench.data.small import with_content
+from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError
 from kdbench.records.agreement import Reproduction, answers_of, reproduction
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.gate import record_problems
-from kdbench.records.store import CELL_FOLDER, Entry, find_results, read_cell, read_results, read_runs
+from kdbench.records.reader import read_results
+from kdbench.records.store import CELL_FOLDER, CURVES, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Pair, Suite, load_suite, load_test_labels
 
 if TYPE_CHECKING:
     from kdbench.running.plan import Cell
@@ -80,7 +81,7 @@ def verify(record: str, level: int, suite_name: str | None, results: Path | None
         notice(f"Level {level if reached else 1} does not hold: {problem}.")
     if reached:
         add_verified(target.folder, [statement(entry, reached, outcome, device) for entry in verified])
-        notice(f"Level {reached} is stored in {target.folder / 'verified.jsonl'}")
+        notice(f"Level {reached} is stored in {target.folder / VERIFIED}")
     return 0 if reached == level else 1
 
 
@@ -122,7 +123,7 @@ def check_evidence(target: Target, suite: Suite, results: Path | None, notice: N
 def curve_of(target: Target) -> Curve | None:
     """A record's curve: on the record in `runs/`, in a file beside it in `results/`."""
     record = target.entry.record
-    return record.curve or read_curves(target.folder / "curves.parquet").get(record.key)
+    return record.curve or read_curves(target.folder / CURVES).get(record.key)
 
 
 def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Notice) -> Cell:
@@ -132,35 +133,30 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Notice) ->
         KdbenchError: a teacher's record; a method that is not installed or is of another version; a teacher not here.
     """
     from kdbench.plugins import load_method
-    from kdbench.running.plan import Cell
+    from kdbench.running.plan import assemble
     from kdbench.source import source_sha256
 
     record = entry.record
     if record.kind != "cell":
         raise KdbenchError("Teachers are verified at level 1 only. Train one again with: kdbench teach --force")
     method = load_method(record.method.name)
-    teachers: list[Teacher] = []
+    teachers: dict[str, Teacher] = {}
     for reference in record.teachers:
         teacher = find_teacher(suite, reference.model, results, notice)
         if teacher is None or teacher.sha256 != reference.sha256:
             raise KdbenchError(f"Its teacher '{reference.model}' {reference.sha256[:12]} is not here (--results).")
-        teachers.append(teacher)
-    pair = f"{record.teacher}:{record.student}"
-    cell = Cell(
-        kind="cell",
-        suite=suite,
-        method=record.method.name,
-        method_version=method.version,
-        source_sha256=source_sha256(method),
-        student=record.student,
-        seed=record.seed,
-        params=record.params,
-        variant=record.variant,
-        params_source=record.params_source,
-        trials=record.trials,
-        teacher=teachers[0] if teachers else None,
-        team=tuple(teachers[1:]),
-        assistants=suite.assistants.get(pair, ()) if "assistants" in method.requires else (),
+        teachers[teacher.model] = teacher
+    cell = assemble(
+        suite,
+        method,
+        Pair(teacher=record.teacher or "", student=record.student),
+        record.seed,
+        record.params,
+        teachers,
+        source_sha256(method),
+        record.variant,
+        record.params_source,
+        record.trials,
     )
     if cell.key != record.key:
         raise KdbenchError(
@@ -178,8 +174,8 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Notice) -> tupl
     """
     import torch
 
-    from kdbench.data.stream import torch_seed
-    from kdbench.running.prepare import load_dataset, load_teachers, prepare, set_up_device
+    from kdbench.data.access import load_dataset
+    from kdbench.running.prepare import load_teachers, prepare, set_up_device
 
     curve = curve_of(target)
     if not curve:
@@ -187,8 +183,7 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Notice) -> tupl
     device = torch.device(device_name)
     set_up_device(device)
     trainer, _ = prepare(cell, load_dataset(cell.data), load_teachers(cell), device, "eager", notice)
-    torch.manual_seed(torch_seed(cell.stream, cell.seed, "dropout"))
-    terms = trainer.first_epoch()
+    terms = trainer.next_epoch()
     prefixes = [f"{stage.name}." for stage in trainer.stages[:-1]]
     first = prefixes[0] if prefixes else ""
     before = {
@@ -212,7 +207,7 @@ def train_again(
 ) -> tuple[str | None, str, list[Entry]]:
     """Level 3: the cell again, and all seeds of its pair if its predictions differ; the records that this verifies."""
     from kdbench.commands.request import parse_workers
-    from kdbench.running.executor import Machine
+    from kdbench.running.engines.events import Machine
     from kdbench.running.fleet import Outcome, train
 
     notice = line_printer(console)

@@ -50,6 +50,20 @@ class FileDataset:
     test_labels: Tensor
     stamp: str
 
+    def inputs(self, data: Data, batch_size: int, device: torch.device) -> LargeImages:
+        """The images, decoded by other processes a batch at a time."""
+        return LargeImages(data, self, batch_size, device)
+
+    def check_unchanged(self, data: Data) -> None:
+        """The files are those that were listed before the training.
+
+        Raises:
+            KdbenchError: they are others.
+        """
+        if files_stamp(data) != self.stamp:
+            list_images.cache_clear()
+            raise KdbenchError(f"Files in {folder_of(data)} changed while they were trained on. Run the command again.")
+
 
 @functools.cache
 def list_images(data: Data) -> FileDataset:
@@ -107,17 +121,6 @@ def files_content(data: Data, on_rows: OnRows = lambda rows: None, listed: str |
         raise KdbenchError(f"Cannot read {error.filename}: {error.strerror}.") from error
 
 
-def check_unchanged(data: Data, dataset: FileDataset) -> None:
-    """The files are those that were listed before the training.
-
-    Raises:
-        KdbenchError: they are others.
-    """
-    if files_stamp(data) != dataset.stamp:
-        list_images.cache_clear()
-        raise KdbenchError(f"Files in {folder_of(data)} changed while they were trained on. Run the command again.")
-
-
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """Decoded and transformed files; an item is asked for by row and seed."""
 
@@ -143,6 +146,8 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 class LargeImages:
     """The images of a suite, decoded by worker processes while the device trains."""
+
+    can_cut = False
 
     def __init__(self, data: Data, dataset: FileDataset, batch_size: int, device: torch.device) -> None:
         self.data, self.batch_size, self.device = data, batch_size, device

@@ -18,12 +18,12 @@ from filelock import FileLock
 from torch import Tensor
 
 from kdbench.cache import cache_folder
-from kdbench.data.large import files_content
 from kdbench.data.sources import POOLS, Images, OnRows, read_source, source_files
-from kdbench.data.stamps import REMEDY, WHERE, content_behind, known_content, stamp
+from kdbench.data.stamps import REMEDY, WHERE, content_behind, stamp
+from kdbench.data.views import SmallImages
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest, labels_sha256
-from kdbench.suite import Data, Suite
+from kdbench.suite import Data
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -36,6 +36,13 @@ class Dataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+
+    def inputs(self, data: Data, batch_size: int, device: torch.device) -> SmallImages:
+        """The images held on a device; whatever the batch, each step cuts its own."""
+        return SmallImages(data, self, device)
+
+    def check_unchanged(self, data: Data) -> None:
+        """They are held, so nothing changes them."""
 
 
 def canonical_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -89,30 +96,6 @@ def load_data(data: Data, on_rows: OnRows = lambda rows: None) -> Dataset:
         rest = stratified_split(train[1], data.train - data.validation, data.num_classes)
         train, test = (train[0][rest], train[1][rest]), (train[0][~rest], train[1][~rest])
     return Dataset(*(torch.from_numpy(array) for array in (*train, *test)))
-
-
-def with_content(suite: Suite, on_rows: OnRows = lambda rows: None) -> Suite:
-    """The suite with the hash of the data that are there, where its file states none: they are in all its keys then.
-
-    Raises:
-        KdbenchError: data that cannot be had, or are others than the suite says.
-    """
-    if suite.data.sha256 is not None:
-        return suite
-    return suite.with_data_sha256((files_content if suite.data.is_large else content_sha256)(suite.data, on_rows))
-
-
-def with_known_content(suite: Suite) -> Suite:
-    """The same without reading any data; the suite as it is where their content is not known from earlier.
-
-    Raises:
-        KdbenchError: files that are not there.
-    """
-    if suite.data.sha256 is not None:
-        return suite
-    if suite.data.source in POOLS:
-        return with_content(suite)
-    return suite.with_data_sha256(known_content(stamp(suite.data, source_files(suite.data))))
 
 
 def content_sha256(data: Data, on_rows: OnRows = lambda rows: None) -> str:

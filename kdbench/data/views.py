@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.data.feed import Feed
-from kdbench.data.small import Dataset
 from kdbench.suite import Data
+
+if TYPE_CHECKING:
+    from kdbench.data.small import Dataset
 
 TEST_BATCH = 1000
 
 
 class SmallImages:
     """The images of a suite, held on the device as uint8."""
+
+    can_cut = True
 
     def __init__(self, data: Data, dataset: Dataset, device: torch.device) -> None:
         self.cut = Views(data, dataset.train_images, device)

@@ -18,7 +18,7 @@ from kdbench.records.evidence import Evidence
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.metrics import wrong_metrics
 from kdbench.records.record import Network, Record
-from kdbench.suite import Suite
+from kdbench.suite import Pair, Suite
 
 PRIVATE = re.compile(r"(^|[\s=:])(/(home|root|Users|tmp|mnt|var|opt)/|[A-Za-z]:\\)|@")
 LAST_EPOCH = 0.2  # percentage points between the last epoch's diagnostic and the evidence, which a GPU may round apart
@@ -79,22 +79,20 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
         yield f"seed {record.seed} is not one of the suite's {suite.seeds}"
     if record.student not in students:
         yield f"'{record.student}' is no student of the suite"
-    if bool(record.teachers) != any(output.startswith("teacher") for output in record.method.requires):
+    method, pair = record.method, Pair(teacher=record.teacher or "", student=record.student)
+    read = suite.read_by(method.requires, pair)
+    if bool(record.teachers) != bool(read):
         yield "it names a teacher and its method reads none, or the other way round"
-    pair_name = f"{record.teacher}:{record.student}"
-    if record.teachers and pair_name not in map(str, suite.pairs):
-        yield f"'{pair_name}' is no pair of the suite"
-    team = suite.teams.get(record.teacher or "", ()) if "team" in record.method.requires else ()
-    if record.teachers and tuple(teacher.model for teacher in record.teachers[1:]) != team:
+    if record.teachers and pair not in suite.pairs:
+        yield f"'{pair}' is no pair of the suite"
+    if record.teachers and tuple(teacher.model for teacher in record.teachers[1:]) != read[1:]:
         yield "its further teachers are not those that the suite names"
     for teacher in record.teachers:
         if teachers.get(teacher.sha256) != teacher.model:
             yield f"its teacher '{teacher.model}' {teacher.sha256[:12]} is none of the suite's accepted ones"
     hashes = [teacher.sha256 for teacher in record.teachers]
-    method = record.method
-    between = suite.assistants.get(pair_name, ()) if "assistants" in method.requires else ()
-    coordinates = (record.student, record.seed, method.name, method.version, record.params, hashes, between)
-    if record.key != cell_key(suite, *coordinates):
+    coordinates = (record.student, record.seed, method.name, method.version, record.params, hashes)
+    if record.key != cell_key(suite, *coordinates, suite.between(method.requires, pair)):
         yield "its key does not follow from its content"
 
 

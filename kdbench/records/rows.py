@@ -14,8 +14,9 @@ from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.layout import RESERVED
 from kdbench.records.evidence import Evidence
+from kdbench.records.reader import read_results
 from kdbench.records.record import Record
-from kdbench.records.store import Entry, read_results, read_runs
+from kdbench.records.store import Entry, read_runs
 from kdbench.suite import NAME, Pair, Suite
 
 Origin = Literal["accepted", "yours"]

@@ -21,6 +21,8 @@ from kdbench.records.curves import write_curves
 from kdbench.records.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records.record import Record, parse_record
 
+RECORD = "record.json"  # of a cell in `runs/`
+RECORDS, EVIDENCE, CURVES, VERIFIED = "records.jsonl", "evidence.parquet", "curves.parquet", "verified.jsonl"
 SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
 CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
 
@@ -75,8 +77,8 @@ def finish_cell(
     with writing(folder):
         partial.mkdir(parents=True, exist_ok=True)
         if evidence is not None:
-            write_evidence(partial / "evidence.parquet", with_others(record, evidence, others or {}))
-        (partial / "record.json").write_text(record.to_json() + "\n", encoding="utf-8")
+            write_evidence(partial / EVIDENCE, with_others(record, evidence, others or {}))
+        (partial / RECORD).write_text(record.to_json() + "\n", encoding="utf-8")
         for path in partial.iterdir():
             if path.name.startswith(".") or ".aside-" in path.name:  # of a write that was cut off, or of no use now
                 path.unlink()
@@ -96,7 +98,7 @@ def read_cell(folder: Path) -> Entry:
     Raises:
         KdbenchError: a file is missing, unreadable, of another schema or does not match its hash.
     """
-    path = folder / "record.json"
+    path = folder / RECORD
     try:
         record = parse_record(path.read_bytes(), str(path))
     except OSError as error:
@@ -105,7 +107,7 @@ def read_cell(folder: Path) -> Entry:
         raise KdbenchError(f"{path} is corrupt: its key is not that of its folder.")
     if record.evidence_sha256 is None:
         return Entry(record, None, folder)
-    known = read_evidence(folder / "evidence.parquet")
+    known = read_evidence(folder / EVIDENCE)
     return Entry(record, checked(record, known, folder), folder, checked_others(record, known, folder))
 
 
@@ -116,7 +118,7 @@ def checked_others(record: Record, evidence: dict[str, Evidence], folder: Path) 
         one = evidence.get(other_key(record.key, network.role))
         if one is None or one.sha256() != network.evidence_sha256:
             what = f"'{network.role}' of key {record.key[:16]}"
-            raise KdbenchError(f"{folder / 'evidence.parquet'} is corrupt: {what} does not match its hash.")
+            raise KdbenchError(f"{folder / EVIDENCE} is corrupt: {what} does not match its hash.")
         found[network.role] = one
     return found
 
@@ -124,7 +126,7 @@ def checked_others(record: Record, evidence: dict[str, Evidence], folder: Path) 
 def checked(record: Record, evidence: dict[str, Evidence], folder: Path) -> Evidence:
     """The evidence of a record, its hash verified."""
     if record.key not in evidence or evidence[record.key].sha256() != record.evidence_sha256:
-        raise KdbenchError(f"{folder / 'evidence.parquet'} is corrupt: key {record.key[:16]} does not match its hash.")
+        raise KdbenchError(f"{folder / EVIDENCE} is corrupt: key {record.key[:16]} does not match its hash.")
     return evidence[record.key]
 
 
@@ -138,46 +140,26 @@ def read_runs(runs: Path, suite: str | None = None, method: str | None = None) -
                 yield error
 
 
-def read_results(folder: Path) -> list[Entry]:
-    """The accepted records of one method (or of a suite's teachers); empty where there are none.
-
-    Raises:
-        KdbenchError: a line or the evidence is corrupt; names the file and line.
-    """
-    path = folder / "records.jsonl"
-    try:
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
-    records = [parse_record(line, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
-    evidence = read_evidence(folder / "evidence.parquet") if any(r.evidence_sha256 for r in records) else {}
-    return [
-        Entry(r, checked(r, evidence, folder), folder, checked_others(r, evidence, folder))
-        if r.evidence_sha256
-        else Entry(r, None, folder)
-        for r in records
-    ]
-
-
 def write_results(folder: Path, entries: list[Entry]) -> None:
     """Fold records into `records.jsonl`, a line each in a stable order; their evidence and curves into a file each.
 
     Raises:
         KdbenchError: the disk is full or the folder cannot be written.
     """
+
+    def new(name: str) -> Path:
+        return folder / f".{name}"
+
     entries = sorted(entries, key=lambda e: (e.record.student, e.record.teacher or "", e.record.seed, e.record.key))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         known = [with_others(e.record, e.evidence, e.others) for e in entries if e.evidence]
-        write_evidence(folder / ".evidence.parquet", {key: one for found in known for key, one in found.items()})
-        write_curves(folder / ".curves.parquet", {e.record.key: e.record.curve for e in entries if e.record.curve})
+        write_evidence(new(EVIDENCE), {key: one for found in known for key, one in found.items()})
+        write_curves(new(CURVES), {e.record.key: e.record.curve for e in entries if e.record.curve})
         text = "".join(e.record.to_json(curve=False) + "\n" for e in entries)
-        (folder / ".records.jsonl").write_text(text, encoding="utf-8")
-        (folder / ".evidence.parquet").replace(folder / "evidence.parquet")
-        (folder / ".curves.parquet").replace(folder / "curves.parquet")
-        (folder / ".records.jsonl").replace(folder / "records.jsonl")
+        new(RECORDS).write_text(text, encoding="utf-8")
+        for name in (EVIDENCE, CURVES, RECORDS):
+            new(name).replace(folder / name)
 
 
 def find_results(given: Path | None) -> Path | None:

@@ -12,9 +12,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from kdbench.errors import KdbenchError, first_problem, writing
+from kdbench.records.reader import Problem, Reader
 from kdbench.records.record import Hash, Part
-
-FILE = "verified.jsonl"
+from kdbench.records.store import VERIFIED
 
 
 class Verification(Part):
@@ -53,19 +53,17 @@ def read_verified(folder: Path) -> list[Verification]:
     Raises:
         KdbenchError: a line is broken; names the file and line.
     """
-    path = folder / FILE
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
-    return [parse_verification(line, f"{path}:{n}") for n, line in enumerate(lines, start=1)]
+    found: list[Verification] = []
+    for line in Reader().lines(folder / VERIFIED, parse_verification):
+        if isinstance(line, Problem):
+            raise line.error
+        found.append(line[1])
+    return found
 
 
 def write_verified(folder: Path, found: Iterable[Verification]) -> None:
     """Write the lines of a method's folder, in the order of their keys; no file where there are none."""
-    path = folder / FILE
+    path = folder / VERIFIED
     text = "".join(v.model_dump_json() + "\n" for v in sorted(found, key=lambda v: v.key))
     with writing(path):
         path.write_text(text, encoding="utf-8") if text else path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kdbench.console import Notice
-from kdbench.data.large import FileDataset, check_unchanged
+from kdbench.data.access import load_dataset
 from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.files import set_aside
@@ -24,7 +24,7 @@ from kdbench.records.record import Cost, Match, Network, Record, TeacherRef
 from kdbench.records.store import Entry, finish_cell, partial_folder, read_cell, weights_name
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, trained_networks
 from kdbench.running.plan import Cell
-from kdbench.running.prepare import load_dataset, load_teachers, prepare, set_up_device
+from kdbench.running.prepare import load_teachers, prepare, set_up_device
 from kdbench.running.synthetic import save_synthetic
 from kdbench.running.teachers import weights_are_whole
 from kdbench.source import source_sha256
@@ -143,12 +143,11 @@ def train_cell(
 
     networks, weights = trained_networks(cell, trainer)
     logits = {role: trainer.predict(network).cpu() for role, network in networks.items()}
-    if isinstance(dataset, FileDataset):
-        try:
-            check_unchanged(cell.data, dataset)
-        except KdbenchError:
-            set_aside(partial)  # its checkpoint saw other files
-            raise
+    try:
+        dataset.check_unchanged(cell.data)
+    except KdbenchError:
+        set_aside(partial)  # its checkpoint saw other files
+        raise
     labels = dataset.test_labels.numpy()
     evidence = {role: evidence_from_logits(values.numpy(), labels) for role, values in logits.items()}
     with writing(folder):

@@ -18,7 +18,8 @@ from kdbench.layout import FAILURES
 from kdbench.records.agreement import same_images
 from kdbench.records.store import Entry, partial_folder, read_cell
 from kdbench.running.cell import cell_lock
-from kdbench.running.executor import Event, Failed, Finished, Machine, execute
+from kdbench.running.engines import load_engine
+from kdbench.running.engines.events import Event, Failed, Finished, Machine
 from kdbench.running.plan import Cell, plan_teacher
 from kdbench.running.progress import Display
 from kdbench.running.teachers import Teacher, find_teacher
@@ -43,9 +44,14 @@ def train(
     console: Console,
     outcome: Outcome,
     mirror: Mirror | None = None,
+    engine: str = "local",
 ) -> None:
-    """Run cells to their records; each that was trained here is mirrored once it is on disk."""
-    events = execute(cells, root, machine)
+    """Run cells to their records; each that was trained here is mirrored once it is on disk.
+
+    Raises:
+        KdbenchError: no such engine, or no further cell could succeed.
+    """
+    events = load_engine(engine)(cells, root, machine)
     with Display(console, len(cells)) as display, closing(events):
         for event in events:
             display.show(event)

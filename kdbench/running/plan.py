@@ -148,6 +148,45 @@ def validate_params(method: type[Method], values: Mapping[str, Any], where: str)
         raise KdbenchError(f"{where}: {problem}.") from error
 
 
+def assemble(
+    suite: Suite,
+    method: type[Method],
+    pair: Pair,
+    seed: int,
+    params: Mapping[str, Any],
+    teachers: Mapping[str, Teacher],
+    source: str,
+    variant: Mapping[str, Any] = {},
+    params_source: Source = "paper",
+    trials: int = 0,
+) -> Cell:
+    """The cell of a method on a pair, with the teachers and assistants that the suite has for such a method.
+
+    Args:
+        teachers: by model; it awaits all that it reads if one of these is not among them.
+        source: hash of the method's source; empty for a cell that is never recorded.
+    """
+    read = suite.read_by(method.requires, pair)
+    known = [teachers[name] for name in read] if all(name in teachers for name in read) else []
+    return Cell(
+        kind="cell",
+        suite=suite,
+        method=method.name,
+        method_version=method.version,
+        source_sha256=source,
+        student=pair.student,
+        seed=seed,
+        params=dict(params),
+        variant=dict(variant),
+        params_source=params_source,
+        trials=trials,
+        teacher=known[0] if known else None,
+        team=tuple(known[1:]),
+        awaits=() if known else read,
+        assistants=suite.between(method.requires, pair),
+    )
+
+
 def plan_cells(
     suite: Suite,
     methods: Mapping[str, Mapping[str, Any]],
@@ -173,37 +212,18 @@ def plan_cells(
             override = suite.override(name, pair)[1]
             params = resolved[pair][0]
             variant = {key: params[key] for key in sorted(changed)}
-            read: tuple[str, ...] = (pair.teacher,) if method.reads_teacher() else ()
-            read += suite.teams.get(pair.teacher, ()) if "team" in method.requires else ()
-            known, awaits = [teachers[n] for n in read if n in teachers], any(n not in teachers for n in read)
+            origin: Source = "user" if variant else override.source
             for seed in seeds:
-                cell = Cell(
-                    kind="cell",
-                    suite=suite,
-                    method=name,
-                    method_version=method.version,
-                    source_sha256=source,
-                    student=pair.student,
-                    seed=seed,
-                    params=params,
-                    variant=variant,
-                    params_source="user" if variant else override.source,
-                    trials=override.trials,
-                    teacher=None if awaits else next(iter(known), None),
-                    team=() if awaits else tuple(known[1:]),
-                    awaits=read if awaits else (),
-                    assistants=suite.assistants.get(str(pair), ()) if "assistants" in method.requires else (),
-                )
+                cell = assemble(suite, method, pair, seed, params, teachers, source, variant, origin, override.trials)
                 cells.setdefault(cell.key, cell)
     return list(cells.values())
 
 
 def teachers_of(suite: Suite, methods: Sequence[str], pairs: Sequence[Pair]) -> list[str]:
     """The teachers that cells of these methods on these pairs read."""
-    names = [pair.teacher for pair in pairs]
-    if any("team" in load_method(name).requires for name in methods):
-        names += [name for pair in pairs for name in suite.teams.get(pair.teacher, ())]
-    return list(dict.fromkeys(names))
+    own = [pair.teacher for pair in pairs]
+    read = [name for method in methods for pair in pairs for name in suite.read_by(load_method(method).requires, pair)]
+    return list(dict.fromkeys([*own, *read]))
 
 
 def plan_teacher(suite: Suite, model: str) -> Cell:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from kdbench.data.small import load_data, with_content
+from kdbench.data.access import decode_ahead, with_content
 from kdbench.data.sources import OnRows
-from kdbench.running.executor import Event, Failed, Finished, Noticed, Progressed, Waiting
+from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Waiting
 from kdbench.running.plan import Cell
 from kdbench.suite import Data, Suite
 
@@ -25,9 +25,8 @@ def bind_with_progress(suite: Suite, console: Console) -> Suite:
 
 def load_with_progress(suite: Suite, console: Console) -> None:
     """Have a suite's data decoded and cached before the workers ask for them."""
-    if not suite.data.is_large:
-        with reading(suite.data, console) as on_rows:
-            load_data(suite.data, on_rows)
+    with reading(suite.data, console) as on_rows:
+        decode_ahead(suite.data, on_rows)
 
 
 @contextmanager
@@ -68,7 +67,7 @@ class Display:
         self.progress.stop()
 
     def show(self, event: Event) -> None:
-        """Update the display for one event of the executor."""
+        """Update the display for one event of an engine."""
         match event:
             case Progressed(cell, epochs_done, epochs, None):
                 row = self.progress.add_task(escape(str(cell)), total=epochs, completed=epochs_done, loss="")

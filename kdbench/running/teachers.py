@@ -27,8 +27,9 @@ from kdbench.layout import TEACHERS
 from kdbench.networks.build import build_network
 from kdbench.records.evidence import Evidence
 from kdbench.records.keys import teacher_key
+from kdbench.records.reader import read_results
 from kdbench.records.record import Record
-from kdbench.records.store import Entry, read_results, read_runs, weights_name
+from kdbench.records.store import Entry, read_runs, weights_name
 from kdbench.suite import SUITES, Suite, Weights
 from kdbench.training.checkpoint import load_tensors
 

@@ -11,15 +11,13 @@ from torch import nn
 
 from kdbench.console import Notice
 from kdbench.data.small import Dataset
-from kdbench.data.views import SmallImages
 from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.plugins import load_method
-from kdbench.running.plan import Cell
+from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
-from kdbench.source import source_sha256
 from kdbench.suite import Data, Execution, Pair, Suite
-from kdbench.training.trainer import Trainer
+from kdbench.training.trainer import Trainer, predict
 
 LARGE_ROWS = 1024  # of images that are too many to be held
 
@@ -52,28 +50,16 @@ def timed_trainer(
     if suite.data.is_large:  # large images: crops and flips on the device cost next to nothing
         suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
     cls = load_method(method)
-    cell = Cell(
-        "cell",
-        suite,
-        method,
-        cls.version,
-        source_sha256(cls),
-        student=pair.student,
-        seed=0,
-        params=dict(params),
-        assistants=suite.assistants.get(str(pair), ()) if "assistants" in cls.requires else (),
-    )
+    cell = assemble(suite, cls, pair, 0, params, {}, source="")
     teachers = untrained_teachers(suite, cls, pair)
     trainer, _ = prepare(cell, dataset, teachers, device, execution, notice)
-    trainer.stage = trainer.stages[-1]
-    trainer.begin_epoch(0)
+    trainer.begin(trainer.stages[-1])
     return trainer
 
 
 def untrained_teachers(suite: Suite, cls: type[Method], pair: Pair) -> list[nn.Module]:
     """Teachers with random weights, all that the method reads."""
-    names = [pair.teacher] if cls.reads_teacher() else []
-    names += suite.teams.get(pair.teacher, ()) if "team" in cls.requires else ()
+    names = suite.read_by(cls.requires, pair)
     return [build_network(suite, name, seed=0).eval().requires_grad_(False) for name in names]
 
 
@@ -99,15 +85,12 @@ def time_between(trainer: Trainer) -> float:
 
 def time_prediction(trainer: Trainer) -> float:
     """Seconds of a prediction for the test set, from one batch of it."""
-    assert isinstance(trainer.images, SmallImages)
-    images = trainer.images.test_images
-    trainer.images.test_images = images[: trainer.recipe.batch_size]
+    images = next(trainer.images.test())[: trainer.recipe.batch_size]
     wait_for(trainer.device)
     start = time.perf_counter()
-    trainer.predict()
+    predict(trainer.deployed, [images], trainer.device, trainer.recipe.precision)
     wait_for(trainer.device)
-    seconds = (time.perf_counter() - start) * len(trainer.test_labels) / len(trainer.images.test_images)
-    trainer.images.test_images = images
+    seconds = (time.perf_counter() - start) * len(trainer.test_labels) / len(images)
     trainer.student.train()
     return seconds
 

@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.console import Notice
+from kdbench.data.contract import Inputs
 from kdbench.data.feed import Feed, epoch_feed
-from kdbench.data.large import LargeImages
 from kdbench.data.stream import torch_seed
-from kdbench.data.views import SmallImages
 from kdbench.errors import KdbenchError, writing
-from kdbench.method import Batch, Method, Outputs, Read
+from kdbench.method import Batch, Method, Outputs, Read, Stage
 from kdbench.networks.inputs import as_seen
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
@@ -45,6 +44,11 @@ class Diverged(Exception):
 class Trainer:
     """One training from its first step to its last, with everything that a checkpoint must hold.
 
+    Attributes:
+        stages: all of them, the main one last; `stage` is the one that was entered.
+        terms: names of the stage's loss terms, and "loss", once a step was taken.
+        captured: the stage's step, once it was recorded.
+
     Args:
         images: of the training and test set; `labels`, `test_labels` are theirs.
         stream: name of the data stream; with `seed` it determines batches and views.
@@ -58,11 +62,15 @@ class Trainer:
         notice: is told, in a line, of a step that cannot run so and runs eagerly instead.
     """
 
+    stage: Stage
+    terms: list[str]
+    captured: CapturedStep | None
+
     def __init__(
         self,
         *,
         recipe: Recipe,
-        images: SmallImages | LargeImages,
+        images: Inputs,
         labels: Tensor,
         test_labels: Tensor,
         stream: str,
@@ -85,10 +93,10 @@ class Trainer:
         self.read_teacher: Read | None = readers.get("teacher")
         self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
         self.deployed = method.deployed(student, readers["student"])
-        self.stage = method.main(recipe.epochs)
-        self.stages = [*method.stages(), self.stage]
+        main = method.main(recipe.epochs)
+        self.stages = [*method.stages(), main]
         check_stages(method.name, self.stages)
-        self.epochs = sum(stage.epochs for stage in self.stages)
+        self.enter(main)
         elsewhere = {id(p) for module in method.modules() if isinstance(module, Adam) for p in module.targets}
         self.parameters = [
             p for p in (*student.parameters(), *method.parameters()) if p.requires_grad and id(p) not in elsewhere
@@ -99,7 +107,6 @@ class Trainer:
         if execution == "captured" and (why := self.never_captured()):
             self.execution = "eager"
             notice(f"{why}, so steps are not captured and run eagerly.")
-        self.captured: CapturedStep | None = None
         self.notice = notice
         if execution == "compiled":
             torch.compiler.reset()  # compiled code of earlier trainings counts against a limit
@@ -109,7 +116,6 @@ class Trainer:
         self.epochs_done = 0
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {}
-        self.terms: list[str] = []  # names of the loss terms, and "loss"
 
     def train(self, checkpoint: Path, on_epoch: OnEpoch = lambda *progress: None) -> None:
         """Train to the last epoch, from the first or from what `restore` read; keep `checkpoint` fresh.
@@ -118,18 +124,15 @@ class Trainer:
             Diverged: a loss term became infinite or not a number.
             KdbenchError: the disk is full or the folder cannot be written.
         """
-        if self.epochs_done == 0:
-            torch.manual_seed(torch_seed(self.stream, self.seed, "dropout"))
         on_epoch(self.epochs_done, self.epochs, None)
         saved, pause = time.monotonic(), CHECKPOINT_EVERY
         while self.epochs_done < self.epochs:
             started = time.monotonic()
-            terms = self.train_epoch(self.enter_stage(self.epochs_done))
+            terms = self.next_epoch()
             if self.stage.name == MAIN:
                 terms["test_top1"] = self.test_top1()
             for name, value in terms.items():
                 self.curve.setdefault(f"{self.stage.name}.{name}".removeprefix("."), []).append(value)
-            self.epochs_done += 1
             now = time.monotonic()
             self.seconds += now - started
             if now - saved > pause and self.epochs_done < self.epochs:
@@ -138,9 +141,36 @@ class Trainer:
                 pause = max(CHECKPOINT_EVERY, (saved - now) / CHECKPOINT_SHARE)
             on_epoch(self.epochs_done, self.epochs, terms["loss"])
 
-    def first_epoch(self) -> dict[str, float]:
-        """The first epoch of the first stage; returns its mean loss terms."""
-        return self.train_epoch(self.enter_stage(0))
+    @property
+    def epochs(self) -> int:
+        """Of all stages."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def replan(self, stages: Iterable[Stage]) -> None:
+        """Other stages than the method's own, for a check; the last one is the main one."""
+        self.stages = list(stages)
+        self.enter(self.stages[-1])
+
+    def next_epoch(self) -> dict[str, float]:
+        """Train the first epoch that is not done yet, whatever its stage; returns its mean loss terms.
+
+        Raises:
+            Diverged: as `train`.
+        """
+        if self.epochs_done == 0:
+            torch.manual_seed(torch_seed(self.stream, self.seed, "dropout"))
+        terms = self.train_epoch(self.enter_stage(self.epochs_done))
+        self.epochs_done += 1
+        return terms
+
+    def begin(self, stage: Stage) -> None:
+        """Make ready for single steps of a stage's first epoch."""
+        self.enter(stage)
+        self.begin_epoch(0)
+
+    def enter(self, stage: Stage) -> None:
+        """Go to a stage, of whose loss terms and steps nothing is known yet."""
+        self.stage, self.terms, self.captured = stage, [], None
 
     def enter_stage(self, epoch: int) -> int:
         """Go to the stage of an epoch of the whole training; returns which of the stage's own epochs it is."""
@@ -149,7 +179,7 @@ class Trainer:
                 break
             epoch -= stage.epochs
         if stage is not self.stage:
-            self.stage, self.terms, self.captured = stage, [], None
+            self.enter(stage)
         if epoch == 0:
             for value in optimizer_tensors(self.optimizer, self.parameters).values():
                 value.zero_()
@@ -217,7 +247,7 @@ class Trainer:
         """Why no step of this training can be captured, if so."""
         if self.method.eager:
             return f"Steps of '{self.method.name}' differ"
-        if isinstance(self.images, LargeImages) and not self.method.is_data_free():
+        if not self.images.can_cut and not self.method.is_data_free():
             return "Large images are decoded outside the step"
         if len(self.labels) // self.recipe.batch_size <= WARM_UP:
             return f"An epoch has no more than {WARM_UP} full batches"

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_records import make_entry, make_method, write_method
-from kdbench.records.store import finish_cell, read_results
+from kdbench.records.reader import read_results
+from kdbench.records.store import finish_cell
 from kdbench.suite import Suite
 from kdbench_leaderboard.build import build
 

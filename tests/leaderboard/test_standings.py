@@ -11,7 +11,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from benchmarks.synthetic_records import make_entry, make_method, make_record, write_method
-from kdbench.records.store import Entry, finish_cell, read_results, write_results
+from kdbench.records.reader import read_results
+from kdbench.records.store import Entry, finish_cell, write_results
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards, reproductions
 from kdbench_leaderboard.read import read_store

@@ -138,9 +138,8 @@ def test_a_stage_trains_what_its_loss_reaches_and_nothing_else(
     cls: type, params: dict[str, float], stage: str, moves: str, stays: str, tmp_path: Path
 ) -> None:
     trainer = Bench(cls).trainer(params=params)
-    trainer.stages = [replace(trainer.stages[0], epochs=1), replace(trainer.stages[1], epochs=0)]
+    trainer.replan([replace(trainer.stages[0], epochs=1), replace(trainer.stages[1], epochs=0)])
     assert trainer.stages[0].name == stage
-    trainer.epochs = 1
     weights = {f"student.{n}": p for n, p in trainer.student.named_parameters()}
     weights |= {f"method.{n}": p for n, p in trainer.method.named_parameters()}
     before = {name: p.detach().clone() for name, p in weights.items()}

@@ -19,9 +19,10 @@ from kdbench.commands.validate import validate
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
 from kdbench.records.metrics import METRICS, mean_over_images
+from kdbench.records.reader import read_results
 from kdbench.records.rows import Row, find_row, with_recorded_content
 from kdbench.records.stats import paired_difference
-from kdbench.records.store import finish_cell, read_results, write_results
+from kdbench.records.store import finish_cell, write_results
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.read import read_store

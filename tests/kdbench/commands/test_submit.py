@@ -17,7 +17,8 @@ from kdbench.commands.submit import submit_methods
 from kdbench.commands.verify import find_target, verify
 from kdbench.errors import KdbenchError
 from kdbench.records.curves import read_curves, write_curves
-from kdbench.records.store import Entry, finish_cell, read_cell, read_results, read_runs
+from kdbench.records.reader import read_results
+from kdbench.records.store import Entry, finish_cell, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified, read_verified
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
 

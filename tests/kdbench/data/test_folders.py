@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from kdbench.data.access import with_content, with_known_content
 from kdbench.data.folders import list_parts
-from kdbench.data.small import content_sha256, load_data, with_content, with_known_content
+from kdbench.data.small import content_sha256, load_data
 from kdbench.errors import KdbenchError
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.suite import Data, Suite

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from kdbench.checks.bench import Bench
+from kdbench.data.access import load_dataset
 from kdbench.data.feed import epoch_feed
-from kdbench.data.large import FileDataset, LargeImages, check_unchanged, files_content, list_images
+from kdbench.data.large import FileDataset, LargeImages, files_content, list_images
 from kdbench.errors import KdbenchError
-from kdbench.running.prepare import load_dataset
 from kdbench.suite import Data, load_suite
 from kdbench_methods.dfad import DFAD
 
@@ -155,10 +155,10 @@ def test_unchanged_files_are_hashed_once(folder: Path, monkeypatch: pytest.Monke
 
 def test_files_that_change_while_they_are_trained_on_are_one_line(folder: Path) -> None:
     dataset = list_images(DATA)
-    check_unchanged(DATA, dataset)
+    dataset.check_unchanged(DATA)
     (folder / "val" / "dog" / "1.png").touch()
     with pytest.raises(KdbenchError, match=r"Files in .*animals changed while they were trained on. Run the command"):
-        check_unchanged(DATA, dataset)
+        dataset.check_unchanged(DATA)
 
 
 def test_large_images_are_upright_and_of_8_bits_too(folder: Path) -> None:

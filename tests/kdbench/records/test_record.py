@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from kdbench.errors import KdbenchError
+from kdbench.records.reader import read_results
 from kdbench.records.record import Record, parse_record
-from kdbench.records.store import read_results, write_results
+from kdbench.records.store import write_results
 from kdbench.suite import SUITES
 
 FOLDER = SUITES / "digits" / "teachers"

@@ -15,7 +15,8 @@ from kdbench.errors import KdbenchError
 from kdbench.records.evidence import read_evidence, write_evidence
 from kdbench.records.gate import record_problems
 from kdbench.records.metrics import metrics
-from kdbench.records.store import Entry, other_key, read_cell, read_results, write_results
+from kdbench.records.reader import read_results
+from kdbench.records.store import Entry, other_key, read_cell, write_results
 from kdbench.running.cell import run_cell
 from kdbench.running.plan import Cell, plan_cells, teachers_of
 from kdbench.running.teachers import find_teacher

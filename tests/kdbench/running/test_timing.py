@@ -19,7 +19,7 @@ from kdbench.hashing import digest
 from kdbench.records.cost_record import CostRecord
 from kdbench.running import cell as cell_module
 from kdbench.running.cell import CellFailed, run_cell
-from kdbench.running.executor import Machine
+from kdbench.running.engines.events import Machine
 from kdbench.running.plan import plan_cells
 from kdbench.running.teachers import find_teacher
 from kdbench.running.timing import random_dataset, time_steps, timed_trainer

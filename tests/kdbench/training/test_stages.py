@@ -51,7 +51,7 @@ def test_the_schedule_of_a_main_stage_runs_as_often_as_it_has_cycles() -> None:
 
 def test_milestones_keep_their_place_in_a_longer_main_stage() -> None:
     trainer = Bench(Cycles).trainer()
-    trainer.stage = Stage("", 6, trainer.method.loss)
+    trainer.replan([Stage("", 6, trainer.method.loss)])
     trainer.recipe = trainer.recipe.model_copy(update={"schedule": "multistep", "milestones": (2,), "decay": 0.1})
     rates = [trainer.feed(epoch).rate[0].item() for epoch in range(6)]
     assert rates == pytest.approx([0.01] * 4 + [0.001] * 2)

@@ -76,7 +76,7 @@ def test_all_methods_see_the_same_batches_from_the_same_weights(short: Suite) ->
             seen[method].append(batch)
             return original(batch, student, teacher)
 
-        trainer.stage = replace(trainer.stage, loss=watch)
+        trainer.replan([replace(trainer.stage, loss=watch)])
         trainer.train_epoch(0)
         seen.setdefault("weights", []).append(weights)  # type: ignore[arg-type]
     one, other = seen.pop("weights")
@@ -169,12 +169,11 @@ def test_every_method_learns_on_a_convolutional_and_a_transformer_student(
 def test_a_loss_that_is_not_finite_names_its_terms(short: Suite) -> None:
     trainer = make(short, "vanilla")
     original = trainer.method.loss
-    trainer.stage = replace(
-        trainer.stage,
-        loss=lambda batch, student, teacher: (
-            original(batch, student, teacher) | {"bad": student.logits.sum() * math.nan}
-        ),
-    )
+
+    def bad(batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, torch.Tensor]:
+        return original(batch, student, teacher) | {"bad": student.logits.sum() * math.nan}
+
+    trainer.replan([replace(trainer.stage, loss=bad)])
     with pytest.raises(Diverged, match=r"not finite in step 1 of epoch 1: 'ce' is 2[.]\d+, 'bad' is nan"):
         trainer.train_epoch(0)
 

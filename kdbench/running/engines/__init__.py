@@ -1,0 +1,48 @@
+"""The seam for engines: whatever runs cells somewhere, and says what happens.
+
+An engine is one function, `(cells, root, machine) -> events`, in a file of its own here. It has each cell trained by
+`work.run_reporting`, in whatever process or on whatever computer it likes, and yields the events as they come, ending
+each cell with Finished or Failed. What a cell is, and what becomes of its record, is not known to it.
+
+To add one, write its file and name it in `ENGINES`. Nothing that it needs is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from kdbench.errors import KdbenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from kdbench.running.engines.events import Event, Machine
+    from kdbench.running.plan import Cell
+
+ENGINES = {"local": "kdbench.running.engines.local:execute"}  # name: module:function
+
+
+class Engine(Protocol):
+    """Runs cells, their records below `root`, and yields what happens.
+
+    Closing the generator ends the trainings at once; what they were at resumes from its last checkpoint.
+
+    Raises:
+        KdbenchError: a folder that cannot be written, a full disk: no further cell could succeed.
+    """
+
+    def __call__(self, cells: Sequence[Cell], root: Path, machine: Machine, /) -> Generator[Event, None, None]: ...
+
+
+def load_engine(name: str) -> Engine:
+    """The engine of a name, imported now.
+
+    Raises:
+        KdbenchError: there is none.
+    """
+    if name not in ENGINES:
+        raise KdbenchError(f"Unknown engine '{name}'.{did_you_mean(name, ENGINES)}")
+    module, _, function = ENGINES[name].partition(":")
+    engine: Engine = getattr(importlib.import_module(module), function)
+    return engine

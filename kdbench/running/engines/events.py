@@ -1,0 +1,68 @@
+"""What happens while cells are trained, and where: what every engine is given and yields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdbench.running.plan import Cell
+from kdbench.suite import Execution
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A cell's training began or went on (then `loss` is None), or an epoch ended; `loss` is its mean."""
+
+    cell: Cell
+    epochs_done: int
+    epochs: int
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell's record is on disk; `here` unless another run made it meanwhile."""
+
+    cell: Cell
+    folder: Path
+    here: bool
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The cells that are left are being trained by another run."""
+
+    cells: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell ended without a result; `details` is the traceback."""
+
+    cell: Cell
+    message: str
+    details: str
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something that the user should know, in one line."""
+
+    text: str
+
+
+Event = Progressed | Finished | Waiting | Failed | Noticed
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how cells are trained: `workers` processes, worker k on device k modulo their number."""
+
+    devices: Sequence[str]
+    workers: int
+    execution: Execution = "eager"
+
+    def __str__(self) -> str:
+        how = "" if self.execution == "eager" else f", steps {self.execution}"
+        return f"{', '.join(self.devices)}, {self.workers} at a time{how}"

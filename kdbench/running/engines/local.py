@@ -1,0 +1,157 @@
+"""Cells in worker processes on this machine.
+
+Each worker is a process of its own, which takes a cell, reports on it and asks for the next. A worker that dies costs
+its own cell alone, and one whose cell failed on a GPU is replaced; workers die with their parent.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import cast
+
+from kdbench.errors import KdbenchError
+from kdbench.running.engines.events import Event, Failed, Finished, Machine, Waiting
+from kdbench.running.plan import Cell
+from kdbench.suite import Execution
+
+BUSY_PAUSE = 0.3  # seconds before asking again for a cell that another process trains
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Another process trains the cell."""
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """No further cell could succeed."""
+
+    message: str
+
+
+Message = Event | Busy | Fatal  # of a worker to its parent
+
+
+@dataclass
+class Worker:
+    """The parent's side of a worker process; `cell` is what it trains now."""
+
+    process: BaseProcess
+    pipe: Connection
+    device: str
+    cell: Cell | None = None
+
+
+def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
+    """The engine."""
+    todo = deque(cells)
+    busy_elsewhere: deque[Cell] = deque()
+    crew = [
+        start_worker(root, machine.devices[k % len(machine.devices)], machine.execution)
+        for k in range(min(machine.workers, len(cells)))
+    ]
+    try:
+        while todo or busy_elsewhere or any(worker.cell for worker in crew):
+            hand_out(todo, crew)
+            training = {worker.pipe: worker for worker in crew if worker.cell}
+            if not training:
+                yield Waiting(len(busy_elsewhere))
+                time.sleep(BUSY_PAUSE)
+                todo, busy_elsewhere = busy_elsewhere, deque()
+                continue
+            for pipe in wait(list(training)):
+                worker = training[cast(Connection, pipe)]
+                cell, message = worker.cell, receive(worker)
+                assert cell is not None
+                if isinstance(message, Fatal):
+                    raise KdbenchError(message.message)
+                if isinstance(message, Busy):
+                    busy_elsewhere.append(cell)
+                else:
+                    yield message
+                if isinstance(message, Finished | Failed | Busy):
+                    worker.cell = None
+                if not is_usable(worker, message):
+                    worker.process.kill()
+                    worker.process.join()
+                    crew[crew.index(worker)] = start_worker(root, worker.device, machine.execution)
+    finally:
+        for worker in crew:
+            worker.process.kill()
+        for worker in crew:
+            worker.process.join()
+
+
+def hand_out(todo: deque[Cell], crew: Sequence[Worker]) -> None:
+    """A cell for each worker that has none, while there are some."""
+    for worker in crew:
+        if worker.cell is None and todo:
+            worker.cell = todo.popleft()
+            with suppress(ConnectionError):  # a worker that died meanwhile is found by its closed pipe
+                worker.pipe.send(worker.cell)
+
+
+def receive(worker: Worker) -> Message:
+    """What a worker says; that its cell failed, if it died."""
+    try:
+        message: Message = worker.pipe.recv()
+        return message
+    except (EOFError, ConnectionError):
+        worker.process.join()
+        assert worker.cell is not None
+        return Failed(worker.cell, f"its process died ({exit_reason(worker.process.exitcode)})", "")
+
+
+def is_usable(worker: Worker, message: Message) -> bool:
+    """Whether a worker takes another cell after a message: it lives, and its device did not fail it."""
+    if isinstance(message, Failed):
+        return worker.device == "cpu" and worker.process.exitcode is None  # some errors end a GPU's use for a process
+    return True
+
+
+def exit_reason(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"{name}; out of memory?" if name == "SIGKILL" else name
+    return f"exit code {code}"
+
+
+def start_worker(root: Path, device: str, execution: Execution) -> Worker:
+    context = multiprocessing.get_context("spawn")
+    pipe, child_pipe = context.Pipe()
+    process = context.Process(target=work, args=(child_pipe, root, device, execution))
+    process.start()
+    child_pipe.close()
+    return Worker(process, pipe, device)
+
+
+def work(pipe: Connection, root: Path, device_name: str, execution: Execution) -> None:
+    """A worker process: cells in, messages out, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+    import torch
+
+    from kdbench.running.engines.work import run_reporting
+
+    device = torch.device(device_name)
+    while True:
+        cell = pipe.recv()
+        try:
+            if not run_reporting(cell, root, device, execution, pipe.send):
+                pipe.send(Busy())
+        except KdbenchError as error:
+            pipe.send(Fatal(str(error)))

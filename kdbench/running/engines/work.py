@@ -1,0 +1,43 @@
+"""One cell, in whatever process an engine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from kdbench.running.cell import CellFailed, run_cell
+from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed
+from kdbench.running.plan import Cell
+from kdbench.suite import Execution
+
+
+def run_reporting(
+    cell: Cell, root: Path, device: torch.device, execution: Execution, report: Callable[[Event], None]
+) -> bool:
+    """Run a cell and report its events, Finished or Failed last.
+
+    Returns:
+        False, with no event, if another process is training the cell now.
+
+    Raises:
+        KdbenchError: no further cell could succeed.
+    """
+    try:
+        done = run_cell(
+            cell,
+            root,
+            device,
+            on_epoch=lambda *progress: report(Progressed(cell, *progress)),
+            notice=lambda text: report(Noticed(text)),
+            execution=execution,
+        )
+    except CellFailed as error:
+        report(Failed(cell, str(error), error.details))
+        return True
+    if done is None:
+        return False
+    entry, here = done
+    report(Finished(cell, entry.folder, here))
+    return True

@@ -1,0 +1,103 @@
+"""What a method is given of its cell, and the method that is built with it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from kdbench.data.contract import Inputs
+from kdbench.data.stream import torch_seed
+from kdbench.errors import did_you_mean
+from kdbench.method import Method, Outputs, Read, Setup, Shapes, not_given
+from kdbench.networks.build import build_network
+from kdbench.networks.outputs import OutputReader
+from kdbench.networks.own import OwnNetwork
+from kdbench.running.plan import Cell
+from kdbench.running.readers import Networks, outputs_of
+from kdbench.training.contract import check_state
+from kdbench.training.trainer import autocast
+
+
+def make_setup(
+    cell: Cell,
+    cls: type[Method],
+    networks: Networks,
+    inputs: Inputs,
+    labels: Tensor,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Setup:
+    """All that the method may know: no more than it requires, and nothing of the test set.
+
+    Args:
+        labels: (N,) of the training set, on the device.
+        generator: the method's own.
+    """
+    data, recipe = cell.suite.data, cell.recipe
+    readers, gives_networks = networks.readers, "teacher.network" in cls.requires
+    reading = partial(as_read, precision=recipe.precision, device=device)
+    return Setup(
+        student=readers["student"].shapes(networks.example),
+        teacher=readers["teacher"].shapes(networks.example) if "teacher" in readers else Shapes("teacher"),
+        train_labels=labels[:0] if cls.is_data_free() else labels,
+        num_classes=data.num_classes,
+        mean=data.mean,
+        std=data.std,
+        num_steps=recipe.epochs * -(-len(labels) // recipe.batch_size),
+        device=device,
+        generator=generator,
+        batch_size=recipe.batch_size,
+        image_shape=(data.channels, *data.image_size),
+        epochs=recipe.epochs,
+        network=partial(further_network, cell, cls, networks, device),
+        read_student=reading(readers["student"]),
+        read_teacher=reading(readers["teacher"]) if "teacher" in readers else not_given,
+        student_network=networks.student if "student.network" in cls.requires else None,
+        teacher_network=networks.teachers[0] if gives_networks and networks.teachers else None,
+        team=tuple(reading(reader, gradients=False) for reader in networks.team.values()),
+        team_networks=tuple(networks.teachers[1:]) if gives_networks else (),
+        assistants=cell.assistants,
+        images=inputs.cut if "images" in cls.requires else not_given,
+        num_views=cell.data.num_views,
+    )
+
+
+def as_read(reader: OutputReader, precision: str, device: torch.device, gradients: bool = True) -> Read:
+    """A reader for the method's own use: in the suite's precision, with gradients where they are wanted."""
+
+    def read(images: Tensor) -> Outputs:
+        with autocast(device, precision), torch.set_grad_enabled(gradients and torch.is_grad_enabled()):
+            return reader(images)
+
+    return read
+
+
+def further_network(cell: Cell, cls: type[Method], networks: Networks, device: torch.device, role: str) -> OwnNetwork:
+    """A network with fresh weights, of the architecture of a role.
+
+    Raises:
+        ValueError: the method may have none of this role.
+    """
+    models = {"student": cell.student} | {name: name for name in cell.assistants}
+    if networks.teachers and "teacher.network" in cls.requires:
+        models["teacher"] = networks.teachers[0].suite_model
+    if role not in models:
+        raise ValueError(
+            f"there is no architecture '{role}' for a network.{did_you_mean(role, models)} "
+            "`requires` must name 'teacher.network' for the teacher's, 'assistants' for those in between."
+        )
+    model = build_network(cell.suite, models[role], int(torch.randint(2**62, ())))
+    reader = OutputReader(role, model, outputs_of(cls, role) | {"logits"}, networks.maps_of(role))
+    return OwnNetwork(model, reader, partial(autocast, device, cell.recipe.precision))
+
+
+def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:
+    """The method with its own modules, made under its own seed whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(cell.stream, cell.seed, "method"))
+        method = cls(cls.Params.model_validate(cell.params, strict=False))
+        method.build(setup)
+    check_state(method, setup.generator)
+    return method

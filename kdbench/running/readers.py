@@ -1,0 +1,93 @@
+"""The networks of a cell, and the readers of what its method requires of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.data.stream import torch_seed
+from kdbench.method import GIVEN, Method
+from kdbench.networks.build import build_network
+from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
+from kdbench.records.record import Match
+from kdbench.running.plan import Cell
+
+MAPPED = {"features", "pre_activations"}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Student and teachers, on the CPU.
+
+    Attributes:
+        teachers: the pair's own first; none for a method that reads none.
+        maps: feature maps of student and teacher that belong together; `by` what they were paired.
+        readers: of the "student", and of the "teacher" where its outputs are required.
+        team: of further teachers.
+        example: (1, C, H, W), an image of the suite.
+    """
+
+    student: Any  # timm models, whose interfaces beyond nn.Module's are not typed
+    teachers: Sequence[Any]
+    maps: list[tuple[FeatureMap, FeatureMap]]
+    by: Literal["stride", "depth"]
+    readers: dict[str, OutputReader]
+    team: dict[str, OutputReader]
+    example: Tensor
+
+    def matching(self) -> list[Match]:
+        """The pairs of feature maps, as a record shows them."""
+        return [Match(student=str(s), teacher=str(t), by=self.by) for s, t in self.maps] if self.teachers else []
+
+    def maps_of(self, role: str) -> list[FeatureMap]:
+        """The student's or the teacher's own maps; none of another role."""
+        return {"student": [s for s, _ in self.maps], "teacher": [t for _, t in self.maps]}.get(role, [])
+
+
+def build_networks(cell: Cell, cls: type[Method], teachers: Sequence[nn.Module]) -> Networks:
+    """The student with its initial weights, beside its teachers.
+
+    Raises:
+        NotApplicable: the method asks for outputs that they do not have.
+    """
+    suite = cell.suite
+    example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
+    pretrained = cell.kind == "teacher" and suite.teachers == "pretrained"
+    student: Any = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), pretrained)
+    teacher: Any = teachers[0] if teachers else None
+    maps, by = paired_maps(cell, cls, student, teacher, example)
+    readers = {"student": OutputReader("student", student, outputs_of(cls, "student"), [s for s, _ in maps])}
+    wanted = outputs_of(cls, "teacher")
+    if teacher is not None and wanted:
+        readers["teacher"] = OutputReader("teacher", teacher, wanted, [t for _, t in maps])
+    team = {
+        f"teacher {n}": OutputReader("teacher", other, (wanted | {"logits"}) - MAPPED)
+        for n, other in enumerate(teachers[1:], start=2)
+    }
+    return Networks(student, teachers, maps, by, readers, team, example)
+
+
+def outputs_of(cls: type[Method], role: str) -> set[str]:
+    """Which outputs of a network the method reads."""
+    return {output.split(".")[1] for output in cls.requires - GIVEN if output.startswith(f"{role}.")}
+
+
+def paired_maps(
+    cell: Cell, cls: type[Method], student: Any, teacher: Any, example: Tensor
+) -> tuple[list[tuple[FeatureMap, FeatureMap]], Literal["stride", "depth"]]:
+    """The feature maps of student and teacher that belong together, and by what; the student's own without others.
+
+    Raises:
+        NotApplicable: they cannot be paired.
+    """
+    if outputs_of(cls, "teacher") & MAPPED and teacher is not None:
+        names = (f"student {cell.student}", f"teacher {cell.teacher.model}") if cell.teacher else ("student", "teacher")
+        own, others = feature_maps(student, example), feature_maps(teacher, example)
+        return match_maps(own, others, names), paired_by(own, others)
+    if outputs_of(cls, "student") & MAPPED:
+        return [(m, m) for m in feature_maps(student, example)], "stride"
+    return [], "stride"
