@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
+
+Notice = Callable[[str], None]  # tells the user a line
 
 
 def open_console(to_stderr: bool = False) -> Console:
@@ -16,6 +21,15 @@ def open_console(to_stderr: bool = False) -> Console:
     return found
 
 
-def line_printer(console: Console) -> Callable[[str], None]:
+def line_printer(console: Console) -> Notice:
     """Prints a line as it is: not marked up, not wrapped."""
     return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def write_json(value: Any) -> None:
+    """JSON on standard output, in one line, for a program.
+
+    Raises:
+        ValueError: a number that is not finite.
+    """
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")

@@ -13,13 +13,13 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
+from kdbench.layout import RESERVED
 
 if TYPE_CHECKING:
     from kdbench.method import Method
     from kdbench.records.record import MethodInfo
 
 GROUP = "kdbench.methods"
-RESERVED = frozenset({"teachers", "failures", "costs"})  # folders beside those of the methods
 
 
 @dataclass(frozen=True)

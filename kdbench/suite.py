@@ -325,6 +325,11 @@ class Suite(Table):
             "off_protocol": list(self.off_protocol),
         }
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the protocol: records are compared, and rows ranked, under one."""
+        return digest(self.protocol())
+
     def teacher_protocol(self) -> dict[str, Any]:
         """All that a teacher depends on, except its model."""
         data = self.data.model_copy(update={"evaluate_on": "test"})
@@ -352,7 +357,7 @@ class Suite(Table):
     def states(self, protocol: dict[str, Any]) -> bool:
         """Whether a protocol is the suite's, under any data where the suite does not state their hash."""
         given = without_content(protocol) if self.data.sha256 is None else protocol
-        return digest(given) == digest(self.protocol())
+        return digest(given) == self.fingerprint
 
     def with_epochs(self, epochs: int) -> Suite:
         """The same suite over fewer (or more) epochs, marked as off its protocol."""

@@ -94,7 +94,7 @@ def about(cell: Found) -> dict[str, Any]:
 
 
 def command(cell: Found) -> str:
-    """The command that trains the cell again; of a suite that is not kdbench's, with the path of its file to fill in."""
+    """The command that trains the cell again; of a suite of one's own, with a path to fill in."""
     record, ours = cell.record, cell.record.suite in list_suites()
     words = ["kdbench run --method", record.method.name, "--suite", record.suite if ours else f"{record.suite}.toml"]
     pairs = [(pair.teacher, pair.student) for pair in load_suite(record.suite).pairs] if ours else []

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
+from kdbench.layout import COSTS, FAILURES, RESERVED, TEACHERS
 from kdbench.records.agreement import Answers
 from kdbench.records.cost_record import CostRecord, parse_cost
 from kdbench.records.curves import Curve
@@ -20,14 +21,11 @@ from kdbench.records.reader import Problem as Unreadable
 from kdbench.records.reader import Reader
 from kdbench.records.record import Record
 from kdbench.records.rows import Origin
-from kdbench.records.store import CELL_FOLDER, COSTS, TEACHERS, Entry, read_cell
+from kdbench.records.store import CELL_FOLDER, Entry, read_cell
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
 from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
-
-FAILURES = "failures"
-RESERVED = {COSTS, TEACHERS, FAILURES}
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ def known_labels(name: str, fingerprint: str) -> tuple[Suite, np.ndarray] | None
     if name not in list_suites():
         return None
     suite = load_suite(name)
-    if fingerprint not in (digest(suite.protocol()), digest(suite.teacher_protocol())):
+    if fingerprint not in (suite.fingerprint, digest(suite.teacher_protocol())):
         return None
     try:
         return suite, load_test_labels(suite)

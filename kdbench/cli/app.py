@@ -24,6 +24,7 @@ from kdbench.cli.options import (
 )
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
+from kdbench.layout import RUNS
 
 if TYPE_CHECKING:
     from kdbench.suite import Execution
@@ -76,7 +77,7 @@ def run(
     compile_: CompileOption = False,
     graph: GraphOption = False,
     data_dir: DataDirOption = None,
-    out: OutOption = Path("runs"),
+    out: OutOption = RUNS,
     results: ResultsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
@@ -195,7 +196,7 @@ def cost(
     device: DeviceOption = "auto",
     compile_: CompileOption = False,
     graph: GraphOption = False,
-    out: OutOption = Path("runs"),
+    out: OutOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what a method's training step costs beside the plain student's, with nothing else on the machine.
@@ -224,7 +225,7 @@ def cost(
 
 @app.command()
 def track(
-    runs: Annotated[Path, typer.Argument(help="A folder of records.")] = Path("runs"),
+    runs: Annotated[Path, typer.Argument(help="A folder of records.")] = RUNS,
     tracking_uri: Annotated[
         str | None,
         typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),

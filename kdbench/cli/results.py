@@ -17,6 +17,7 @@ from kdbench.cli.options import (
     split_names,
 )
 from kdbench.console import open_console
+from kdbench.layout import RESULTS
 
 app = typer.Typer()
 
@@ -63,7 +64,7 @@ def submit(
 
 @app.command()
 def validate(
-    results: Annotated[Path, typer.Argument(help="A folder of accepted results.")] = Path("results"),
+    results: Annotated[Path, typer.Argument(help="A folder of accepted results.")] = RESULTS,
     against: Annotated[
         Path | None, typer.Option("--against", help="The results before a change: what is gone must be explained.")
     ] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from kdbench.console import write_json
 from kdbench.errors import KdbenchError
 from kdbench.plugins import find_plugin, list_plugins
 
@@ -62,7 +62,7 @@ def check_methods(names: Sequence[str], everything: bool, console: Console, as_j
             seconds = time.perf_counter() - start
             console.print(f"{name}: {summary(results)} ({seconds:.1f} s)", highlight=False, markup=False)
     if as_json:
-        console.print_json(json.dumps(rows))
+        write_json(rows)
     return fine
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.console import line_printer
+from kdbench.console import line_printer, write_json
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.hashing import digest
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
 from kdbench.records.rows import Row, find_row, gaps, pairs_of, with_recorded_content
@@ -72,9 +69,9 @@ def compare(
     check_teachers(suite, rows)
     contrasts, standing = contrasts_of(rows, suite, metric), standing_of(rows, suite, metric)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(suite, metric, contrasts, standing, incomplete), allow_nan=False) + "\n")
+        write_json(to_json(suite, metric, contrasts, standing, incomplete))
         return 0
-    notice(f"Suite {suite.name}: {len(suite.pairs)} pairs, {suite.seeds} seeds, protocol {fingerprint(suite)[:12]}")
+    notice(f"Suite {suite.name}: {len(suite.pairs)} pairs, {suite.seeds} seeds, protocol {suite.fingerprint[:12]}")
     console.print(standing_table(standing, suite))
     console.print()
     console.print(contrast_table(contrasts, metric))
@@ -144,10 +141,6 @@ def standing_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> lis
     return sorted(found.values(), key=lambda s: (sign * s.metrics[metric.name][0], s.row.title))
 
 
-def fingerprint(suite: Suite) -> str:
-    return digest(suite.protocol())
-
-
 def few(items: Sequence[str], most: int = 3) -> str:
     """The first of many items."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
@@ -204,7 +197,7 @@ def to_json(
     """The same for a program."""
     return {
         "suite": suite.name,
-        "fingerprint": fingerprint(suite),
+        "fingerprint": suite.fingerprint,
         "metric": metric.name,
         "unit": metric.unit,
         "methods": [

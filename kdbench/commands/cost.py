@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +13,18 @@ import torch
 from rich.console import Console
 
 from kdbench.commands.list_methods import print_rows
-from kdbench.console import line_printer
+from kdbench.console import Notice, line_printer, write_json
 from kdbench.environment import environment
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.files import write_atomically
-from kdbench.hashing import digest
+from kdbench.layout import COSTS
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.cost_record import CostRecord, StepCost, file_name
-from kdbench.records.store import COSTS
 from kdbench.running.plan import BASELINE, resolve_params
 from kdbench.running.timing import random_dataset, time_steps, timed_trainer
 from kdbench.suite import Execution, Pair, Suite
 from kdbench.training.capture import WARM_UP
-from kdbench.training.trainer import Notice, Trainer
+from kdbench.training.trainer import Trainer
 
 ROUNDS = 5  # of plain and method steps in turn, so that a change of the machine's pace meets both
 
@@ -69,7 +67,7 @@ def measure(
     )
     return CostRecord(
         suite=suite.name,
-        fingerprint=digest(suite.protocol()),
+        fingerprint=suite.fingerprint,
         pair=str(pair),
         info=method_info(load_method(name), find_plugin(name)),
         params=params,
@@ -116,7 +114,7 @@ def cost(
             rows.append(row(record))
             write_record(out, record)
     if as_json:
-        sys.stdout.write(json.dumps(rows) + "\n")
+        write_json(rows)
         return 0
     print_rows(rows, list(dict.fromkeys(column for row in rows for column in row)), console, False)
     line_printer(console)(f"Records: {out / suite.name / COSTS}. A measurement wants the machine for itself.")

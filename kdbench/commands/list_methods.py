@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.console import write_json
 from kdbench.errors import KdbenchError
 from kdbench.plugins import Plugin, find_plugin, list_plugins, load_method
 
@@ -66,7 +66,7 @@ def show_method(name: str, console: Console, as_json: bool) -> None:
             "docstring": inspect.getdoc(method),
             "parameters": params,
         }
-        console.print_json(json.dumps(about))
+        write_json(about)
         return
     lines = [
         f"{name}, version {method.version}, from {plugin.distribution} {plugin.version}",
@@ -113,7 +113,7 @@ def show_suites(console: Console, as_json: bool) -> None:
 def print_rows(rows: list[dict[str, Any]], columns: list[str], console: Console, as_json: bool) -> None:
     """Rows as a table, or as JSON for a program."""
     if as_json:
-        console.print_json(json.dumps(rows))
+        write_json(rows)
         return
     table = Table(box=None, pad_edge=False)
     for column in columns:

@@ -12,7 +12,8 @@ from string import Template
 from rich.console import Console
 
 from kdbench.errors import KdbenchError, writing
-from kdbench.plugins import RESERVED, list_plugins
+from kdbench.layout import RESERVED
+from kdbench.plugins import list_plugins
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 

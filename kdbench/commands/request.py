@@ -13,6 +13,7 @@ from typing import Any
 
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.layout import RUNS
 from kdbench.plugins import find_plugin, load_method
 from kdbench.suite import Execution, Pair, Suite, load_suite
 
@@ -33,7 +34,7 @@ class Request:
     device: str = "auto"
     workers: str = "auto"
     execution: Execution = "eager"
-    out: Path = Path("runs")
+    out: Path = RUNS
     results: Path | None = None
     dry_run: bool = False
     force: bool = False

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +25,9 @@ from kdbench.commands.request import (
     parse_settings,
     parse_workers,
 )
-from kdbench.console import line_printer
+from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.hashing import digest
 from kdbench.plugins import list_plugins
 from kdbench.records.agreement import answers_of, reproduction
 from kdbench.records.reader import read_results
@@ -124,7 +122,7 @@ def to_make(suite: Suite, teachers: Sequence[str]) -> str:
 
 
 def seek_teachers(
-    suite: Suite, names: Sequence[str], quick: int | None, results: Path | None, notice: Callable[[str], None]
+    suite: Suite, names: Sequence[str], quick: int | None, results: Path | None, notice: Notice
 ) -> tuple[Suite, dict[str, Teacher], list[str]]:
     """The teachers that are here, by name, and those that are missing.
 
@@ -142,7 +140,7 @@ def seek_teachers(
     return suite, teachers, missing
 
 
-def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:
+def with_known_data(suite: Suite, notice: Notice) -> Suite:
     """For a dry run, which reads no data: the suite with their content, where that is known from earlier."""
     try:
         bound = with_known_content(suite)
@@ -154,7 +152,7 @@ def with_known_data(suite: Suite, notice: Callable[[str], None]) -> Suite:
     return bound
 
 
-def open_mirror(request: Request, notice: Callable[[str], None]) -> AbstractContextManager[Mirror | None]:
+def open_mirror(request: Request, notice: Notice) -> AbstractContextManager[Mirror | None]:
     """MLflow, unless the request is without it."""
     if not request.mlflow:
         return nullcontext()
@@ -172,7 +170,7 @@ def plan_text(
     seeds = dict.fromkeys(str(cell.seed) for cell in cells)
     recorded = f"{len(cells) - len(todo)} recorded in {request.out / suite.name}"
     lines = [
-        f"Suite {suite.name}: {suite.title}; {suite.recipe.epochs} epochs, protocol {digest(suite.protocol())[:12]}",
+        f"Suite {suite.name}: {suite.title}; {suite.recipe.epochs} epochs, protocol {suite.fingerprint[:12]}",
         *(f"Off protocol, not for the board: {reason}" for reason in suite.off_protocol),
         f"Pairs {', '.join(map(str, pairs))}; seeds {', '.join(seeds)}",
         f"Cells {len(cells)} ({parts}): {recorded}, {len(todo)} to train{f' on {machine}' if todo else ''}",
@@ -226,7 +224,7 @@ def say_estimate(
     seconds: float,
     suite: Suite,
     request: Request,
-    notice: Callable[[str], None],
+    notice: Notice,
     cells: Sequence[dict[str, Any]] = (),
 ) -> None:
     """The end of a dry run."""
@@ -239,10 +237,6 @@ def planned(cell: Cell, outcome: Outcome) -> dict[str, Any]:
     """A cell of the plan, for a program."""
     place = {"row": cell.row, "teacher": cell.teacher_name, "student": cell.student, "seed": cell.seed}
     return {**place, "key": None if cell.awaits else cell.key, "recorded": cell.key in outcome.entries}
-
-
-def write_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def invocation_name(request: Request) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from rich.console import Console
 
 from kdbench.commands.list_methods import print_rows
-from kdbench.console import line_printer
+from kdbench.console import line_printer, write_json
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.networks.build import build_network, count_macs, count_parameters, create
 from kdbench.networks.inputs import as_seen
@@ -75,7 +74,7 @@ def show_model(name: str, suite_name: str, size: int | None, console: Console, a
     ]
     if as_json:
         about = {"name": name, "input": found.input_shape, "parameters": found.parameters, "macs": found.macs}
-        console.print_json(json.dumps({**about, "embedding": found.embedding, "maps": maps}))
+        write_json({**about, "embedding": found.embedding, "maps": maps})
         return
     shape = "x".join(map(str, found.input_shape))
     line_printer(console)(
@@ -105,7 +104,7 @@ def show_pair(pair: str, suite_name: str, size: int | None, console: Console, as
     compression = teacher.parameters / student.parameters
     if as_json:
         counts = {role: {"parameters": m.parameters, "macs": m.macs} for role, m in roles(teacher, student)}
-        console.print_json(json.dumps({"pair": pair, "compression": compression, **counts, "maps": rows}))
+        write_json({"pair": pair, "compression": compression, **counts, "maps": rows})
         return
     lines = [f"{role} {m.name}: {m.parameters:,} parameters, {m.macs:,} MACs" for role, m in roles(teacher, student)]
     lines.append(f"compression {compression:.1f}x, MACs {teacher.macs / student.macs:.1f}x\n")

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from kdbench.console import line_printer
+from kdbench.console import Notice, line_printer
 from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
+from kdbench.layout import COSTS, TEACHERS
 from kdbench.records.cost_record import CostRecord, parse_cost
 from kdbench.records.gate import record_problems
 from kdbench.records.reader import read_results
-from kdbench.records.store import COSTS, Entry, find_results, find_runs, write_results
+from kdbench.records.store import Entry, find_results, find_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of
 from kdbench.running.plan import Cell, find_recorded, plan_cells
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Suite, load_suite, load_test_labels, without_content
-
-Notice = Callable[[str], None]
 
 
 def submit_methods(
@@ -86,7 +85,7 @@ def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, 
                 f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}"
             )
         teachers[name] = teacher
-    place = results / suite.name / "teachers"
+    place = results / suite.name / TEACHERS
     known = {entry.record.main.sha256 for entry in read_results(place)}
     if strange := [name for name, teacher in teachers.items() if teacher.sha256 not in known]:
         raise KdbenchError(
@@ -179,7 +178,7 @@ def pull_request(suite: Suite, results: Path, lines: Sequence[str]) -> str:
             "Open a pull request with this text, and say what else a reader should know (where the method comes from,",
             "how its parameters were chosen):",
             "",
-            f"Results on `{suite.name}`, protocol `{digest(suite.protocol())[:12]}`",
+            f"Results on `{suite.name}`, protocol `{suite.fingerprint[:12]}`",
             "",
             *lines,
             "",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +11,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from kdbench.console import line_printer
+from kdbench.console import line_printer, write_json
 from kdbench.errors import KdbenchError
-from kdbench.hashing import digest, file_sha256
+from kdbench.hashing import file_sha256
+from kdbench.layout import COSTS, TEACHERS
 from kdbench.records.cost_record import file_name, parse_cost
 from kdbench.records.gate import record_problems
 from kdbench.records.guard import MAX_LINE, Guarded, keys_of
 from kdbench.records.reader import Contents
 from kdbench.records.reader import Problem as Unreadable
 from kdbench.records.record import Record, parse_record
-from kdbench.records.store import COSTS, CURVES, EVIDENCE, RECORDS, TEACHERS, VERIFIED, other_key, weights_name
+from kdbench.records.store import CURVES, EVIDENCE, RECORDS, VERIFIED, other_key, weights_name
 from kdbench.records.verification import parse_verification
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Place, place_of, read_withdrawn
@@ -71,7 +70,7 @@ def validate(results: Path, against: Path | None, console: Console, as_json: boo
     problems += withdrawn_problems(results, against, [record for _, record in records])
     if as_json:
         about = [{"where": printable(p.where), "problem": printable(p.what)} for p in problems]
-        sys.stdout.write(json.dumps({"records": len(records), "problems": about}) + "\n")
+        write_json({"records": len(records), "problems": about})
     else:
         notice = line_printer(console)
         for problem in problems:
@@ -249,7 +248,7 @@ def cost_problems(folder: Path, suite: Suite) -> Iterator[Problem]:
             yield Problem(str(path), "its name or folder does not follow from its content")
         if record.pair not in map(str, suite.pairs):
             yield Problem(str(path), f"'{record.pair}' is no pair of the suite")
-        if record.fingerprint != digest(suite.protocol()):
+        if record.fingerprint != suite.fingerprint:
             yield Problem(str(path), "its protocol is not the suite's")
 
 

@@ -8,7 +8,6 @@ all seeds of its pair trained again, the interval of the paired difference holds
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from kdbench.commands.request import parse_device
-from kdbench.console import line_printer
+from kdbench.console import Notice, line_printer
 from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError
 from kdbench.records.agreement import Reproduction, answers_of, reproduction
@@ -110,7 +109,7 @@ def find_target(text: str) -> Target:
     return Target(named[0], entries, folder)
 
 
-def check_evidence(target: Target, suite: Suite, results: Path | None, notice: Callable[[str], None]) -> str | None:
+def check_evidence(target: Target, suite: Suite, results: Path | None, notice: Notice) -> str | None:
     """Level 1; returns what does not hold."""
     names = dict.fromkeys(pair.teacher for pair in suite.pairs)
     teachers = {t.sha256: name for name in names if (t := find_teacher(suite, name, results, notice))}
@@ -127,7 +126,7 @@ def curve_of(target: Target) -> Curve | None:
     return record.curve or read_curves(target.folder / CURVES).get(record.key)
 
 
-def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[str], None]) -> Cell:
+def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Notice) -> Cell:
     """The cell that a record is of, as this installation would train it.
 
     Raises:
@@ -167,7 +166,7 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Callable[[
     return cell
 
 
-def replay(target: Target, cell: Cell, device_name: str, notice: Callable[[str], None]) -> tuple[str | None, str]:
+def replay(target: Target, cell: Cell, device_name: str, notice: Notice) -> tuple[str | None, str]:
     """Level 2: the first epoch again; returns what does not hold, and how it holds.
 
     Raises:

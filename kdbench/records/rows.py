@@ -10,11 +10,12 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.hashing import digest
+from kdbench.layout import RESERVED
 from kdbench.records.reader import read_results
 from kdbench.records.record import MethodInfo, Record
-from kdbench.records.store import COSTS, TEACHERS, Entry, read_runs
+from kdbench.records.store import Entry, read_runs
 from kdbench.suite import NAME, Suite
 
 Origin = Literal["accepted", "yours"]
@@ -136,7 +137,7 @@ def silent(text: str) -> None:
 
 
 def read_entries(
-    suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]
+    suite: Suite, method: str, runs: Path, results: Path | None, notice: Notice
 ) -> tuple[list[Entry], list[Entry]]:
     """The accepted records of a method, and yours; corrupt ones are left out, and `notice` is told."""
     accepted: list[Entry] = []
@@ -153,15 +154,13 @@ def read_entries(
     return accepted, mine
 
 
-def read_rows(
-    suite: Suite, method: str, runs: Path, results: Path | None, notice: Callable[[str], None]
-) -> list[Row[Entry]]:
+def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notice: Notice) -> list[Row[Entry]]:
     """The rows of a method that have any record of the suite's protocol, accepted ones first.
 
     Records of another protocol or other data are left out, and a corrupt one is too; `notice` is told.
     """
     accepted, mine = read_entries(suite, method, runs, results, notice)
-    fingerprint = digest(suite.protocol())
+    fingerprint = suite.fingerprint
     others = sum(not ranked(e.record, fingerprint) for e in (*accepted, *mine))
     if others:
         notice(f"{method}: {others} records of another protocol or other data than {fingerprint[:12]} are left out.")
@@ -175,7 +174,7 @@ def ranked(record: Record, fingerprint: str) -> bool:
     return record.kind == "cell" and record.fingerprint == fingerprint and not record.off_protocol
 
 
-def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Callable[[str], None]) -> Row[Entry]:
+def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Notice) -> Row[Entry]:
     """The row of this name: the accepted one, or yours where it is more complete or of a newer version.
 
     Raises:
@@ -183,7 +182,7 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
     """
     method = name.partition("[")[0]
     known = {path.name for root in (runs, results) if root for path in (root / suite.name).glob("*") if path.is_dir()}
-    known = {name for name in known if re.fullmatch(NAME, name)} - {COSTS, TEACHERS, "failures"}
+    known = {name for name in known if re.fullmatch(NAME, name)} - RESERVED
     if method not in known:
         raise KdbenchError(
             f"No records of method '{method}' on suite '{suite.name}'.{did_you_mean(method, known)} "

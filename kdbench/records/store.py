@@ -18,12 +18,11 @@ import numpy as np
 
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import set_aside, sync
+from kdbench.layout import RESULTS, RUNS
 from kdbench.records.curves import write_curves
 from kdbench.records.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records.record import Record, parse_record
 
-TEACHERS = "teachers"
-COSTS = "costs"
 RECORD = "record.json"  # of a cell in `runs/`
 RECORDS, EVIDENCE, CURVES, VERIFIED = "records.jsonl", "evidence.parquet", "curves.parquet", "verified.jsonl"
 SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
@@ -188,7 +187,7 @@ def find_results(given: Path | None) -> Path | None:
         if any(given.glob("*/records.jsonl")):
             raise KdbenchError(f"{given} holds the results of one suite (--results). Name the folder above it.")
         return given
-    here, checkout = Path("results"), Path(__file__).resolve().parents[2] / "results"
+    here, checkout = RESULTS, Path(__file__).resolve().parents[2] / RESULTS
     if here.is_dir():
         return here
     return checkout if checkout.is_dir() and (checkout.parent / "pyproject.toml").is_file() else None
@@ -200,7 +199,7 @@ def find_runs(given: Path | None) -> Path:
     Raises:
         KdbenchError: `--runs` names no folder, or `./runs` is none.
     """
-    folder = given or Path("runs")
+    folder = given or RUNS
     if not folder.is_dir() and (given is not None or folder.exists()):
         raise KdbenchError(f"No folder {folder} (--runs). 'kdbench run' writes records to runs/, or where --out says.")
     if any(folder.glob("*/*/record.json")):

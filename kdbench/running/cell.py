@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from filelock import FileLock, Timeout
 
+from kdbench.console import Notice
 from kdbench.data.access import load_dataset
 from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
@@ -26,7 +27,7 @@ from kdbench.running.describe import changed_stages, cost_of, describe, main_rol
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import load_teachers, prepare, set_up_device
 from kdbench.running.synthetic import save_synthetic
-from kdbench.running.teachers import Notice, weights_are_whole
+from kdbench.running.teachers import weights_are_whole
 from kdbench.source import source_sha256
 from kdbench.suite import Execution
 from kdbench.training.checkpoint import save_tensors

@@ -14,6 +14,7 @@ from kdbench.cache import cache_folder
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import set_aside
+from kdbench.layout import FAILURES
 from kdbench.records.agreement import same_images
 from kdbench.records.store import Entry, partial_folder, read_cell
 from kdbench.running.cell import cell_lock
@@ -77,7 +78,7 @@ def collect(event: Event, root: Path, outcome: Outcome, mirror: Mirror | None) -
 
 def failure_log(root: Path, cell: Cell) -> Path:
     """Where the traceback of a failed cell lies."""
-    return root / cell.suite.name / "failures" / f"{cell.method}-{cell.key[:16]}.log"
+    return root / cell.suite.name / FAILURES / f"{cell.method}-{cell.key[:16]}.log"
 
 
 def train_teachers(suite: Suite, models: Sequence[str], machine: Machine, console: Console) -> dict[str, Teacher]:

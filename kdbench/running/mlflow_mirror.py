@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from kdbench.console import Notice
 from kdbench.records.evidence import Evidence, agreement
 from kdbench.records.metrics import all_metrics
 from kdbench.records.record import Record
@@ -73,7 +74,7 @@ class Mirror:
         written: how many runs of cells were written, without those that were there already.
     """
 
-    def __init__(self, uri: str | None, notice: Callable[[str], None], invocation: str) -> None:
+    def __init__(self, uri: str | None, notice: Notice, invocation: str) -> None:
         self.uri = uri or default_uri()
         self.notice = notice
         self.invocation = invocation

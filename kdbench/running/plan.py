@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
+from kdbench.layout import TEACHERS
 from kdbench.method import Method
 from kdbench.plugins import load_method
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.record import Record, row_name
-from kdbench.records.store import TEACHERS, Entry, cell_folder, read_cell
+from kdbench.records.store import Entry, cell_folder, read_cell
 from kdbench.running.teachers import Teacher
 from kdbench.source import source_sha256
 from kdbench.suite import Data, Pair, Recipe, Suite
@@ -231,7 +233,7 @@ def plan_teacher(suite: Suite, model: str) -> Cell:
     return Cell("teacher", suite, BASELINE, method.version, source, student=model, seed=0)
 
 
-def find_recorded(cells: Sequence[Cell], root: Path, notice: Callable[[str], None]) -> dict[str, Entry]:
+def find_recorded(cells: Sequence[Cell], root: Path, notice: Notice) -> dict[str, Entry]:
     """The valid records of cells below `root`, by key; a corrupt one is named, and counts as missing."""
     found: dict[str, Entry] = {}
     for cell in cells:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from kdbench.console import Notice
 from kdbench.data.contract import LabelledData
 from kdbench.data.stream import torch_seed
 from kdbench.errors import NotApplicable
@@ -18,7 +19,6 @@ from kdbench.records.record import Match
 from kdbench.running.method_setup import build_method, make_setup
 from kdbench.running.plan import Cell
 from kdbench.running.readers import build_networks
-from kdbench.running.teachers import Notice
 from kdbench.suite import Execution
 from kdbench.training.trainer import Trainer
 

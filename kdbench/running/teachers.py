@@ -8,7 +8,7 @@ evaluated and hashed, and a cell's key holds that hash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -19,19 +19,19 @@ from torch import Tensor, nn
 from torch.hub import download_url_to_file
 
 from kdbench.cache import cache_folder
+from kdbench.console import Notice
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import set_aside
 from kdbench.hashing import file_sha256
+from kdbench.layout import TEACHERS
 from kdbench.networks.build import build_network
 from kdbench.records.evidence import Evidence
 from kdbench.records.keys import teacher_key
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record
-from kdbench.records.store import TEACHERS, Entry, read_runs, weights_name
+from kdbench.records.store import Entry, read_runs, weights_name
 from kdbench.suite import SUITES, Suite, Weights
 from kdbench.training.checkpoint import load_tensors
-
-Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)

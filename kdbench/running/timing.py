@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdbench.console import Notice
 from kdbench.data.small import Dataset
 from kdbench.method import Method
 from kdbench.networks.build import build_network
@@ -16,7 +17,7 @@ from kdbench.plugins import load_method
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.suite import Data, Execution, Pair, Suite
-from kdbench.training.trainer import Notice, Trainer, predict
+from kdbench.training.trainer import Trainer, predict
 
 LARGE_ROWS = 1024  # of images that are too many to be held
 

@@ -14,6 +14,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
+from kdbench.console import Notice
 from kdbench.data.feed import Feed
 from kdbench.method import Outputs
 
@@ -80,7 +81,7 @@ class CapturedStep:
 class Compiled:
     """A network's outputs through torch.compile; eagerly, and said so, where that fails."""
 
-    def __init__(self, read: Callable[[Tensor], Outputs], notice: Callable[[str], None]) -> None:
+    def __init__(self, read: Callable[[Tensor], Outputs], notice: Notice) -> None:
         self.read, self.notice = read, notice
         self.fast = torch.compile(read)
 

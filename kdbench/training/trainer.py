@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdbench.console import Notice
 from kdbench.data.contract import Inputs
 from kdbench.data.feed import Feed, epoch_feed
 from kdbench.data.stream import torch_seed
@@ -30,7 +31,6 @@ from kdbench.training.contract import check_stages, check_terms
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
 from kdbench.training.spending import Spending
 
-Notice = Callable[[str], None]
 OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
 MAIN = ""  # name of the main stage
 CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
