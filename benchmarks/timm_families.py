@@ -29,7 +29,8 @@ from kdbench.networks.outputs import OutputReader, feature_maps
 from kdbench.plugins import load_method
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import prepare
-from kdbench.suite import Model, Suite, load_suite
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Model
 
 SIZES = (32, 64, 96, 128, 192, 224, 256)
 METHODS = ("kd", "fitnets", "at")

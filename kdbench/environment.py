@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from kdbench.suite import Execution
+    from kdbench.tables import Execution
 
 PACKAGES = ("kdbench", "torch", "timm", "numpy", "safetensors")
 

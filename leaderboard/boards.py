@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from kdbench.records import rows
 from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
 from kdbench.records.rows import Origin, Place
-from kdbench.suite import NAME, list_suites, load_suite
+from kdbench.suite import list_suites, load_suite
+from kdbench.tables import NAME
 from kdbench_leaderboard.read import Found, Store
 
 PLAIN = "vanilla"

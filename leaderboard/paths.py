@@ -1,11 +1,11 @@
-"""Addresses of pages, from the site's root. They are made of names that passed `kdbench.suite.NAME` and of hashes."""
+"""Addresses of pages, from the site's root. They are made of names that passed `kdbench.tables.NAME` and of hashes."""
 
 from __future__ import annotations
 
 import re
 
 from kdbench.records.record import Record
-from kdbench.suite import NAME
+from kdbench.tables import NAME
 from kdbench_leaderboard.boards import Board, Pair
 
 

@@ -25,7 +25,8 @@ from kdbench.records.store import CELL_FOLDER, Entry, read_cell
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
-from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.tables import NAME
 
 
 @dataclass(frozen=True)

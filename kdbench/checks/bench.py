@@ -18,7 +18,8 @@ from kdbench.method import Batch, Method, Outputs
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers
-from kdbench.suite import Pair, Suite, load_suite
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Pair
 from kdbench.training.trainer import Trainer
 
 BATCH, SAMPLES = 16, 40  # the third batch is a short one

@@ -27,7 +27,7 @@ from kdbench.errors import KdbenchError
 from kdbench.layout import RUNS
 
 if TYPE_CHECKING:
-    from kdbench.suite import Execution
+    from kdbench.tables import Execution
 
 app = typer.Typer(
     name="kdbench",

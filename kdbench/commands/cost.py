@@ -22,7 +22,8 @@ from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.cost_record import CostRecord, StepCost, file_name
 from kdbench.running.plan import BASELINE, resolve_params
 from kdbench.running.timing import random_dataset, time_steps, timed_trainer
-from kdbench.suite import Execution, Pair, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Execution, Pair
 from kdbench.training.capture import WARM_UP
 from kdbench.training.trainer import Trainer
 

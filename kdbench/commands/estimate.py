@@ -17,7 +17,8 @@ from kdbench.plugins import load_method
 from kdbench.running.engines.events import Machine
 from kdbench.running.plan import BASELINE, Cell, resolve_params
 from kdbench.running.timing import random_dataset, time_between, time_prediction, time_steps, timed_trainer
-from kdbench.suite import Execution, Pair, Recipe, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Execution, Pair, Recipe
 from kdbench.training.capture import WARM_UP
 
 TIMED = WARM_UP + 1  # steps: one that is captured among them

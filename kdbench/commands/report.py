@@ -18,7 +18,7 @@ from kdbench.records.stats import Difference, mean_interval, paired_difference
 from kdbench.records.store import Entry, evidence_of
 from kdbench.running.plan import BASELINE, Cell
 from kdbench.running.teachers import Teacher
-from kdbench.suite import Pair
+from kdbench.tables import Pair
 
 
 @dataclass(frozen=True)

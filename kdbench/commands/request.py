@@ -15,7 +15,8 @@ from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.layout import RUNS
 from kdbench.plugins import find_plugin, load_method
-from kdbench.suite import Execution, Pair, Suite, load_suite
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Execution, Pair
 
 MAX_SEED = 10_000
 

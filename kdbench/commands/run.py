@@ -37,7 +37,8 @@ from kdbench.running.fleet import Outcome, clear_place, failure_log, train, trai
 from kdbench.running.plan import BASELINE, Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Pair, Suite, load_suite
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Pair
 
 if TYPE_CHECKING:
     from kdbench.running.mlflow_mirror import Mirror

@@ -16,7 +16,8 @@ from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.networks.build import build_network, count_macs, count_parameters, create
 from kdbench.networks.inputs import as_seen
 from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
-from kdbench.suite import Model, Suite, load_suite
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Model
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from kdbench.running.fleet import clear_place, train_teachers
 from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import find_teacher
-from kdbench.suite import Execution, load_suite
+from kdbench.suite import load_suite
+from kdbench.tables import Execution
 
 
 def teach(

@@ -25,7 +25,8 @@ from kdbench.records.store import CURVES, EVIDENCE, RECORDS, VERIFIED, other_key
 from kdbench.records.verification import parse_verification
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Place, place_of, read_withdrawn
-from kdbench.suite import NAME, SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.tables import NAME
 
 MAX_TEACHER = 16 * 2**20
 FILES = {RECORDS, EVIDENCE, CURVES, VERIFIED}

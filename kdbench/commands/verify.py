@@ -26,7 +26,8 @@ from kdbench.records.reader import read_results
 from kdbench.records.store import CELL_FOLDER, CURVES, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Pair, Suite, load_suite, load_test_labels
+from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.tables import Pair
 
 if TYPE_CHECKING:
     from kdbench.running.plan import Cell

@@ -7,7 +7,8 @@ from kdbench.data.large import files_content, list_images
 from kdbench.data.small import content_sha256, load_data
 from kdbench.data.sources import POOLS, OnRows, source_files
 from kdbench.data.stamps import known_content, stamp
-from kdbench.suite import Data, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Data
 
 
 def load_dataset(data: Data) -> LabelledData:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kdbench.data.feed import Feed
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 
 class Inputs(Protocol):

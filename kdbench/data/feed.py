@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdbench.data.stream import epoch_stream
 from kdbench.schedule import learning_rate
-from kdbench.suite import Recipe
+from kdbench.tables import Recipe
 
 
 @dataclass(frozen=True)

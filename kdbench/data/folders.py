@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.errors import KdbenchError
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 IGNORED = {"desktop.ini", "Thumbs.db"}  # as hidden files are: of file managers

@@ -29,7 +29,7 @@ from kdbench.data.stamps import content_behind, stamp
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError
 from kdbench.hashing import file_sha256, labels_sha256
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 CROP_PCT = 0.875  # test images: the centre 224 of 256
 HASHED = 4096  # files at a time

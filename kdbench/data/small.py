@@ -23,7 +23,7 @@ from kdbench.data.stamps import REMEDY, WHERE, content_behind, stamp
 from kdbench.data.views import SmallImages
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest, labels_sha256
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 

@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.data.folders import data_dir, list_parts
 from kdbench.data.images import open_image
 from kdbench.errors import KdbenchError, did_you_mean, first_line
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 Images = tuple[np.ndarray, np.ndarray]  # (N, C, H, W) uint8 pixels and (N,) int64 labels
 OnRows = Callable[[int], None]  # rows decoded so far, of both parts

@@ -16,7 +16,7 @@ from kdbench.cache import cache_folder
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import write_atomically
 from kdbench.hashing import digest
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 REMEDY = "Set KDBENCH_CACHE to another folder"
 WHERE = {"source", "columns", "splits", "image_size", "channels"}  # what the pixels and labels in given files depend on

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdbench.data.feed import Feed
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 if TYPE_CHECKING:
     from kdbench.data.small import Dataset

@@ -18,7 +18,8 @@ from kdbench.networks.flops import FlopCounter
 from kdbench.networks.inputs import as_seen, own_input
 from kdbench.networks.outputs import wrong_size
 from kdbench.networks.processor import without_broken_kernels
-from kdbench.suite import Model, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Model
 
 UNKNOWN_WEIGHTS = "no key would know the weights that it leads to"
 BUILDING = "it is how timm builds, not what"

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdbench.suite import Data, Model
+from kdbench.tables import Data, Model
 
 
 class OwnInput(nn.Module):

@@ -18,7 +18,8 @@ from kdbench.records.evidence import Evidence
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.metrics import wrong_metrics
 from kdbench.records.record import Network, Record
-from kdbench.suite import Pair, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Pair
 
 PRIVATE = re.compile(r"(^|[\s=:])(/(home|root|Users|tmp|mnt|var|opt)/|[A-Za-z]:\\)|@")
 LAST_EPOCH = 0.2  # percentage points between the last epoch's diagnostic and the evidence, which a GPU may round apart

@@ -20,7 +20,7 @@ from pydantic import (
 
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.hashing import digest
-from kdbench.suite import NAME
+from kdbench.tables import NAME
 
 SCHEMA_VERSION = 1
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

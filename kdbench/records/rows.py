@@ -16,7 +16,8 @@ from kdbench.layout import RESERVED
 from kdbench.records.reader import read_results
 from kdbench.records.record import MethodInfo, Record
 from kdbench.records.store import Entry, read_runs
-from kdbench.suite import NAME, Suite
+from kdbench.suite import Suite
+from kdbench.tables import NAME
 
 Origin = Literal["accepted", "yours"]
 PairNames = tuple[str, str]  # teacher, student

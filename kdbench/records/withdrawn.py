@@ -16,7 +16,7 @@ from typing import Literal, cast
 
 from kdbench.errors import KdbenchError, writing
 from kdbench.records.record import Record
-from kdbench.suite import NAME
+from kdbench.tables import NAME
 
 FILE = "WITHDRAWN.md"
 HEAD = ["date", "suite", "row", "version", "protocol", "status", "reason"]

@@ -29,7 +29,7 @@ from kdbench.running.prepare import load_teachers, prepare, set_up_device
 from kdbench.running.synthetic import save_synthetic
 from kdbench.running.teachers import weights_are_whole
 from kdbench.source import source_sha256
-from kdbench.suite import Execution
+from kdbench.tables import Execution
 from kdbench.training.checkpoint import save_tensors
 from kdbench.training.trainer import OnEpoch
 

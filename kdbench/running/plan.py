@@ -21,7 +21,8 @@ from kdbench.records.record import Record, row_name
 from kdbench.records.store import Entry, cell_folder, read_cell
 from kdbench.running.teachers import Teacher
 from kdbench.source import source_sha256
-from kdbench.suite import Data, Pair, Recipe, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Data, Pair, Recipe
 
 BASELINE = "vanilla"
 Source = Literal["paper", "paper per pair", "suite", "user", "tuned"]

@@ -19,7 +19,7 @@ from kdbench.records.record import Match
 from kdbench.running.method_setup import build_method, make_setup
 from kdbench.running.plan import Cell
 from kdbench.running.readers import build_networks
-from kdbench.suite import Execution
+from kdbench.tables import Execution
 from kdbench.training.trainer import Trainer
 
 

@@ -14,7 +14,8 @@ from kdbench.data.access import decode_ahead, with_content
 from kdbench.data.sources import OnRows
 from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Waiting
 from kdbench.running.plan import Cell
-from kdbench.suite import Data, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Data
 
 
 def bind_with_progress(suite: Suite, console: Console) -> Suite:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from kdbench.records.store import GRID, SYNTHETIC
-from kdbench.suite import Data
+from kdbench.tables import Data
 from kdbench.training.checkpoint import save_tensors
 
 SIDE = 10  # images in a row and in a column of the grid

@@ -16,7 +16,8 @@ from kdbench.networks.build import build_network
 from kdbench.plugins import load_method
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
-from kdbench.suite import Data, Execution, Pair, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Data, Execution, Pair
 from kdbench.training.trainer import Trainer, predict
 
 LARGE_ROWS = 1024  # of images that are too many to be held

@@ -24,7 +24,7 @@ from kdbench.method import Batch, Method, Outputs, Read, Stage
 from kdbench.networks.inputs import as_seen
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
-from kdbench.suite import Execution, Recipe
+from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled
 from kdbench.training.checkpoint import load_tensors, save_tensors
 from kdbench.training.contract import check_stages, check_terms

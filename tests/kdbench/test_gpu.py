@@ -15,7 +15,8 @@ from kdbench.running.plan import plan_cells, resolve_params
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
 from kdbench.running.timing import random_dataset, timed_trainer
-from kdbench.suite import Execution, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Execution
 from kdbench.training.trainer import Trainer
 
 pytestmark = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.running.plan import Cell
-from kdbench.suite import Execution
+from kdbench.tables import Execution
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import cast
 from kdbench.errors import KdbenchError
 from kdbench.running.engines.events import Event, Failed, Finished, Machine, Waiting
 from kdbench.running.plan import Cell
-from kdbench.suite import Execution
+from kdbench.tables import Execution
 
 BUSY_PAUSE = 0.3  # seconds before asking again for a cell that another process trains
 

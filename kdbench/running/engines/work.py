@@ -10,7 +10,7 @@ import torch
 from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed
 from kdbench.running.plan import Cell
-from kdbench.suite import Execution
+from kdbench.tables import Execution
 
 
 def run_reporting(

@@ -16,7 +16,8 @@ from kdbench.data.folders import list_parts
 from kdbench.data.small import content_sha256, load_data
 from kdbench.errors import KdbenchError
 from kdbench.records.keys import cell_key, teacher_key
-from kdbench.suite import Data, Suite
+from kdbench.suite import Suite
+from kdbench.tables import Data
 from tests.conftest import Command
 from tests.kdbench.data.test_sources import write
 

@@ -11,7 +11,8 @@ from kdbench.data.small import canonical_order, load_data, stratified_split
 from kdbench.data.sources import sklearn_digits
 from kdbench.data.views import Normalize, Views
 from kdbench.errors import KdbenchError
-from kdbench.suite import Data, Suite, load_test_labels
+from kdbench.suite import Suite, load_test_labels
+from kdbench.tables import Data
 
 
 def test_digits_are_the_suites_real_images(digits: Suite) -> None:

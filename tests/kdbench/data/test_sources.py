@@ -19,7 +19,7 @@ from PIL import Image
 from kdbench.data import small as data_module
 from kdbench.data.small import content_sha256, data_folder, load_data
 from kdbench.errors import KdbenchError
-from kdbench.suite import Data
+from kdbench.tables import Data
 
 DATA = Data(
     source="someone/pictures",

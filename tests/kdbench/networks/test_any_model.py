@@ -10,7 +10,8 @@ from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.method import Outputs
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import OutputReader, feature_maps, match_maps
-from kdbench.suite import Model, load_suite
+from kdbench.suite import load_suite
+from kdbench.tables import Model
 
 SWIN = {"window_size": 2, "embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)}
 DOZEN: dict[str, dict[str, object]] = {

@@ -16,7 +16,8 @@ from kdbench.networks.outputs import OutputReader, feature_maps
 from kdbench.plugins import load_method
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import prepare
-from kdbench.suite import Model, Pair, Suite, load_suite
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Model, Pair
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)
 

@@ -270,7 +270,7 @@ def test_a_checkpoint_of_another_training_is_set_aside(
 
 
 def test_a_value_of_the_users_makes_one_row_over_all_pairs(digits: Suite) -> None:
-    from kdbench.suite import Override
+    from kdbench.tables import Override
 
     name = str(digits.pairs[0])
     override = Override(params={}, pairs={name: {"kd_weight": 0.5}}, source="paper per pair", trials=0)

@@ -13,7 +13,8 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.running.teachers import find_teacher
-from kdbench.suite import SUITES, Suite, Weights
+from kdbench.suite import SUITES, Suite
+from kdbench.tables import Weights
 
 SHIPPED = SUITES / "digits" / "teachers"
 [FILE] = SHIPPED.glob("resnet8-*.safetensors")

@@ -17,7 +17,8 @@ from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
 from kdbench.schedule import learning_rate
-from kdbench.suite import Recipe, Suite, load_suite
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Recipe
 from kdbench.training import trainer as trainer_module
 from kdbench.training.capture import CapturedStep, Compiled
 from kdbench.training.trainer import Diverged, Trainer

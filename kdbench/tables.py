@@ -1,0 +1,207 @@
+"""The tables of a suite's file: networks, data, recipe, overrides of methods, pairs, addresses of weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Execution = Literal["eager", "captured", "compiled"]
+SMALL = 64  # pixels of a side, up to which images of folders are held decoded
+NAME = r"^[a-z0-9][a-z0-9_.-]*$"  # names become folders: no separators, no leading dot
+
+
+class Table(BaseModel):
+    """A TOML table: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Model(BaseModel):
+    """One network: timm's name and any arguments that timm's constructor takes (`img_size = 32`, `patch_size = 4`).
+
+    Attributes:
+        input_size: height and width that it sees, if not the suite's: images are resized for it.
+        mean, std: of its own normalisation, if not the suite's.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str = Field(min_length=1)
+    input_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that it is, for hashes."""
+        return self.model_dump(exclude_none=True)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """All that it is but its name, as JSON has it, for records."""
+        return json.loads(json.dumps({name: value for name, value in self.identity.items() if name != "name"}))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Data(Table):
+    """Images, their split and their views.
+
+    Attributes:
+        source: "sklearn/digits"; a data set of the Hugging Face hub, "owner/name", of which a local copy serves too; or
+            "imagefolder/name", image files in a folder a class below name/train and name/val.
+        columns: of images and labels in that data set; "image" and "label" if left out.
+        splits: its train and test parts; "train" and "test" ("val" of folders) if left out.
+        image_size: height and width.
+        train, test: rows of each part, in canonical order; a source that is not split is, with classes in proportion.
+        validation: rows of train that `--validate` holds out.
+        crop_padding: p pixels of zeros around an image, from which (2p + 1) ** 2 crops are cut.
+        mean, std: of each channel, for pixels in 0..1.
+        sha256: of the decoded pixels and labels of both parts, in canonical order (of large images: of the files and
+            their paths); without it, keys have that of the data that are there, and no record is for the board.
+        test_labels_sha256: of the test labels as 16-bit integers, in canonical order.
+        evaluate_on: "validation" trains on the rest of train and reports on its validation part.
+    """
+
+    source: str
+    columns: tuple[str, str] | None = None
+    splits: tuple[str, str] | None = None
+    num_classes: int = Field(gt=1)
+    image_size: tuple[int, int]
+    channels: Literal[1, 3]
+    train: int = Field(gt=0)
+    test: int = Field(gt=0)
+    validation: int = Field(gt=0)
+    crop_padding: int = Field(0, ge=0)
+    horizontal_flip: bool = False
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    sha256: str | None = None
+    test_labels_sha256: str | None = None
+    evaluate_on: Literal["test", "validation"] = "test"
+
+    @model_validator(mode="after")
+    def _all_has_an_effect(self) -> Data:
+        if self.columns is not None and (self.is_folder or self.source.startswith("sklearn/")):
+            raise ValueError(f"columns are of Parquet files, and '{self.source}' has none. Remove them")
+        if self.splits is not None and self.source.startswith("sklearn/"):
+            raise ValueError(f"'{self.source}' has no splits: it is split by train and test. Remove them")
+        if self.is_large and self.crop_padding:
+            raise ValueError(
+                f"crop_padding is for images of at most {SMALL} pixels: crops of larger ones from folders have random "
+                "sizes. Remove it"
+            )
+        return self
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether images are files in a folder a class."""
+        return self.source.startswith("imagefolder/")
+
+    @property
+    def is_large(self) -> bool:
+        """Whether images are too many to be held decoded: files that are read again in each epoch."""
+        return self.is_folder and max(self.image_size) > SMALL
+
+    @property
+    def num_views(self) -> int:
+        """How many crops and flips an image has; of a large image, how many seeds there are for a view."""
+        if self.is_large:
+            return 2**31
+        return (2 * self.crop_padding + 1) ** 2 * (2 if self.horizontal_flip else 1)
+
+
+class Recipe(Table):
+    """How a network is trained. The last epoch's weights are the result.
+
+    Attributes:
+        optimizer: "sgd", or "adamw" with PyTorch's betas (`momentum` and `nesterov` are SGD's).
+        schedule: "one_cycle" (PyTorch's OneCycleLR with its defaults, the learning rate alone) or "multistep".
+        milestones: epochs after which the learning rate is multiplied by `decay` (multistep).
+        clip_norm: the length to which longer gradients are cut; none if it is not given.
+        precision: of the networks' forward passes; losses are float32 always.
+    """
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["one_cycle", "multistep"]
+    milestones: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    decay: float = Field(0.1, gt=0)
+    clip_norm: float | None = Field(None, gt=0)
+    precision: Literal["float32", "bf16"]
+
+    def uses(self, key: str) -> bool:
+        """Whether a training depends on the value of a key."""
+        if key in ("milestones", "decay"):
+            return self.schedule == "multistep" and any(m < self.epochs for m in self.milestones)
+        if key == "nesterov":
+            return self.optimizer == "sgd" and (self.momentum > 0 or not self.nesterov)
+        return key != "momentum" or self.optimizer == "sgd"
+
+    def shortened(self, epochs: int) -> Recipe:
+        """The same recipe over another number of epochs; milestones keep their place in it."""
+        milestones = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
+        return self.model_copy(update={"epochs": epochs, "milestones": milestones})
+
+
+class Recipes(Recipe):
+    """The recipe of the students and what differs for teachers and for single students."""
+
+    teacher: dict[str, Any] = {}
+    students: dict[str, dict[str, Any]] = {}
+
+
+class Override(Table):
+    """A method's parameters in this suite, where they differ from its own defaults.
+
+    Attributes:
+        source: where the values come from: "paper", "paper per pair", "suite" or "tuned"; shown on each record.
+        trials: after how many trials they were chosen.
+        pairs: further values for single pairs, "teacher:student".
+    """
+
+    params: dict[str, Any] = {}
+    pairs: dict[str, dict[str, Any]] = {}
+    source: Literal["paper", "paper per pair", "suite", "tuned"] = "suite"
+    trials: int = Field(0, ge=0)
+
+
+class Pair(Table):
+    """A teacher and a student, by their names in the suite."""
+
+    teacher: str
+    student: str
+
+    def __str__(self) -> str:
+        return f"{self.teacher}:{self.student}"
+
+
+class Weights(Table):
+    """Where a teacher's weights can be fetched, and the hash of the file."""
+
+    address: str = Field(pattern=r"^https?://\S+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def check_effects(table: str, given: Iterable[str], recipes: Sequence[Recipe]) -> None:
+    """What a table of a suite says of a recipe matters to one of the recipes that it is for.
+
+    Raises:
+        ValueError: names the key without an effect.
+    """
+    for key in sorted(given):
+        if not any(recipe.uses(key) for recipe in recipes):
+            of = recipes[0]
+            raise ValueError(
+                f"{table}.{key} has no effect with optimizer '{of.optimizer}', momentum {of.momentum:g} and schedule "
+                f"'{of.schedule}' over {of.epochs} epochs. Remove it or correct them"
+            )
