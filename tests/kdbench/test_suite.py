@@ -71,7 +71,9 @@ def test_built_in_suites_are_valid(name: str) -> None:
         ("clip_norm = 2.0", "clip_norm = 2.0\ndecay = 0.2", "recipe.students.vit_w16.decay has no effect"),
         ("revision = 1", 'revision = 1\nteachers = "pretrained"', "recipe.teacher.epochs has no effect on pretrained"),
         ("clip_norm = 2.0", 'clip_norm = "short"', "clip_norm"),
-        ("[recipe.students.vit_w16]", "[recipe.students.vit]\n[recipe.students.nobody]", "nobody"),
+        ("[recipe.students.vit_w16]", "[recipe.students.nobody]", "nobody"),
+        ("[recipe.students.vit_w16]", "[recipe.students.resnet8]", "'resnet8', the student of no pair"),
+        ('"resnet8:vit_w16",', '"resnet{8}:vit_w16",', "the unknown model 'resnet{8}'"),
     ],
 )
 def test_a_mistake_is_one_line_with_file_and_key(old: str, new: str, said: str, tmp_path: Path) -> None:
