@@ -202,7 +202,8 @@ def show_report(
             notice(f"{row}: {said}")
         elif accepted and not suite.off_protocol:
             notice(f"{row}: the accepted records are of other cells.")
-        found.append({**as_json(row, values), "reproduction": said})
+        compared = found_again.as_json() if found_again else None
+        found.append({**as_json(row, values), "reproduction": said, "compared": compared})
     lines = [f"\nRecords: {request.out / suite.name}"]
     for failed in outcome.failures:
         log = f" (traceback in {failure_log(request.out, failed.cell)})" if failed.details else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,6 +52,17 @@ class Reproduction:
     def holds(self) -> bool:
         """Whether another run gave what the accepted records say."""
         return self.verdict in ("identical", "reproduced")
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program."""
+        d = self.difference
+        return {
+            "verdict": self.verdict,
+            "identical": self.identical,
+            "cells": self.cells,
+            "difference": d.mean if d else None,
+            "interval": [d.low, d.high] if d else None,
+        }
 
     def __str__(self) -> str:
         counts = f"{self.identical} of {self.cells} cells identical"

@@ -6,14 +6,20 @@ import html.parser
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 
+from benchmarks.synthetic_records import make_entry, make_method
 from kdbench.errors import KdbenchError
+from kdbench.records.store import find_runs
+from kdbench.suite import Suite
 from kdbench_leaderboard import paths
-from kdbench_leaderboard.build import build, write
+from kdbench_leaderboard.build import build, command, write
 from kdbench_leaderboard.page import script
+from kdbench_leaderboard.read import Found
 
 
 class Links(html.parser.HTMLParser):
@@ -94,6 +100,39 @@ def test_the_same_records_give_the_same_site(tmp_path: Path, results: Path, site
     for page in site.rglob("*"):
         if page.is_file():
             assert (tmp_path / "site" / page.relative_to(site)).read_bytes() == page.read_bytes(), page
+
+
+@pytest.mark.parametrize(
+    ("method", "pair", "changes", "said"),
+    [
+        ("kd", ("resnet8", "resnet8_w4"), {}, "--suite digits --pair resnet8:resnet8_w4 --seeds 2,"),
+        ("vanilla", (None, "vit_w16"), {}, "--suite digits --pair resnet8:vit_w16 --seeds 2,"),
+        ("kd", ("resnet8", "vit_w16"), {"variant": {"flip": False}}, "--seeds 2, --set flip=false"),
+        ("kd", ("resnet8", "vit_w16"), {"variant": {"name": "a b"}}, "--set 'name=\"a b\"'"),
+        ("kd", ("resnet8", "vit_w16"), {"off_protocol": ["epochs: 3"]}, "--seeds 2, --epochs 30"),
+    ],
+)
+def test_the_command_of_a_record_repeats_it(
+    method: str, pair: tuple[str | None, str], changes: dict[str, Any], said: str, suite: Suite, labels: np.ndarray
+):
+    variant = changes.get("variant", {})
+    entry = make_entry(suite, labels, make_method(method), pair, 2, 0.9, **changes, params=variant)
+    assert said in command(Found(entry.record, "yours", None, {}))
+
+
+def test_a_command_of_ones_own_suite_names_its_file(suite: Suite, labels: np.ndarray):
+    mine = suite.model_copy(update={"name": "mine"})
+    entry = make_entry(mine, labels, make_method("kd"), ("resnet8", "vit_w16"), 0, 0.9)
+    assert "--suite mine.toml --pair resnet8:vit_w16" in command(Found(entry.record, "yours", None, {}))
+
+
+def test_a_folder_at_the_wrong_level_is_told(results: Path, tmp_path: Path):
+    with pytest.raises(KdbenchError, match="holds the results of one suite"):
+        build(tmp_path / "site", results / "digits", None)
+    (tmp_path / "runs" / "kd" / "0123456789abcdef").mkdir(parents=True)
+    (tmp_path / "runs" / "kd" / "0123456789abcdef" / "record.json").touch()
+    with pytest.raises(KdbenchError, match="holds the records of one suite"):
+        find_runs(tmp_path / "runs")
 
 
 def test_data_scripts_hold_no_markup_and_no_line_separators():

@@ -43,6 +43,17 @@ def test_the_newest_version_and_the_latest_record_of_a_place_count(suite: Suite)
     assert list(row.cells.values()) == [later]
 
 
+def test_a_row_deviates_in_what_it_deviates_in_on_any_pair(suite: Suite) -> None:
+    labels = load_test_labels(suite)
+    made = [
+        make_entry(suite, labels, make_method("takd", deviations=deviations), ("resnet8", student), 0, 0.9)
+        for student, deviations in (("resnet8_w2", ["a", "two"]), ("resnet8_w4", ["a"]))
+    ]
+    (row,) = group(made, "accepted")
+    assert set(row.info.deviations) == {"a", "two"}
+    assert len(row.info.deviations) == 2
+
+
 def test_a_record_that_does_not_fit_counts_as_an_older_one(suite: Suite) -> None:
     one, other = entry(suite, "kd", 0), entry(suite, "kd", 1)
     (row,) = group([one, other], "accepted", lambda cell: cell.record.seed == 0)

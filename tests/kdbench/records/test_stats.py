@@ -157,12 +157,19 @@ def test_a_verdict_follows_the_metrics_direction() -> None:
     assert verdict(1.0, 0.01) == "better"
     assert verdict(-1.0, 0.01) == "worse"
     assert verdict(-1.0, 0.01, higher_is_better=False) == "better"
-    assert verdict(1.0, 0.06) == verdict(1.0, None) == verdict(0.0, 0.0) == "not separable"
+    assert verdict(1.0, 0.06) == verdict(0.0, 0.0) == "not separable"
 
 
 def methods(*rates: float) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(11)
     return {f"m{i}": rng.random((PAIRS, SEEDS, IMAGES)) < rate for i, rate in enumerate(rates)}
+
+
+def test_without_a_p_value_nothing_is_compared_and_nobody_tied() -> None:
+    assert verdict(3.0, None) == "not compared"
+    assert verdict(0.0, 1.0) == "not separable"
+    one_seed = {name: np.full((1, 1, 50), level) for name, level in (("a", 90.0), ("b", 10.0))}
+    assert tie_groups(one_seed) == []
 
 
 def test_clearly_different_methods_stand_in_groups_of_their_own() -> None:
