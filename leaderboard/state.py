@@ -16,6 +16,7 @@ def sections(site: Site) -> list[tuple[str, Said]]:
     gaps: Said = []
     inapplicable: Said = []
     older: Said = []
+    elsewhere: Said = []
     for board, rows in site.boards:
         for s in rows:
             where = f"{board.suite} / {s.row.title}"
@@ -23,6 +24,9 @@ def sections(site: Site) -> list[tuple[str, Said]]:
                 gaps.append((where, "; ".join(s.gaps[:6]) + (f"; {len(s.gaps) - 6} more" if len(s.gaps) > 6 else "")))
             reasons = {c.record.reason: c.record.student for c in s.row.cells.values() if c.record.reason}
             inapplicable += [(where, f"{student}: {reason}") for reason, student in reasons.items()]
+            if strange := sorted({seed for _, _, seed in s.row.cells} - set(board.seeds)):
+                seeds = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
+                elsewhere.append((where, f"seeds {seeds}: none of the {len(board.seeds)} that the board compares"))
             if s.row.older:
                 older.append((where, f"{s.row.older} records that newer ones replace, or of other test images"))
     problems = [(" / ".join(filter(None, (p.suite, p.method))), p.what) for p in store.problems]
@@ -34,6 +38,7 @@ def sections(site: Site) -> list[tuple[str, Said]]:
         ("Rows that are not ranked", gaps),
         ("Cells that a method cannot serve", inapplicable),
         ("Records off the protocol", off_protocol(site)),
+        ("Records of other seeds", elsewhere),
         ("Older versions and replaced records", older),
         ("Withdrawn and superseded rows", withdrawn),
         ("Cells of yours that failed", [(f"{p.suite} / {p.method}", p.what) for p in store.failures]),
