@@ -143,7 +143,7 @@ def read_own(store: Store, folder: Path, root: Path) -> None:
 
 def read_teachers(store: Store, folder: Path, suite: str, root: Path) -> None:
     for teacher in read_folded(store, folder, suite, "accepted", root):
-        if teacher.record.kind == "teacher" and teacher.record.main.sha256:
+        if teacher.record.is_teacher and teacher.record.main.sha256:
             store.teachers.setdefault(teacher.record.main.sha256, teacher)
 
 
@@ -171,9 +171,9 @@ def same_place(record: Record, suite: str, method: str) -> None:
     Raises:
         KdbenchError: it does not.
     """
-    expected = method if record.kind == "cell" else TEACHERS
-    name = record.method.name if record.kind == "cell" else TEACHERS
-    if record.suite != suite or name != expected or (record.kind == "cell" and name in RESERVED):
+    expected = TEACHERS if record.is_teacher else method
+    name = TEACHERS if record.is_teacher else record.method.name
+    if record.suite != suite or name != expected or (not record.is_teacher and name in RESERVED):
         raise KdbenchError(f"A record of '{record.suite}/{record.method.name}' lies in '{suite}/{method}': ignored.")
 
 

@@ -120,9 +120,7 @@ def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[
             found: list[tuple[str, Record]] = []
             yield from method_problems(path, board, found)
             if name == TEACHERS:
-                board.teachers.update(
-                    {r.main.sha256: r.student for _, r in found if r.kind == "teacher" and r.main.sha256}
-                )
+                board.teachers.update({r.main.sha256: r.student for _, r in found if r.is_teacher and r.main.sha256})
             records += found
 
 
@@ -160,7 +158,7 @@ def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]
 
 def file_problems(folder: Path, records: list[Record]) -> Iterator[Problem]:
     """A folder holds its records' files and the weights of its teachers, nothing else."""
-    weights = {weights_name(r.main.model, r.main.sha256): r for r in records if r.kind == "teacher" and r.main.sha256}
+    weights = {weights_name(r.main.model, r.main.sha256): r for r in records if r.is_teacher and r.main.sha256}
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or not path.is_file() or (path.name not in FILES and path.name not in weights):
             yield Problem(str(path), "no record names this file")
@@ -175,7 +173,7 @@ def one_record(record: Record, contents: Contents, board: Board) -> Iterator[str
     folder, known = contents.folder, contents.evidence
     evidence, curve = known.get(record.key), contents.curves.get(record.key)
     others = {n.role: known[key] for n in record.others if (key := other_key(record.key, n.role)) in known}
-    name = TEACHERS if record.kind == "teacher" else record.method.name
+    name = TEACHERS if record.is_teacher else record.method.name
     if (record.suite, name) != (folder.parent.name, folder.name):
         yield f"it belongs in {record.suite}/{name}"
         return
@@ -257,7 +255,7 @@ def withdrawn_problems(results: Path, against: Path | None, records: list[Record
     """`WITHDRAWN.md` is whole, and tells of each record that was in `against` and is gone or replaced."""
     path = results / WITHDRAWN
     told: set[Place] = set()
-    here = {place_of(record) for record in records if record.kind == "cell"}
+    here = {place_of(record) for record in records if not record.is_teacher}
     for n, line in read_withdrawn(path):
         if isinstance(line, KdbenchError):
             yield Problem(f"{path}:{n}", str(line))
@@ -271,7 +269,7 @@ def withdrawn_problems(results: Path, against: Path | None, records: list[Record
     lines = [line for path_before in files for line in Guarded().lines(path_before, parse_record)]
     before = [line[1] for line in lines if not isinstance(line, Unreadable)]
     kept = {record.sha256 for record in records}
-    gone = {place_of(record) for record in before if record.kind == "cell" and record.sha256 not in kept}
+    gone = {place_of(record) for record in before if not record.is_teacher and record.sha256 not in kept}
     for suite, row, version, protocol in sorted(gone - told):
         yield Problem(
             str(path), f"records of '{row}' version {version} on {suite} ({protocol}) are gone, and no line says why"

@@ -138,7 +138,7 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Notice) ->
     from kdbench.source import source_sha256
 
     record = entry.record
-    if record.kind != "cell":
+    if record.is_teacher:
         raise KdbenchError("Teachers are verified at level 1 only. Train one again with: kdbench teach --force")
     method = load_method(record.method.name)
     teachers: dict[str, Teacher] = {}

@@ -54,7 +54,7 @@ def record_problems(
 
 
 def protocol_problems(record: Record, suite: Suite) -> Iterator[str]:
-    protocol = suite.protocol() if record.kind == "cell" else suite.teacher_protocol()
+    protocol = suite.teacher_protocol() if record.is_teacher else suite.protocol()
     if record.off_protocol:
         yield f"it is off the protocol: {record.off_protocol[0]}"
     elif record.fingerprint != digest(protocol):
@@ -67,10 +67,10 @@ def protocol_problems(record: Record, suite: Suite) -> Iterator[str]:
 def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) -> Iterator[str]:
     """Pair, seed, recipe, teacher and key, as the suite has them."""
     students = {pair.student for pair in suite.pairs}
-    recipe = suite.recipe_of(record.student) if record.kind == "cell" else suite.teacher_recipe()
+    recipe = suite.teacher_recipe() if record.is_teacher else suite.recipe_of(record.student)
     if record.recipe != recipe.model_dump(mode="json", exclude_none=True):
         yield "its recipe is not the suite's"
-    if record.kind == "teacher":
+    if record.is_teacher:
         if record.student not in {pair.teacher for pair in suite.pairs}:
             yield f"the suite has no teacher '{record.student}'"
         if record.key != teacher_key(suite, record.student):
@@ -146,7 +146,7 @@ def last_epoch_problems(record: Record, curve: Curve | None) -> Iterator[str]:
     """The result is the last epoch's: the curve ends at the recipe's end, with the evidence's accuracy."""
     if record.protocol.get("selection") != "last epoch":
         yield "its protocol does not select the last epoch"
-    if not curve or record.kind == "teacher":
+    if not curve or record.is_teacher:
         return
     if digest(curve) != record.curve_sha256:
         yield "its curve does not match its hash"

@@ -247,7 +247,7 @@ class Record(Part):
             if not self.reason:
                 raise ValueError("reason is missing for a cell that is not applicable")
         else:
-            role = "student" if self.kind == "cell" else "teacher"
+            role = "teacher" if self.is_teacher else "student"
             roles = [network.role for network in self.networks]
             if roles.count(role) != 1:
                 raise ValueError(f"networks needs exactly one {role}")
@@ -260,9 +260,14 @@ class Record(Part):
         return self
 
     @property
+    def is_teacher(self) -> bool:
+        """Whether it is of the training of a teacher."""
+        return self.kind == "teacher"
+
+    @property
     def main(self) -> Network:
         """The ranked student, or the teacher."""
-        return next(n for n in self.networks if n.role == ("student" if self.kind == "cell" else "teacher"))
+        return next(n for n in self.networks if n.role == ("teacher" if self.is_teacher else "student"))
 
     @property
     def others(self) -> list[Network]:

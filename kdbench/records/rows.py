@@ -172,7 +172,7 @@ def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notic
 
 
 def ranked(record: Record, fingerprint: str) -> bool:
-    return record.kind == "cell" and record.fingerprint == fingerprint and not record.off_protocol
+    return not record.is_teacher and record.fingerprint == fingerprint and not record.off_protocol
 
 
 def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Notice) -> Row[Entry]:

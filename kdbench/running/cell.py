@@ -113,7 +113,7 @@ def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
     except KdbenchError as error:
         notice(f"{error} It is set aside and its cell trained again.")
         return None
-    if cell.kind == "teacher" and not weights_are_whole(entry):
+    if cell.is_teacher and not weights_are_whole(entry):
         return None
     return entry if cell.is_served_by(entry.record) else None
 
@@ -187,7 +187,7 @@ def info_of(method: Any) -> MethodInfo:
 
 def is_pretrained(cell: Cell) -> bool:
     """Whether a cell is a teacher with timm's own weights: evaluated, not trained."""
-    return cell.kind == "teacher" and cell.suite.teachers == "pretrained"
+    return cell.is_teacher and cell.suite.teachers == "pretrained"
 
 
 def build_record(
@@ -215,7 +215,7 @@ def build_record(
         suite=cell.suite.name,
         fingerprint=digest(cell.protocol),
         protocol=cell.protocol,
-        off_protocol=[] if cell.kind == "teacher" else list(cell.suite.off_protocol),
+        off_protocol=[] if cell.is_teacher else list(cell.suite.off_protocol),
         student=cell.student,
         seed=cell.seed,
         method=info,

@@ -20,7 +20,7 @@ from kdbench.training.trainer import Trainer
 
 def main_role(cell: Cell) -> str:
     """The role of the network that the record is about."""
-    return "teacher" if cell.kind == "teacher" else "student"
+    return "teacher" if cell.is_teacher else "student"
 
 
 def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:
@@ -32,7 +32,7 @@ def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module]
         TypeError: the method calls another network as the record's own is called.
     """
     role = main_role(cell)
-    if cell.kind == "teacher":
+    if cell.is_teacher:
         return {role: trainer.student}, half_precision_weights(trainer.student)
     others = trainer.method.networks(trainer.student, trainer.readers["student"])
     if role in others:
@@ -67,7 +67,7 @@ def describe(
                 metrics=metrics(evidence[role], labels, cell.suite.data.num_classes),
                 parameters=count_parameters(network) if size is None else found[0].parameters,
                 macs=count_macs(network, example) if size is None else found[0].macs,
-                sha256=sha256 if cell.kind == "teacher" else None,
+                sha256=sha256 if cell.is_teacher else None,
                 size_bytes=size,
                 evidence_sha256=None if is_main else evidence[role].sha256(),
             )

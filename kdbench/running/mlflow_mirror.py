@@ -99,7 +99,7 @@ class Mirror:
             whether MLflow has a run of this record now; never for a teacher's record.
         """
         record = entry.record
-        if self._is_off or record.kind != "cell":
+        if self._is_off or record.is_teacher:
             return False
         with self._contact():
             if self._client is None:

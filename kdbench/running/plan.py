@@ -59,6 +59,11 @@ class Cell:
     assistants: tuple[str, ...] = ()
 
     @property
+    def is_teacher(self) -> bool:
+        """Whether it is the training of a teacher."""
+        return self.kind == "teacher"
+
+    @property
     def teachers(self) -> list[Teacher]:
         """All that it reads, the pair's own first."""
         return [self.teacher, *self.team] if self.teacher else []
@@ -70,25 +75,25 @@ class Cell:
 
     @property
     def recipe(self) -> Recipe:
-        return self.suite.teacher_recipe() if self.kind == "teacher" else self.suite.recipe_of(self.student)
+        return self.suite.teacher_recipe() if self.is_teacher else self.suite.recipe_of(self.student)
 
     @property
     def data(self) -> Data:
         """A teacher is trained on the whole training set and evaluated on the test set, whatever its students are."""
-        return self.suite.data.model_copy(update={"evaluate_on": "test"}) if self.kind == "teacher" else self.suite.data
+        return self.suite.data.model_copy(update={"evaluate_on": "test"}) if self.is_teacher else self.suite.data
 
     @property
     def protocol(self) -> dict[str, Any]:
-        return self.suite.teacher_protocol() if self.kind == "teacher" else self.suite.protocol()
+        return self.suite.teacher_protocol() if self.is_teacher else self.suite.protocol()
 
     @property
     def stream(self) -> str:
         """Name of the random streams; students of all methods share theirs."""
-        return f"{self.suite.name}/teacher" if self.kind == "teacher" else self.suite.name
+        return f"{self.suite.name}/teacher" if self.is_teacher else self.suite.name
 
     @cached_property
     def key(self) -> str:
-        if self.kind == "teacher":
+        if self.is_teacher:
             return teacher_key(self.suite, self.student)
         return cell_key(
             self.suite,
@@ -103,10 +108,10 @@ class Cell:
 
     def folder(self, root: Path) -> Path:
         """Where its record lies: below `runs/`, or below the cache for a teacher."""
-        return cell_folder(root, self.suite.name, TEACHERS if self.kind == "teacher" else self.method, self.key)
+        return cell_folder(root, self.suite.name, TEACHERS if self.is_teacher else self.method, self.key)
 
     def __str__(self) -> str:
-        if self.kind == "teacher":
+        if self.is_teacher:
             return f"teacher {self.student}"
         networks = f"{self.teacher_name}:{self.student}" if self.teacher_name else self.student
         return f"{self.row} {networks} seed {self.seed}"

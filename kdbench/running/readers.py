@@ -56,7 +56,7 @@ def build_networks(cell: Cell, cls: type[Method], teachers: Sequence[nn.Module])
     """
     suite = cell.suite
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
-    pretrained = cell.kind == "teacher" and suite.teachers == "pretrained"
+    pretrained = cell.is_teacher and suite.teachers == "pretrained"
     student: Any = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), pretrained)
     teacher: Any = teachers[0] if teachers else None
     maps, by = paired_maps(cell, cls, student, teacher, example)
