@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdbench.records.agreement import Answers, answers_of, reproduction
-from kdbench.records.store import read_results
+from kdbench.records.reader import read_results
 
 RESULTS = Path(__file__).parents[3] / "results"
 
