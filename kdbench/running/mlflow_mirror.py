@@ -292,8 +292,8 @@ def metrics_of(entry: Entry, teacher: Evidence | None, start: int, end: int) -> 
     for network in record.networks:
         prefix = "" if network.role == "student" else f"{plain(network.role)}/"
         seen = entry.evidence if network is record.main else entry.others.get(network.role)
-        said = all_metrics(seen, record.num_classes) if seen else network.metrics.model_dump()
-        numbers = said | {"parameters": network.parameters, "macs": network.macs}
+        derived = all_metrics(seen, record.num_classes) if seen else {}
+        numbers = network.metrics.model_dump() | derived | {"parameters": network.parameters, "macs": network.macs}
         final |= {prefix + name: value for name, value in numbers.items()}
     if record.cost:
         final["train_seconds"] = record.cost.train_seconds
