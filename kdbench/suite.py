@@ -55,7 +55,8 @@ class Suite(Table):
         teachers, students = {pair.teacher for pair in self.pairs}, {pair.student for pair in self.pairs}
         for pair in self.pairs:
             check_names(f"pair '{pair}' names the unknown model '{{}}'", (pair.teacher, pair.student), models)
-        check_names("recipe.students names '{}', the student of no pair", self.recipe.students, students)
+        trained = set(models) - (teachers - students)  # a model without a pair may wait for one
+        check_names("recipe.students names '{}', the student of no pair", self.recipe.students, trained)
         for method, override in self.methods.items():
             check_names(f"methods.{method}.pairs names the unknown pair '{{}}'", override.pairs, pairs)
         check_names("weights names '{}', the teacher of no pair", self.weights, teachers)

@@ -149,7 +149,7 @@ def test_a_data_free_cell_keeps_its_images_and_never_saw_another(
         noise = torch.randint_like(real.train_images, 256)
         return Dataset(noise, (real.train_labels + 3) % 10, real.test_images, real.test_labels)
 
-    monkeypatch.setattr("kdbench.running.prepare.load_data", poisoned)
+    monkeypatch.setattr("kdbench.running.cell.load_dataset", poisoned)
     other = run(cell, tmp_path / "poisoned")
     assert other.evidence is not None
     assert entry.evidence is not None
