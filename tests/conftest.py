@@ -87,7 +87,7 @@ def kdbench(tmp_path: Path) -> Command:
             env={**os.environ, "COLUMNS": "100", **environment},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=480,
             check=False,
         )
 

@@ -257,7 +257,7 @@ def test_the_default_is_a_sqlite_file_in_the_working_folder(suite, tmp_path, mon
         "mirror.close()"
     )
     command = [sys.executable, "-c", program, str(entry.folder)]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")  # and MLflow is silent
     assert sorted(path.name for path in work.iterdir()) == ["mlflow.db", "mlruns"]
     assert [path.name for path in work.rglob("record.json")] == ["record.json"]
@@ -372,7 +372,7 @@ def server(tmp_path: Path) -> Iterator[str]:
             env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
         )  # fmt: skip
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not is_healthy(uri):
             assert process.poll() is None, (tmp_path / "server.log").read_text()
             assert time.monotonic() < until, (tmp_path / "server.log").read_text()
