@@ -71,6 +71,8 @@ class Suite(Table):
     def _numbers_fit(self) -> Suite:
         if self.data.validation >= self.data.train:
             raise ValueError("data.validation must be smaller than data.train")
+        if self.data.learned_from < self.data.num_classes:
+            raise ValueError("data.train_fraction leaves fewer images than there are classes")
         if len({len(self.data.mean), len(self.data.std), self.data.channels}) != 1:
             raise ValueError("data.mean and data.std need one value a channel")
         for name, model in self.models.items():
@@ -145,13 +147,12 @@ class Suite(Table):
 
     def teacher_protocol(self) -> dict[str, Any]:
         """All that a teacher depends on, except its model."""
-        data = self.data.model_copy(update={"evaluate_on": "test"})
         given = {"teachers": self.teachers} if self.teachers == "pretrained" else {}
         return {
             **given,
             "suite": self.name,
             "revision": self.revision,
-            "data": data.model_dump(mode="json", exclude_none=True),
+            "data": self.data.for_teachers.model_dump(mode="json", exclude_none=True),
             "recipe": self.teacher_recipe().model_dump(mode="json", exclude_none=True),
             "selection": "last epoch",
         }

@@ -57,8 +57,12 @@ class Data(Table):
         columns: of images and labels in that data set; "image" and "label" if left out.
         splits: its train and test parts; "train" and "test" ("val" of folders) if left out.
         image_size: height and width.
+        resize: "box" scales images of another size until they cover `image_size`, each pixel a mean over those that it
+            covers, and cuts what is over at both ends; without it, they are an error.
         train, test: rows of each part, in canonical order; a source that is not split is, with classes in proportion.
         validation: rows of train that `--validate` holds out.
+        train_fraction: the part of train that students learn from, the first rows of each class in canonical order;
+            teachers learn from all of it.
         crop_padding: p pixels of zeros around an image, from which (2p + 1) ** 2 crops are cut.
         mean, std: of each channel, for pixels in 0..1.
         sha256: of the decoded pixels and labels of both parts, in canonical order (of large images: of the files and
@@ -72,10 +76,12 @@ class Data(Table):
     splits: tuple[str, str] | None = None
     num_classes: int = Field(gt=1)
     image_size: tuple[int, int]
+    resize: Literal["box"] | None = None
     channels: Literal[1, 3]
     train: int = Field(gt=0)
     test: int = Field(gt=0)
     validation: int = Field(gt=0)
+    train_fraction: float | None = Field(None, gt=0, lt=1)
     crop_padding: int = Field(0, ge=0)
     horizontal_flip: bool = False
     mean: tuple[float, ...]
@@ -90,6 +96,8 @@ class Data(Table):
             raise ValueError(f"columns are of Parquet files, and '{self.source}' has none. Remove them")
         if self.splits is not None and self.source.startswith("sklearn/"):
             raise ValueError(f"'{self.source}' has no splits: it is split by train and test. Remove them")
+        if self.resize is not None and (self.is_large or self.source.startswith("sklearn/")):
+            raise ValueError(f"resize is for images of at most {SMALL} pixels from Parquet files or folders. Remove it")
         if self.is_large and self.crop_padding:
             raise ValueError(
                 f"crop_padding is for images of at most {SMALL} pixels: crops of larger ones from folders have random "
@@ -106,6 +114,17 @@ class Data(Table):
     def is_large(self) -> bool:
         """Whether images are too many to be held decoded: files that are read again in each epoch."""
         return self.is_folder and max(self.image_size) > SMALL
+
+    @property
+    def for_teachers(self) -> Data:
+        """A teacher learns from the whole training set and is evaluated on the test set, whatever its students are."""
+        return self.model_copy(update={"evaluate_on": "test", "train_fraction": None})
+
+    @property
+    def learned_from(self) -> int:
+        """Images in an epoch of a student."""
+        rows = self.train - (self.validation if self.evaluate_on == "validation" else 0)
+        return rows if self.train_fraction is None else round(rows * self.train_fraction)
 
     @property
     def num_views(self) -> int:

@@ -49,15 +49,16 @@ def estimate_seconds(
     dataset = random_dataset(suite.data)
     trained = teachers if suite.teachers == "trained" else ()  # others are fetched, and evaluated once
     alone = [Pair(teacher=model, student=model) for model in trained]
-    jobs: list[tuple[Kind, Recipe, int]] = [((BASELINE, pair), suite.teacher_recipe(), 1) for pair in alone]
-    jobs += [(kind, suite.recipe_of(kind[1].student), count) for kind, count in kinds.items()]
+    data, students = suite.data, suite.data.learned_from
+    jobs: list[tuple[Kind, Recipe, int, int]] = [((BASELINE, p), suite.teacher_recipe(), data.train, 1) for p in alone]
+    jobs += [(kind, suite.recipe_of(kind[1].student), students, count) for kind, count in kinds.items()]
     quiet, taken = not console.is_terminal, []
-    for (name, pair), recipe, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
+    for (name, pair), recipe, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
         with suppress(NotApplicable):  # such cells take no time
             step, between, epochs = time_kind(suite, pair, name, params, dataset, device, machine.execution)
             epochs = recipe.epochs if name == BASELINE else epochs
-            taken += [epochs * (step * suite.data.train / recipe.batch_size + between)] * count
+            taken += [epochs * (step * images / recipe.batch_size + between)] * count
     lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
     return max(sum(taken) / lanes, *taken, 0.0)
 

@@ -25,6 +25,7 @@ from kdbench.data.feed import Feed
 from kdbench.data.folders import folder_of, list_parts
 from kdbench.data.images import open_image
 from kdbench.data.sources import OnRows
+from kdbench.data.split import stratified_split
 from kdbench.data.stamps import content_behind, stamp
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError
@@ -85,8 +86,11 @@ def list_images(data: Data) -> FileDataset:
                 f"{folder_of(data)} has {key} {value}, not the suite's {getattr(data, key)}: the files differ. Correct "
                 f"data.{key} if these are the data that the suite means."
             )
-    labels = [torch.from_numpy(part.labels) for part in (train, test)]
-    return FileDataset(train.paths, labels[0], test.paths, labels[1], now)
+    paths, labels = train.paths, train.labels
+    if data.train_fraction is not None:
+        part = stratified_split(labels, data.learned_from, data.num_classes)
+        paths, labels = [path for path, taken in zip(paths, part, strict=True) if taken], labels[part]
+    return FileDataset(paths, torch.from_numpy(labels), test.paths, torch.from_numpy(test.labels), now)
 
 
 def files_stamp(data: Data) -> str:

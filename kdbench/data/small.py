@@ -19,6 +19,7 @@ from torch import Tensor
 
 from kdbench.cache import cache_folder
 from kdbench.data.sources import POOLS, Images, OnRows, read_source, source_files
+from kdbench.data.split import stratified_split
 from kdbench.data.stamps import REMEDY, WHERE, content_behind, stamp
 from kdbench.data.views import SmallImages
 from kdbench.errors import KdbenchError, writing
@@ -51,20 +52,6 @@ def canonical_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array(sorted(range(len(labels)), key=lambda row: (digests[row], labels[row])))
 
 
-def stratified_split(labels: np.ndarray, size: int, num_classes: int) -> np.ndarray:
-    """Mask of `size` rows with the classes in proportion: the first rows of each class, by largest remainder."""
-    counts = np.bincount(labels, minlength=num_classes)
-    quota = counts * size / len(labels)
-    take = np.floor(quota).astype(int)
-    for label in np.argsort(take - quota, kind="stable")[: size - take.sum()]:
-        take[label] += 1
-    position = np.zeros(len(labels), dtype=int)  # of each row within its class
-    for label in range(num_classes):
-        rows = labels == label
-        position[rows] = np.arange(rows.sum())
-    return position < take[labels]
-
-
 def data_sha256(parts: list[Images]) -> str:
     """Hash of the pixels and labels of all parts."""
     found = hashlib.sha256()
@@ -95,6 +82,9 @@ def load_data(data: Data, on_rows: OnRows = lambda rows: None) -> Dataset:
     if data.evaluate_on == "validation":
         rest = stratified_split(train[1], data.train - data.validation, data.num_classes)
         train, test = (train[0][rest], train[1][rest]), (train[0][~rest], train[1][~rest])
+    if data.train_fraction is not None:
+        part = stratified_split(train[1], data.learned_from, data.num_classes)
+        train = train[0][part], train[1][part]
     return Dataset(*(torch.from_numpy(array) for array in (*train, *test)))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from kdbench.data.folders import data_dir, list_parts
 from kdbench.data.images import open_image
@@ -272,10 +273,12 @@ def decode(samples: Iterable[Sample], size: int, data: Data, on_rows: OnRows, do
     for name, source, label in samples:
         image = open_image(source, data.channels, name)
         if (image.height, image.width) != (height, width):
-            raise KdbenchError(
-                f"{name} is an image of {image.height} x {image.width} pixels, but the suite's data.image_size says "
-                f"{height} x {width}."
-            )
+            if data.resize is None:
+                raise KdbenchError(
+                    f"{name} is an image of {image.height} x {image.width} pixels, but the suite's data.image_size says "
+                    f"{height} x {width}. To scale all images, set data.resize = 'box'."
+                )
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BOX)
         if n < size:
             pixels[n], labels[n] = np.asarray(image).reshape(height, width, data.channels), label
         n += 1

@@ -79,8 +79,7 @@ class Cell:
 
     @property
     def data(self) -> Data:
-        """A teacher is trained on the whole training set and evaluated on the test set, whatever its students are."""
-        return self.suite.data.model_copy(update={"evaluate_on": "test"}) if self.is_teacher else self.suite.data
+        return self.suite.data.for_teachers if self.is_teacher else self.suite.data
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ LARGE_ROWS = 1024  # of images that are too many to be held
 def random_dataset(data: Data) -> Dataset:
     """Black images in the suite's numbers (a thousand of large ones) and sizes, with random labels."""
     shape, generator = (data.channels, *data.image_size), torch.Generator().manual_seed(0)
-    sizes = [min(n, LARGE_ROWS) if data.is_large else n for n in (data.train, data.test)]
+    sizes = [min(n, LARGE_ROWS) if data.is_large else n for n in (data.learned_from, data.test)]
     labels = [torch.randint(data.num_classes, (n,), generator=generator) for n in sizes]
     images = [torch.zeros(n, *shape, dtype=torch.uint8) for n in sizes]
     return Dataset(images[0], labels[0], images[1], labels[1])

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kdbench.data import sources
-from kdbench.data.small import canonical_order, load_data, stratified_split
+from kdbench.data.small import canonical_order, load_data
 from kdbench.data.sources import sklearn_digits
+from kdbench.data.split import stratified_split
 from kdbench.data.views import Normalize, Views
 from kdbench.errors import KdbenchError
 from kdbench.suite import Suite, load_test_labels
@@ -60,6 +61,32 @@ def test_validation_is_cut_from_train_and_leaves_the_test_set_alone(digits: Suit
 
     assert rows(held_out.train_images) | rows(held_out.test_images) == rows(whole.train_images)
     assert not rows(held_out.test_images) & rows(whole.test_images)
+
+
+def part_of(suite: Suite, fraction: float) -> Suite:
+    return suite.model_copy(update={"data": suite.data.model_copy(update={"train_fraction": fraction})})
+
+
+def test_a_fraction_is_the_first_rows_of_each_class_and_leaves_the_test_set_alone(digits: Suite) -> None:
+    whole, quarter = load_data(digits.data), load_data(part_of(digits, 0.25).data)
+    for label in range(10):
+        own, all_of_it = (d.train_images[d.train_labels == label] for d in (quarter, whole))
+        assert abs(len(own) - len(all_of_it) / 4) < 1
+        assert torch.equal(own, all_of_it[: len(own)])
+    assert len(quarter.train_labels) == 250
+    assert torch.equal(quarter.test_images, whole.test_images)
+
+
+def test_a_fraction_of_what_validation_leaves_is_trained_on(digits: Suite) -> None:
+    suite = part_of(digits, 0.5).with_validation()
+    assert (len(load_data(suite.data).train_labels), len(load_data(suite.data).test_labels)) == (400, 200)
+    assert suite.data.learned_from == 400
+
+
+def test_teachers_learn_from_all_of_it(digits: Suite) -> None:
+    half = part_of(digits, 0.5)
+    assert half.teacher_protocol() == digits.teacher_protocol()
+    assert half.fingerprint != digits.fingerprint
 
 
 @pytest.mark.parametrize(("padding", "flip", "views"), [(1, False, 9), (4, True, 162), (0, False, 1)])
