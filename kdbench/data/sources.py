@@ -275,8 +275,8 @@ def decode(samples: Iterable[Sample], size: int, data: Data, on_rows: OnRows, do
         if (image.height, image.width) != (height, width):
             if data.resize is None:
                 raise KdbenchError(
-                    f"{name} is an image of {image.height} x {image.width} pixels, but the suite's data.image_size says "
-                    f"{height} x {width}. To scale all images, set data.resize = 'box'."
+                    f"{name} is an image of {image.height} x {image.width} pixels, but the suite's data.image_size "
+                    f"says {height} x {width}. To scale all images, set data.resize = 'box'."
                 )
             image = ImageOps.fit(image, (width, height), Image.Resampling.BOX)
         if n < size:

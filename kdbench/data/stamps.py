@@ -19,7 +19,7 @@ from kdbench.hashing import digest
 from kdbench.tables import Data
 
 REMEDY = "Set KDBENCH_CACHE to another folder"
-WHERE = {"source", "columns", "splits", "image_size", "resize", "channels"}  # what the pixels and labels in given files depend on
+WHERE = {"source", "columns", "splits", "image_size", "resize", "channels"}  # what pixels and labels of files depend on
 
 
 def stamp(data: Data, files: Iterable[Path]) -> str:

@@ -91,7 +91,10 @@ def test_a_shortened_run_starts_at_the_full_rate(epochs: int) -> None:
     assert learning_rate(recipe, 0, 782) == 0.05
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar100", "cifar100-fast", "cifar100-survey", "fashion_mnist"])
+BOARD = ["digits", "cifar100", "cifar100-fast", "cifar100-quarter", "cifar100-survey", "fashion_mnist"]
+
+
+@pytest.mark.parametrize("name", BOARD)
 def test_the_board_has_the_test_labels_of_suites_whose_data_are_known(name: str) -> None:
     suite = load_suite(name)
     labels = load_test_labels(suite)
@@ -122,3 +125,11 @@ def test_cifar100_has_the_published_means(cifar100: Suite, real_data: None) -> N
     assert pixels.std(dim=(0, 2, 3), correction=0).tolist() == pytest.approx(
         [0.26733429, 0.25643846, 0.27615047], abs=1e-7
     )
+
+
+def test_the_quarter_has_the_means_of_its_pixels_and_students_see_a_quarter_of_them(real_data: None) -> None:
+    data = load_suite("cifar100-quarter").data
+    pixels = load_data(data.for_teachers).train_images.double() / 255
+    assert pixels.mean(dim=(0, 2, 3)).tolist() == pytest.approx(data.mean, abs=1e-4)
+    assert pixels.std(dim=(0, 2, 3), correction=0).tolist() == pytest.approx(data.std, abs=1e-4)
+    assert load_data(data).train_labels.bincount().tolist() == [125] * 100

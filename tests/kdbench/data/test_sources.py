@@ -115,6 +115,24 @@ def test_grey_images_are_one_channel(folder: Path) -> None:
     assert found == {image[..., 0].tobytes() for image in grey}
 
 
+def test_larger_images_are_scaled_to_means_over_boxes_where_the_suite_says_so(folder: Path) -> None:
+    pixels, labels = pictures(6, seed=1, size=(8, 10))
+    write(folder / "test-00000-of-00001.parquet", pixels, labels)
+    with pytest.raises(KdbenchError, match=r"8 x 10 pixels, but .* 4 x 5\. To scale all images, set data.resize"):
+        load_data(DATA)
+    found = load_data(DATA.model_copy(update={"resize": "box"})).test_images.double()
+    means = pixels.reshape(6, 4, 2, 5, 2, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
+    assert all(np.abs(means - image.numpy()).max(axis=(1, 2, 3)).min() <= 1 for image in found)
+
+
+def test_images_of_other_proportions_are_cut_at_both_ends(folder: Path) -> None:
+    pixels, labels = pictures(6, seed=1, size=(4, 9))
+    write(folder / "test-00000-of-00001.parquet", pixels, labels)
+    found = load_data(DATA.model_copy(update={"resize": "box"})).test_images
+    middle = {image.tobytes() for image in np.ascontiguousarray(pixels[:, :, 2:7].transpose(0, 3, 1, 2))}
+    assert {image.numpy().tobytes() for image in found} == middle
+
+
 def test_a_second_start_reads_the_cache_and_not_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_data(DATA)
     load_data.cache_clear()
