@@ -20,7 +20,8 @@ from kdbench.data.contract import Inputs
 from kdbench.data.feed import Feed, epoch_feed
 from kdbench.data.stream import torch_seed
 from kdbench.errors import KdbenchError, writing
-from kdbench.method import Batch, Method, Outputs, Read, Stage
+from kdbench.given import Batch, Outputs, Read
+from kdbench.method import Method, Stage
 from kdbench.networks.inputs import as_seen
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
