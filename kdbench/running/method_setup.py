@@ -18,7 +18,7 @@ from kdbench.networks.own import OwnNetwork
 from kdbench.running.plan import Cell
 from kdbench.running.readers import Networks, outputs_of
 from kdbench.training.contract import check_state
-from kdbench.training.trainer import autocast
+from kdbench.training.prediction import autocast
 
 
 def make_setup(

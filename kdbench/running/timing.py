@@ -18,7 +18,8 @@ from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.suite import Suite
 from kdbench.tables import Data, Execution, Pair
-from kdbench.training.trainer import Trainer, predict
+from kdbench.training.prediction import predict
+from kdbench.training.trainer import Trainer
 
 LARGE_ROWS = 1024  # of images that are too many to be held
 
