@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.reference_loop import kd_loss, reference_losses, view_of
 from kdbench.commands.request import parse_device, parse_execution, parse_pairs
 from kdbench.networks.build import build_network
-from kdbench.running.timing import random_dataset, time_steps, timed_trainer, wait_for
+from kdbench.running.timing import Subject, random_dataset, time_steps, timed_trainer, wait_for
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Execution, Pair
 
@@ -76,7 +76,7 @@ def kdbench_loop(
 ) -> Callable[[int], float]:
     """The same of kdbench's own step."""
     suite = suite.model_copy(update={"recipe": suite.recipe.model_copy(update={"precision": precision})})
-    trainer = timed_trainer(suite, pair, "kd", {}, random_dataset(suite.data), device, execution)
+    trainer = timed_trainer(Subject(suite, pair, "kd", {}, random_dataset(suite.data), device, execution))
     return lambda count: time_steps(trainer, count)
 
 

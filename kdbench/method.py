@@ -1,4 +1,4 @@
-"""The plugin contract: all that the author of a method needs to read.
+"""The plugin contract: what the author of a method needs to read.
 
 A method is one class in one file. It names its paper and its place in the survey's taxonomy, says which outputs of
 which network it reads, and returns the terms of its loss:
@@ -29,7 +29,8 @@ and is registered in its package's pyproject.toml:
 `pip install -e .` there, `kdbench check kd` tests it, and `kdbench run --method kd` finds it.
 
 The trainer owns the data, both networks, the optimizer and the clock. It sums the terms (the cross-entropy with the
-labels is one that the method adds itself), differentiates and logs them. A method never sees test data.
+labels is one that the method adds itself), differentiates and logs them. A method never sees test data. What it is
+given instead, `setup`, `batch` and the outputs of both networks, is in `kdbench/given.py`, attribute by attribute.
 
 A method is an `nn.Module`. Whatever modules, parameters and buffers it registers in `build` are trained with the
 student, moved to its device, checkpointed and restored, by construction:
@@ -68,24 +69,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Generator, Tensor, device, nn
+from torch import Tensor, nn
 
-from kdbench.errors import NotApplicable, did_you_mean
-
-if TYPE_CHECKING:
-    from kdbench.networks.own import OwnNetwork
+from kdbench.errors import NotApplicable
+from kdbench.given import Batch, Outputs, Read, Setup, Shapes
 
 __all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Read", "Setup", "Shapes", "Stage"]
 
 Scheme = Literal["baseline", "offline", "online", "self"]
 Knowledge = Literal["response", "feature", "relation"]
-WHAT = ("logits", "embedding", "features", "pre_activations")
-GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images"})  # in `setup`, in full
-OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
 
 @dataclass(frozen=True)
@@ -96,156 +92,6 @@ class Paper:
     authors: str
     year: int
     arxiv: str | None = None
-
-
-class Required:
-    """Holds what `requires` names of one network; anything else says what to add to it."""
-
-    def __init__(self, role: str, **values: Any) -> None:
-        self._role = role
-        self._values = {name: value for name, value in values.items() if value is not None}
-
-    def _get(self, name: str) -> Any:
-        if name in self._values:
-            return self._values[name]
-        known = {*WHAT, "network"}
-        if name in known:
-            raise AttributeError(f"{self._role}.{name} was not computed: add '{self._role}.{name}' to `requires`")
-        raise AttributeError(f"{self._role} has no output '{name}'.{did_you_mean(name, known)}")
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # not an output, and perhaps asked for before __init__
-            raise AttributeError(name)
-        return self._get(name)
-
-
-class Shapes(Required):
-    """Shapes of one network's outputs, without the batch axis.
-
-    Attributes:
-        embedding: D, the width of the vector before the classifier.
-        features: (C, H, W) of each feature map, shallow to deep. Both networks have equally many, and maps at one
-            position belong together; they may differ in channels and in size.
-        pre_activations: (C, H, W) of the same maps before their last ReLU.
-    """
-
-    embedding: int
-    features: tuple[tuple[int, int, int], ...]
-    pre_activations: tuple[tuple[int, int, int], ...]
-
-
-def not_given(*_: Any) -> Any:
-    """Stands for what `requires` does not name.
-
-    Raises:
-        AttributeError: always.
-    """
-    raise AttributeError(f"it was not given: `requires` must name one of {', '.join(sorted(GIVEN))} for it")
-
-
-Read = Callable[[Tensor], "Outputs"]  # images (B, C, H, W) to a network's outputs
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a method may know when it builds its own modules.
-
-    Attributes:
-        student, teacher: shapes of their outputs, those that `requires` names.
-        train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts; empty for
-            a data-free method.
-        num_classes: C.
-        mean, std: the normalisation of the images, a value a channel.
-        num_steps: optimizer steps of the main stage.
-        batch_size: images in a batch; the last one of an epoch may have fewer.
-        image_shape: (C, H, W) of the images.
-        device: where everything lives. Modules and buffers may be made on the CPU: they are moved after `build`.
-        generator: the method's own random numbers, on the device, for every draw in `loss`, so that the draws of one
-            method never shift the batches or the initial weights of another. It may be kept; its state is checkpointed.
-            (In `build`, PyTorch's global generator is seeded for the method, so that modules initialise as usual.)
-        epochs: of the main stage in the suite's recipe.
-        network: makes another network with fresh weights, by its role: of the "student"'s architecture, the
-            "teacher"'s, or one of `assistants`. It is trained with the student, unless its gradients are switched off.
-            Several are kept in `kdbench.OwnNetworks`.
-        read_student, read_teacher: the outputs of both networks for other images than the batch's, differentiable in
-            the images. A method may call them in `inputs`, `loss` and `before_epoch`.
-        student_network, teacher_network: the networks themselves, where `requires` names "student.network" or
-            "teacher.network". The student may be changed in `build` (into one that learns to be quantized). Of the
-            frozen teacher, keep a copy of the part that is needed
-            (`copy.deepcopy(setup.teacher_network.get_classifier())`).
-        team: readers of further teachers that the suite names beside this one, where `requires` names "team": their
-            logits, and the embedding where that of the teacher is required, without gradients.
-        team_networks: those teachers themselves, where `requires` names "teacher.network" as well.
-        assistants: names of networks between teacher and student that the suite gives for this pair, from large to
-            small, where `requires` names "assistants".
-        images: other training images, from (B,) `index` and (B,) `view` below `num_views`, where `requires` names
-            "images".
-    """
-
-    student: Shapes
-    teacher: Shapes
-    train_labels: Tensor
-    num_classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    num_steps: int
-    device: device
-    generator: Generator
-    batch_size: int = 64
-    image_shape: tuple[int, int, int] = (3, 32, 32)
-    epochs: int = 1
-    network: Callable[[str], OwnNetwork] = not_given
-    read_student: Read = not_given
-    read_teacher: Read = not_given
-    student_network: Any = None  # timm models, whose interfaces beyond nn.Module's are not typed
-    teacher_network: Any = None
-    team: tuple[Read, ...] = ()
-    team_networks: tuple[Any, ...] = ()
-    assistants: tuple[str, ...] = ()
-    images: Callable[[Tensor, Tensor], Tensor] = not_given
-    num_views: int = 1
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch of training images.
-
-    Attributes:
-        images: (B, C, H, W) float, augmented and normalised.
-        labels: (B,) int64. The last batch of an epoch may be shorter than the others.
-        index: (B,) int64, the position of each image in the training set; each once an epoch.
-        view: (B,) int64, which of the finitely many crops and flips it is; None if a method changed the images.
-        epoch, step: 0-dim int64 tensors on the device, counted from 0.
-        progress: 0-dim float tensor, the part of the training that is done, 0 to 1.
-        extra: what the method's own `inputs` adds for its `loss`.
-        number: the step's place in its epoch as a Python number; for an `eager` method alone.
-    """
-
-    images: Tensor
-    labels: Tensor
-    index: Tensor
-    view: Tensor | None
-    epoch: Tensor
-    step: Tensor
-    progress: Tensor
-    extra: dict[str, Tensor] = field(default_factory=dict)
-    number: int | None = None
-
-
-class Outputs(Required):
-    """What one network makes of a batch, in float32: only what the method's `requires` names is computed.
-
-    Attributes:
-        logits: (B, C).
-        embedding: (B, D), the vector before the classifier.
-        features: list of (B, C_l, H_l, W_l), shallow to deep, as in `Shapes`.
-        pre_activations: list of the same, before the last ReLU, of networks that declare where that is.
-    """
-
-    logits: Tensor
-    embedding: Tensor
-    features: list[Tensor]
-    pre_activations: list[Tensor]
 
 
 Loss = Callable[[Batch, Outputs, Outputs], dict[str, Tensor]]

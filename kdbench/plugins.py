@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
 from kdbench.layout import RESERVED
@@ -101,14 +101,26 @@ def load_method(name: str) -> type[Method]:
 
 def problems(found: Any, name: str) -> Iterator[str]:
     """What keeps a loaded object from being a method, each as a sentence of advice."""
-    from typing import get_args
+    from kdbench.method import Method
 
-    from kdbench import method as contract
-
-    schemes, kinds = get_args(contract.Scheme), get_args(contract.Knowledge)
-    if not (isinstance(found, type) and issubclass(found, contract.Method)):
+    if not (isinstance(found, type) and issubclass(found, Method)):
         yield f"a {type(found).__name__} is no subclass of kdbench.Method. Point the entry point at the class."
         return
+    yield from wrong_identity(found, name)
+    yield from wrong_requires(found)
+    yield from wrong_params(found)
+    yield from wrong_texts(found)
+    if found.__init__ is not Method.__init__:
+        yield "it changes __init__. Make what it needs in build(self, setup)."
+    if found.loss is Method.loss:
+        yield "it has no loss. Define `loss(self, batch, student, teacher)`."
+
+
+def wrong_identity(found: type[Method], name: str) -> Iterator[str]:
+    """What is wrong with a method's name, version, paper and place in the taxonomy."""
+    from kdbench.method import Knowledge, Paper, Scheme
+
+    schemes, kinds = get_args(Scheme), get_args(Knowledge)
     if getattr(found, "name", None) != name:
         yield f"its attribute name is {getattr(found, 'name', None)!r}, its entry point '{name}'. Make them equal."
     if name in RESERVED:
@@ -117,21 +129,37 @@ def problems(found: Any, name: str) -> Iterator[str]:
         yield f"its attribute version is {found.version!r}. Make it an integer, 1 or more."
     if getattr(found, "scheme", None) not in schemes:
         yield f"its attribute scheme is {getattr(found, 'scheme', None)!r}. Make it one of {schemes}."
-    elif found.scheme != "baseline" and not isinstance(found.paper, contract.Paper):
+    elif found.scheme != "baseline" and not isinstance(found.paper, Paper):
         yield "its attribute paper is missing. Set it to kdbench.Paper(title, authors, year, arxiv)."
     if not isinstance(found.knowledge, tuple) or set(found.knowledge) - set(kinds):
         yield f"its attribute knowledge is {found.knowledge!r}. Make it a tuple of {kinds}."
+
+
+def wrong_requires(found: type[Method]) -> Iterator[str]:
+    """What is wrong with the outputs that a method asks for."""
+    from kdbench.given import OUTPUTS
+
     requires = getattr(found, "requires", None)
     if not isinstance(requires, (set, frozenset)) or not requires:
         yield "its attribute requires is missing. Make it a set such as {'student.logits', 'teacher.logits'}."
-    elif unknown := sorted(map(str, set(requires) - contract.OUTPUTS)):
-        yield f"its attribute requires names '{unknown[0]}'.{did_you_mean(unknown[0], contract.OUTPUTS)}"
+    elif unknown := sorted(map(str, set(requires) - OUTPUTS)):
+        yield f"its attribute requires names '{unknown[0]}'.{did_you_mean(unknown[0], OUTPUTS)}"
     elif "data_free" in tuple(found.families) and "images" in requires:
         yield "it is data-free and requires 'images'. Take out one of them."
-    if not (isinstance(found.Params, type) and issubclass(found.Params, contract.Method.Params)):
+
+
+def wrong_params(found: type[Method]) -> Iterator[str]:
+    """What is wrong with a method's hyperparameters."""
+    from kdbench.method import Method
+
+    if not (isinstance(found.Params, type) and issubclass(found.Params, Method.Params)):
         yield "its Params is no subclass of Method.Params. Write `class Params(Method.Params):`."
     elif missing := [parameter for parameter, field in found.Params.model_fields.items() if field.is_required()]:
         yield f"its parameter {missing[0]} has no default. Give it the paper's value."
+
+
+def wrong_texts(found: type[Method]) -> Iterator[str]:
+    """What is wrong with what a method says in words."""
     for attribute in ("families", "deviations"):
         said = getattr(found, attribute)
         if not isinstance(said, tuple) or not all(isinstance(text, str) and text.strip() for text in said):
@@ -139,10 +167,6 @@ def problems(found: Any, name: str) -> Iterator[str]:
     excused = found.expected_failed_checks
     if not isinstance(excused, dict) or not all(isinstance(r, str) and r.strip() for r in excused.values()):
         yield "its expected_failed_checks gives no reason. Write {'name_of_the_check': 'why it cannot hold'}."
-    if found.__init__ is not contract.Method.__init__:
-        yield "it changes __init__. Make what it needs in build(self, setup)."
-    if found.loss is contract.Method.loss:
-        yield "it has no loss. Define `loss(self, batch, student, teacher)`."
 
 
 def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kdbench.records.record import MethodInfo, Record
+from kdbench.records.standings import PairResult
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import PLAIN, Board, Pair
 from kdbench_leaderboard.method_pages import Boards, infos
@@ -22,15 +23,39 @@ from kdbench_leaderboard.published import (
     names_of_rows,
     network,
 )
-from kdbench_leaderboard.standings import Standing
+from kdbench_leaderboard.read import Found
+from kdbench_leaderboard.standings import Standing, references
 from kdbench_leaderboard.tables import Cell, Column, Line, Part, Table, choices, estimate, number
 from kdbench_leaderboard.views import best_minus_last
 
-Measured = list[tuple[Board, Standing, Pair]]
 SURVEY_HELP = (
     "Accuracy and gain as the survey prints them; where it prints two accuracies after training, also the peer's"
 )
 PEER_HELP = "The survey prints two accuracies after training: this one is of the network in the teacher's column"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row of kdbench's on a pair.
+
+    Attributes:
+        plain: the plain student's row; None where there is none.
+    """
+
+    board: Board
+    standing: Standing
+    pair: Pair
+    plain: Standing | None
+
+    @property
+    def result(self) -> PairResult[Found]:
+        return self.standing.pairs[self.pair]
+
+    @property
+    def baseline(self) -> float | None:
+        """The plain student's mean accuracy over all of its own seeds, which may be others than the row's."""
+        accuracy = self.plain.pairs[self.pair].accuracy if self.plain else None
+        return accuracy[0] if accuracy else None
 
 
 def survey_table(dataset: str, boards: Boards) -> Table:
@@ -58,12 +83,13 @@ def survey_table(dataset: str, boards: Boards) -> Table:
     return Table("survey", f"Results on {dataset}", columns, lines, filters)
 
 
-def measured(dataset: str, boards: Boards) -> dict[Key, Measured]:
+def measured(dataset: str, boards: Boards) -> dict[Key, list[Measured]]:
     """What kdbench measured on a data set, by method and networks; accepted rows first, no unpublished variants."""
-    found: dict[Key, Measured] = {}
+    found: dict[Key, list[Measured]] = {}
     for board, standings in boards:
         if board.dataset != dataset:
             continue
+        plain = references(standings).get(PLAIN)
         for s in standings:
             if s.row.name == s.row.info.name or s.row.name in names_of_rows():
                 name = names_of_rows().get(s.row.name, s.row.name)
@@ -71,9 +97,10 @@ def measured(dataset: str, boards: Boards) -> dict[Key, Measured]:
                     if result.accuracy is not None:
                         record = next(iter(result.cells.values())).record
                         key = (name, network(partner(record)), network(pair[1]))
-                        if (board, s) in [one[:2] for one in found.get(key, ())]:
+                        if any(one.standing is s for one in found.get(key, ())):
                             continue  # it stands under every pair of its student
-                        found.setdefault(key, []).append((board, s, pair))
+                        own = s if s.row.name == PLAIN else plain
+                        found.setdefault(key, []).append(Measured(board, s, pair, own))
     return found
 
 
@@ -84,23 +111,23 @@ def partner(record: Record) -> str:
     return record.others[0].model if record.method.scheme == "online" and record.others else ""
 
 
-def entry_lines(entry: Entry, mine: Measured, about: Mapping[str, MethodInfo]) -> list[Line]:
+def entry_lines(entry: Entry, mine: Sequence[Measured], about: Mapping[str, MethodInfo]) -> list[Line]:
     """One line; several where the survey prints the same method and pair more than once."""
     rows: list[SurveyRow | None] = [*entry.survey] or [None]
     return [line_of(row, entry, mine, about) for row in rows]
 
 
-def line_of(row: SurveyRow | None, entry: Entry, mine: Measured, about: Mapping[str, MethodInfo]) -> Line:
+def line_of(row: SurveyRow | None, entry: Entry, mine: Sequence[Measured], about: Mapping[str, MethodInfo]) -> Line:
     """A row of the survey or none, with what others published and kdbench measured of the same method and pair."""
     name = described(entry.key[0], about)
     nearest = next(iter(by_trust(entry.printed)), None)
     published = row or nearest
     knowledge = knowledge_cell(row, short_knowledge(name.knowledge))
     kinds = [kind for said in (knowledge.text, short_knowledge(name.knowledge)) for kind in said.split(", ") if kind]
-    teacher, student = networks(published) if published else own_networks(*mine[0])
-    own = mine[0][1].pairs[mine[0][2]].accuracy if mine else None
+    teacher, student = networks(published) if published else own_networks(mine[0])
+    own = mine[0].result.accuracy if mine else None
     reference = published.accuracy if published else None
-    href = paths.method(mine[0][1].row.info.name) if mine else None
+    href = paths.method(mine[0].standing.row.info.name) if mine else None
     cells = {
         "method": Cell(row.method if row else name.title, href=href, title=row.citation if row else ""),
         "knowledge": knowledge,
@@ -135,16 +162,13 @@ def networks(source: SurveyRow | Printed) -> tuple[Cell, Cell]:
     return teacher, with_baseline(source.student, source.student_accuracy)
 
 
-def own_networks(board: Board, s: Standing, pair: Pair) -> tuple[Cell, Cell]:
+def own_networks(mine: Measured) -> tuple[Cell, Cell]:
     """Teacher and student as kdbench trained them."""
-    name = partner(next(iter(s.pairs[pair].cells.values())).record)
-    record = board.teachers.get(name) if name == pair[0] else None
-    accuracy, gain = s.pairs[pair].accuracy, s.pairs[pair].gain
-    if accuracy is None or s.row.name == PLAIN:
-        plain = accuracy[0] if accuracy else None
-    else:
-        plain = accuracy[0] - gain.mean if gain else None
-    return with_baseline(name, record.record.main.metrics.top1 if record else None), with_baseline(pair[1], plain)
+    teacher, student = mine.pair
+    name = partner(next(iter(mine.result.cells.values())).record)
+    record = mine.board.teachers.get(name) if name == teacher else None
+    accuracy = record.record.main.metrics.top1 if record else None
+    return with_baseline(name, accuracy), with_baseline(student, mine.baseline)
 
 
 def with_baseline(name: str, accuracy: float | None) -> Cell:
@@ -186,16 +210,16 @@ def spoken(printed: Printed) -> str:
     return f"{printed.accuracy:.2f}{over}: {printed.source.name}, {printed.source.notes}"
 
 
-def kdbench_cell(mine: Measured, beside_best: bool) -> Cell:
+def kdbench_cell(mine: Sequence[Measured], beside_best: bool) -> Cell:
     """What kdbench measured; beside numbers of the best epoch, what choosing it would add here."""
     if not mine:
         return Cell("–")
-    board, s, pair = mine[0]
-    one = estimate(s.pairs[pair].accuracy)
+    board, s, pair = mine[0].board, mine[0].standing, mine[0].pair
+    one = estimate(mine[0].result.accuracy)
     tags = [("yours", "from your own runs/ folder, not accepted")] if s.row.origin == "yours" else []
-    for other, standing, at in mine[1:]:
-        said = estimate(standing.pairs[at].accuracy).text
-        tags.append((f"{said} {other.suite}{' (yours)' if standing.row.origin == 'yours' else ''}", other.title))
+    for other in mine[1:]:
+        said, yours = estimate(other.result.accuracy).text, other.standing.row.origin == "yours"
+        tags.append((f"{said} {other.board.suite}{' (yours)' if yours else ''}", other.board.title))
     best = best_minus_last(s, pair) if beside_best else None
     if best is not None:
         tags.append((f"best {best:+.2f}", "others report the best epoch; choosing it would add this here"))
@@ -209,13 +233,13 @@ def notes_of(survey_note: str, printed: Sequence[Printed]) -> list[str]:
     return list(dict.fromkeys(note for note in [survey_note, *suspect] if note))
 
 
-def flags_of(entry: Entry, mine: Measured) -> list[tuple[str, str]]:
+def flags_of(entry: Entry, mine: Sequence[Measured]) -> list[tuple[str, str]]:
     """Where protocols differ from kdbench's, with the source's own words."""
     found: dict[str, str] = {"own recipe": "the survey copied the number from the paper"} if entry.survey else {}
     for printed in entry.printed:
         for flag in printed.flags:
             found.setdefault(flag, f"{printed.source.name}: {printed.source.notes}")
-    for _, s, _ in mine:
-        for deviation in s.row.info.deviations:
+    for one in mine:
+        for deviation in one.standing.row.info.deviations:
             found.setdefault("kdbench deviates", deviation)
     return list(found.items())

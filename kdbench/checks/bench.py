@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from kdbench.data.small import Dataset
 from kdbench.errors import NotApplicable
-from kdbench.method import Batch, Method, Outputs
+from kdbench.given import Batch, Outputs
+from kdbench.method import Method
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers

@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from kdbench.checks.bench import Bench, batches, evaluate, fail_if, first_difference, output_tensors, state
-from kdbench.method import GIVEN, Method, Outputs, Read, Required
+from kdbench.given import GIVEN, Outputs, Read, Required
+from kdbench.method import Method
 
 
 def reads_what_it_requires(bench: Bench) -> None:

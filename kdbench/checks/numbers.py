@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kdbench.checks.bench import Bench, backward, batches, evaluate, fail_if
-from kdbench.method import Batch
+from kdbench.given import Batch
 from kdbench.training.contract import check_terms
 
 CLOSE = 0.15  # relative; bf16 keeps 8 bits

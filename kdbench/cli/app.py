@@ -19,6 +19,7 @@ from kdbench.cli.options import (
     OutOption,
     ResultsOption,
     SuiteOption,
+    TrackingOption,
     WorkersOption,
     split_names,
 )
@@ -81,10 +82,7 @@ def run(
     results: ResultsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
-    ] = None,
+    tracking_uri: TrackingOption = None,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -226,10 +224,7 @@ def cost(
 @app.command()
 def track(
     runs: Annotated[Path, typer.Argument(help="A folder of records.")] = RUNS,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
-    ] = None,
+    tracking_uri: TrackingOption = None,
     results: ResultsOption = None,
 ) -> None:
     """Mirror records to MLflow that are not there yet.

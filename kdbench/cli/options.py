@@ -25,6 +25,9 @@ DataDirOption = Annotated[
 ]
 CompileOption = Annotated[bool, typer.Option("--compile", help="Run networks through torch.compile.")]
 GraphOption = Annotated[bool, typer.Option("--graph", help="Capture the training step as a CUDA graph.")]
+TrackingOption = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
 
 

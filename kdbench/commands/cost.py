@@ -20,8 +20,9 @@ from kdbench.files import write_atomically
 from kdbench.layout import COSTS
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.cost_record import CostRecord, StepCost, file_name
-from kdbench.running.plan import BASELINE, resolve_params
-from kdbench.running.timing import random_dataset, time_steps, timed_trainer
+from kdbench.running.plan import resolve_params
+from kdbench.running.teachers import BASELINE
+from kdbench.running.timing import Subject, random_dataset, time_steps, timed_trainer
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Pair
 from kdbench.training.capture import WARM_UP
@@ -51,7 +52,8 @@ def measure(
     memory: list[int | None] = []
     for method, chosen in ((BASELINE, {}), (name, params)):
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-        trainers.append(timed_trainer(suite, pair, method, chosen, dataset, device, execution, notice))
+        subject = Subject(suite, pair, method, chosen, dataset, device, execution)
+        trainers.append(timed_trainer(subject, notice))
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         time_steps(trainers[-1], steps)  # the warm-up

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
 
-from kdbench.data.small import Dataset
 from kdbench.environment import available_cores
 from kdbench.errors import NotApplicable
 from kdbench.plugins import load_method
 from kdbench.running.engines.events import Machine
-from kdbench.running.plan import BASELINE, Cell, resolve_params
-from kdbench.running.timing import random_dataset, time_between, time_prediction, time_steps, timed_trainer
+from kdbench.running.plan import Cell, resolve_params
+from kdbench.running.teachers import BASELINE
+from kdbench.running.timing import Subject, random_dataset, time_between, time_prediction, time_steps, timed_trainer
 from kdbench.suite import Suite
-from kdbench.tables import Execution, Pair, Recipe
+from kdbench.tables import Pair, Recipe, Recipes
 from kdbench.training.capture import WARM_UP
 
 TIMED = WARM_UP + 1  # steps: one that is captured among them
@@ -55,35 +56,35 @@ def estimate_seconds(
     quiet, taken = not console.is_terminal, []
     for (name, pair), recipe, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
+        alike = with_recipe(suite, recipe)
         with suppress(NotApplicable):  # such cells take no time
-            step, between, epochs = time_kind(suite, pair, name, params, dataset, device, machine.execution)
-            epochs = recipe.epochs if name == BASELINE else epochs
+            step, between, epochs = time_kind(Subject(alike, pair, name, params, dataset, device, machine.execution))
             taken += [epochs * (step * images / recipe.batch_size + between)] * count
     lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
     return max(sum(taken) / lanes, *taken, 0.0)
 
 
-def time_kind(
-    suite: Suite,
-    pair: Pair,
-    method: str,
-    params: Mapping[str, Any],
-    dataset: Dataset,
-    device: torch.device,
-    execution: Execution,
-) -> tuple[float, float, int]:
+def with_recipe(suite: Suite, recipe: Recipe) -> Suite:
+    """The suite with one recipe for all of its networks."""
+    return suite.model_copy(update={"recipe": Recipes(**recipe.model_dump(include=set(Recipe.model_fields)))})
+
+
+def time_kind(subject: Subject) -> tuple[float, float, int]:
     """Seconds of a step of the main stage and of what stands between two epochs, and epochs of all stages.
 
     On a CPU, large networks are timed on an eighth of a batch.
 
+    Args:
+        subject: its suite with one recipe for all networks.
+
     Raises:
         NotApplicable: the method cannot serve the pair.
     """
-    whole = suite.recipe.batch_size
-    for batch in (max(2, whole // 8), whole) if device.type == "cpu" else (whole,):
-        recipe = suite.recipe.model_copy(update={"batch_size": batch})
-        part = suite.model_copy(update={"recipe": recipe})
-        trainer = timed_trainer(part, pair, method, params, dataset, device, execution, notice=lambda text: None)
+    recipe = subject.suite.recipe
+    whole = recipe.batch_size
+    for batch in (max(2, whole // 8), whole) if subject.device.type == "cpu" else (whole,):
+        suite = with_recipe(subject.suite, recipe.model_copy(update={"batch_size": batch}))
+        trainer = timed_trainer(replace(subject, suite=suite), notice=lambda text: None)
         warm_up = TIMED if trainer.execution == "captured" else 1
         slow = time_steps(trainer, warm_up) > SLOW
         if slow:

@@ -16,8 +16,8 @@ from kdbench.records.rows import Row, place_of
 from kdbench.records.standings import Estimate, correct_of, gain_over, mean_top1, pair_result
 from kdbench.records.stats import Difference, mean_interval, paired_difference
 from kdbench.records.store import Entry, evidence_of
-from kdbench.running.plan import BASELINE, Cell
-from kdbench.running.teachers import Teacher
+from kdbench.running.plan import Cell
+from kdbench.running.teachers import BASELINE, Teacher
 from kdbench.tables import Pair
 
 

@@ -34,9 +34,9 @@ from kdbench.records.reader import read_results
 from kdbench.records.store import find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, clear_place, failure_log, train, train_teachers
-from kdbench.running.plan import BASELINE, Cell, find_recorded, plan_cells, teachers_of
+from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
-from kdbench.running.teachers import Teacher, find_teacher
+from kdbench.running.teachers import BASELINE, Teacher, find_teacher
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Pair
 

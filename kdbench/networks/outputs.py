@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError, NotApplicable, first_line
-from kdbench.method import Outputs, Shapes
+from kdbench.given import Outputs, Shapes
 from kdbench.networks.inputs import as_seen
 
 Network = Any  # a timm model: its interfaces beyond nn.Module's are not typed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from kdbench.method import Outputs
+from kdbench.given import Outputs
 from kdbench.networks.outputs import OutputReader
 
 

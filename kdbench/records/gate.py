@@ -73,7 +73,7 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
     if record.is_teacher:
         if record.student not in {pair.teacher for pair in suite.pairs}:
             yield f"the suite has no teacher '{record.student}'"
-        if record.key != teacher_key(suite, record.student):
+        if record.key != teacher_key(suite, record.student, record.method.version):
             yield "its key does not follow from its content"
         return
     if record.seed >= suite.seeds:

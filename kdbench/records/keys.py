@@ -37,6 +37,15 @@ def cell_key(
     )
 
 
-def teacher_key(suite: Suite, model: str) -> str:
-    """Key of a teacher's training."""
-    return digest({"kind": "teacher", "protocol": suite.teacher_protocol(), "model": suite.models[model].identity})
+def teacher_key(suite: Suite, model: str, version: int) -> str:
+    """Key of a teacher's training, by this version of the plain method; none trains timm's own weights."""
+    # The first version is not in it: teachers were accepted before keys knew of versions.
+    trained_by = {"version": version} if version > 1 and suite.teachers == "trained" else {}
+    return digest(
+        {
+            **trained_by,
+            "kind": "teacher",
+            "protocol": suite.teacher_protocol(),
+            "model": suite.models[model].identity,
+        }
+    )

@@ -10,14 +10,15 @@ from torch import Tensor
 from kdbench.data.contract import Inputs
 from kdbench.data.stream import torch_seed
 from kdbench.errors import did_you_mean
-from kdbench.method import Method, Outputs, Read, Setup, Shapes, not_given
+from kdbench.given import Outputs, Read, Setup, Shapes, not_given
+from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import OwnNetwork
 from kdbench.running.plan import Cell
 from kdbench.running.readers import Networks, outputs_of
 from kdbench.training.contract import check_state
-from kdbench.training.trainer import autocast
+from kdbench.training.prediction import autocast
 
 
 def make_setup(

@@ -19,12 +19,11 @@ from kdbench.plugins import load_method
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.record import Record, row_name
 from kdbench.records.store import Entry, cell_folder, read_cell
-from kdbench.running.teachers import Teacher
+from kdbench.running.teachers import BASELINE, Teacher
 from kdbench.source import source_sha256
 from kdbench.suite import Suite
 from kdbench.tables import Data, Pair, Recipe
 
-BASELINE = "vanilla"
 Source = Literal["paper", "paper per pair", "suite", "user", "tuned"]
 
 
@@ -93,7 +92,7 @@ class Cell:
     @cached_property
     def key(self) -> str:
         if self.is_teacher:
-            return teacher_key(self.suite, self.student)
+            return teacher_key(self.suite, self.student, self.method_version)
         return cell_key(
             self.suite,
             self.student,
@@ -101,7 +100,7 @@ class Cell:
             self.method,
             self.method_version,
             self.params,
-            [*(teacher.sha256 for teacher in self.teachers), *(teacher_key(self.suite, name) for name in self.awaits)],
+            [*(teacher.sha256 for teacher in self.teachers), *self.awaits],
             self.assistants,
         )
 

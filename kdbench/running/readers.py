@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.data.stream import torch_seed
-from kdbench.method import GIVEN, Method
+from kdbench.given import GIVEN
+from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
 from kdbench.records.record import Match

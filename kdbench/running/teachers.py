@@ -25,6 +25,7 @@ from kdbench.files import set_aside
 from kdbench.hashing import file_sha256
 from kdbench.layout import TEACHERS
 from kdbench.networks.build import build_network
+from kdbench.plugins import load_method
 from kdbench.records.evidence import Evidence
 from kdbench.records.keys import teacher_key
 from kdbench.records.reader import read_results
@@ -33,6 +34,8 @@ from kdbench.records.store import Entry, read_runs, weights_name
 from kdbench.suite import SUITES, Suite
 from kdbench.tables import Weights
 from kdbench.training.checkpoint import load_tensors
+
+BASELINE = "vanilla"  # the plain method, by which teachers are trained and beside which methods are shown
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice)
 
     A corrupt file is named through `notice` and set aside.
     """
-    key = teacher_key(suite, model)
+    key = teacher_key(suite, model, load_method(BASELINE).version)
     for entry in candidates(suite, results, notice):
         record = entry.record
         if record.key != key or entry.evidence is None or record.main.sha256 is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.suite import Suite
 from kdbench.tables import Data, Execution, Pair
-from kdbench.training.trainer import Trainer, predict
+from kdbench.training.prediction import predict
+from kdbench.training.trainer import Trainer
 
 LARGE_ROWS = 1024  # of images that are too many to be held
 
@@ -32,28 +34,38 @@ def random_dataset(data: Data) -> Dataset:
     return Dataset(images[0], labels[0], images[1], labels[1])
 
 
-def timed_trainer(
-    suite: Suite,
-    pair: Pair,
-    method: str,
-    params: Mapping[str, Any],
-    dataset: Dataset,
-    device: torch.device,
-    execution: Execution = "eager",
-    notice: Notice = print,
-) -> Trainer:
+@dataclass(frozen=True)
+class Subject:
+    """What is timed: a method on a pair of a suite.
+
+    Attributes:
+        params: resolved.
+        dataset: images of the suite's sizes.
+    """
+
+    suite: Suite
+    pair: Pair
+    method: str
+    params: Mapping[str, Any]
+    dataset: Dataset
+    device: torch.device
+    execution: Execution = "eager"
+
+
+def timed_trainer(subject: Subject, notice: Notice = print) -> Trainer:
     """A training that is ready for its first step, under a live teacher where the method reads one.
 
     Raises:
         NotApplicable: the method cannot serve the pair.
     """
-    set_up_device(device)
+    suite, pair = subject.suite, subject.pair
+    set_up_device(subject.device)
     if suite.data.is_large:  # large images: crops and flips on the device cost next to nothing
         suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
-    cls = load_method(method)
-    cell = assemble(suite, cls, pair, 0, params, {}, source="")
+    cls = load_method(subject.method)
+    cell = assemble(suite, cls, pair, 0, subject.params, {}, source="")
     teachers = untrained_teachers(suite, cls, pair)
-    trainer, _ = prepare(cell, dataset, teachers, device, execution, notice)
+    trainer, _ = prepare(cell, subject.dataset, teachers, subject.device, subject.execution, notice)
     trainer.begin(trainer.stages[-1])
     return trainer
 

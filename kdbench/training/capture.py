@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdbench.console import Notice
 from kdbench.data.feed import Feed
-from kdbench.method import Outputs
+from kdbench.given import Outputs
 
 Body = Callable[[], None]
 Capture = Callable[[Body, torch.Generator], Body]  # returns what runs the body again

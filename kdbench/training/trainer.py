@@ -1,4 +1,4 @@
-"""Training one network under one method: the loop, its checkpoints and the prediction at its end.
+"""Training one network under one method: its stages, their epochs, and the steps of an epoch.
 
 The trainer owns the data. A method sees training batches alone; the test set is read by `predict`, after an epoch.
 """
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +18,16 @@ from kdbench.console import Notice
 from kdbench.data.contract import Inputs
 from kdbench.data.feed import Feed, epoch_feed
 from kdbench.data.stream import torch_seed
-from kdbench.errors import KdbenchError, writing
-from kdbench.method import Batch, Method, Outputs, Read, Stage
-from kdbench.networks.inputs import as_seen
+from kdbench.given import Batch, Outputs, Read
+from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled
-from kdbench.training.checkpoint import load_tensors, save_tensors
 from kdbench.training.contract import check_stages, check_terms
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
+from kdbench.training.prediction import autocast, predict
+from kdbench.training.resumable import Resumable
 from kdbench.training.spending import Spending
 
 OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
@@ -41,8 +40,8 @@ class Diverged(Exception):
     """A loss that is no longer finite."""
 
 
-class Trainer:
-    """One training from its first step to its last, with everything that a checkpoint must hold.
+class Trainer(Resumable):
+    """One training from its first step to its last.
 
     Attributes:
         stages: all of them, the main one last; `stage` is the one that was entered.
@@ -333,67 +332,3 @@ class Trainer:
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""
         return 100 * (self.predict().argmax(1) == self.test_labels).float().mean().item()
-
-    def save(self, path: Path) -> None:
-        """Write everything that a bit-equal continuation needs.
-
-        Raises:
-            KdbenchError: the disk is full or the folder cannot be written.
-        """
-        state: dict[str, Any] = {
-            "epochs_done": self.epochs_done,
-            "seconds": self.seconds,
-            "curve": self.curve,
-            "flops": self.spending.flops,
-            "passes": self.spending.passes,
-            "images": self.spending.images,
-        }
-        with writing(path):
-            save_tensors(path, self.tensors(), state)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All state that changes while training, by name."""
-        found = {f"student.{k}": v for k, v in self.student.state_dict().items()}
-        found |= {f"method.{k}": v for k, v in self.method.state_dict().items()}
-        found |= optimizer_tensors(self.optimizer, self.parameters)
-        found |= {"rng.cpu": torch.get_rng_state(), "rng.method": self.generator.get_state()}
-        if self.device.type == "cuda":
-            found["rng.cuda"] = torch.cuda.get_rng_state(self.device)
-        return found
-
-    def restore(self, path: Path) -> None:
-        """Continue where `save` left off.
-
-        Raises:
-            KdbenchError: the checkpoint is corrupt or of another training; nothing was changed.
-        """
-        tensors, state = load_tensors(path)
-        mine = {name: (value.shape, value.dtype) for name, value in self.tensors().items()}
-        if mine != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
-            raise KdbenchError(f"{path} does not fit: it was written by another version or on another device.")
-        for name, module in (("student.", self.student), ("method.", self.method)):
-            module.load_state_dict({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)})
-        for name, value in optimizer_tensors(self.optimizer, self.parameters).items():
-            value.copy_(tensors[name])  # in place: the memory format stays
-        torch.set_rng_state(tensors["rng.cpu"])
-        self.generator.set_state(tensors["rng.method"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
-        self.epochs_done, self.seconds, self.curve = state["epochs_done"], state["seconds"], state["curve"]
-        self.spending.flops, self.spending.images = state["flops"], state["images"]
-        self.spending.passes = {name: (forward, backward) for name, (forward, backward) in state["passes"].items()}
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bfloat16 for what it is safe for, where the recipe says so."""
-    # Without the cache of cast weights, which a captured step would hold on to.
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
-
-
-@torch.no_grad()
-def predict(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
-    """Logits (I, C) in float32 of normalised images in batches (B, C, H, W), in evaluation mode."""
-    model.eval()
-    with autocast(device, precision):
-        seen = (as_seen(model, images).contiguous(memory_format=torch.channels_last) for images in batches)
-        return torch.cat([model(images).float() for images in seen])

@@ -14,7 +14,7 @@ from kdbench.plugins import list_plugins, load_method
 from kdbench.running.plan import plan_cells, resolve_params
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
-from kdbench.running.timing import random_dataset, timed_trainer
+from kdbench.running.timing import Subject, random_dataset, timed_trainer
 from kdbench.suite import Suite
 from kdbench.tables import Execution
 from kdbench.training.trainer import Trainer
@@ -51,7 +51,7 @@ def test_no_step_of_an_epoch_waits_for_the_device(method: str, digits: Suite) ->
     device, data = torch.device("cuda"), random_dataset(digits.data)
     params, _ = resolve_params(load_method(method), digits, digits.pairs[0], {})
     try:
-        trainer = timed_trainer(digits, digits.pairs[0], method, params, data, device)
+        trainer = timed_trainer(Subject(digits, digits.pairs[0], method, params, data, device))
     except NotApplicable as reason:
         pytest.skip(str(reason))
     for stage in range(len(trainer.stages)):

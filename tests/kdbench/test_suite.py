@@ -114,7 +114,7 @@ def test_a_suite_bound_to_data_has_them_in_its_protocols_and_states_that_of_any(
     unbound = digits.with_data_sha256(None)
     one, other = unbound.with_data_sha256("1" * 64), unbound.with_data_sha256("2" * 64)
     assert len({digest(suite.protocol()) for suite in (unbound, one, other)}) == 3
-    assert len({teacher_key(suite, "resnet8") for suite in (unbound, one, other)}) == 3
+    assert len({teacher_key(suite, "resnet8", 1) for suite in (unbound, one, other)}) == 3
     assert unbound.states(one.protocol())
     assert unbound.states(other.protocol())
     assert not digits.states(one.protocol())

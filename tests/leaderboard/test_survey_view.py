@@ -256,3 +256,19 @@ def test_a_variant_stands_beside_the_published_variant(variant: dict[str, int], 
     assert row.cells["others"].value is not None
     assert row.section == "Data-free distillation"
     assert row.paper == "fastdfkd"
+
+
+@pytest.mark.parametrize(("mine", "plains"), [([0, 1], [0, 1, 2]), ([0, 1, 2], [1, 2]), ([0], [1, 2])])
+def test_the_baseline_is_the_plain_students_over_its_own_seeds(mine: list[int], plains: list[int], tmp_path: Path):
+    suite = load_suite("cifar100")
+    labels = load_test_labels(suite)
+    written = {}
+    for name, teacher, seeds in (("unheard_of", "wrn_40_2", mine), ("vanilla", None, plains)):
+        method, pair = make_method(name), (teacher, "wrn_16_2")
+        written[name] = [make_entry(suite, labels, method, pair, seed, 0.7 + 0.02 * seed) for seed in seeds]
+        write_results(tmp_path / "cifar100" / name, written[name])
+    boards = [(board, standings(board, [])) for board in make_boards(read_store(tmp_path, None))]
+    lines = survey_table("cifar100", boards).lines
+    [row] = [line for line in lines if line.cells["method"].href == "method/unheard_of.html"]
+    tops = [entry.record.main.metrics.top1 for entry in written["vanilla"]]
+    assert part(row, "student", "baseline") == pytest.approx(np.mean(tops))

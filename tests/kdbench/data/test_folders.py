@@ -176,7 +176,7 @@ def test_keys_have_the_content_of_a_suite_that_does_not_state_it(
     (folder / "val" / "ant" / "0.ppm").rename(folder / "val" / "bee" / "9.ppm")
     assert with_known_content(suite) == suite
     second = with_content(suite)
-    assert teacher_key(second, "resnet8") != teacher_key(first, "resnet8")
+    assert teacher_key(second, "resnet8", 1) != teacher_key(first, "resnet8", 1)
     keys = {cell_key(s, "resnet8_w4", 0, "vanilla", 1, {}, []) for s in (suite, first, second)}
     assert len(keys) == 3
 

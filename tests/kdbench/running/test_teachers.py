@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import KdbenchError
-from kdbench.running.teachers import find_teacher
+from kdbench.plugins import load_method
+from kdbench.records.keys import teacher_key
+from kdbench.running.plan import plan_teacher
+from kdbench.running.teachers import BASELINE, find_teacher
 from kdbench.suite import SUITES, Suite
 from kdbench.tables import Weights
 
@@ -81,3 +84,12 @@ def test_what_cannot_be_had_is_one_line(digits: Suite, results: Path, address: s
     with pytest.raises(KdbenchError, match=said):
         find_teacher(suite, "resnet8", results, print)
     assert not list((results.parent / "cache").rglob("*.safetensors"))
+
+
+def test_a_teacher_of_an_older_version_of_the_plain_method_is_not_found(
+    digits: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_teacher(digits, "resnet8", None, print) is not None
+    monkeypatch.setattr(load_method(BASELINE), "version", 2)
+    assert find_teacher(digits, "resnet8", None, print) is None
+    assert plan_teacher(digits, "resnet8").key == teacher_key(digits, "resnet8", 2)
