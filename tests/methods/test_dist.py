@@ -30,8 +30,8 @@ def test_correlation_is_numpys_and_sees_neither_shift_nor_scale(seed: int, scale
     assert torch.allclose(pearson(scale * a + shift, b), pearson(a, b), atol=1e-7)
 
 
-def test_equal_logits_give_zero(tensors: dict[str, Tensor]) -> None:
-    assert all(loss.abs().item() < 1e-6 for loss in correlation_losses(tensors["zs"], tensors["zs"] + 1, 4.0))
+def test_equal_logits_give_zero_but_for_what_is_added_to_the_norms(tensors: dict[str, Tensor]) -> None:
+    assert all(0 < loss.item() < 2e-4 for loss in correlation_losses(tensors["zs"], tensors["zs"] + 1, 4.0))
 
 
 def test_the_order_of_the_batch_does_not_matter(tensors: dict[str, Tensor]) -> None:
