@@ -72,6 +72,13 @@ def test_the_values_that_a_suite_sets_are_parameters_of_its_methods(name: str) -
     [
         ("cifar100", "dkd", "non_target_weight", {"resnet56:resnet20": 2, "vgg13:vgg8": 6, "resnet32x4:resnet8x4": 8}),
         ("cifar100", "reviewkd", "review_weight", {"resnet110:resnet32": 1, "wrn_40_2:wrn_16_2": 5}),
+        ("cifar100", "kd_ls", "temperature", {"vgg13:vgg8": 3, "resnet110:resnet20": 4, "resnet56:resnet20": 2}),
+        ("cifar100", "kd_ls", "kd_weight", {"resnet50:mobilenetv2": 1, "resnet110:resnet20": 12, "vgg13:vgg8": 9}),
+        ("cifar100-survey", "kd_ls", "temperature", {"wrn_40_2:mobilenetv2": 3, "wrn_40_2:wrn_16_2": 2}),
+        ("cifar100-fast", "nkd", "non_target_weight", {"vgg13:vgg8": 3.5}),
+        ("cifar100", "wsld", "temperature", {"vgg13:vgg8": 4}),
+        ("cifar100", "ft", "paraphrase_learning_rate", {"vgg13:vgg8": 0.05, "resnet56:resnet20": 0.01}),
+        ("imagenet", "reviewkd", "max_width", {"resnet34:resnet18": 512, "resnet50:mobilenetv1": 256}),
         ("imagenet", "dkd", "non_target_weight", {"resnet34:resnet18": 0.5, "resnet50:mobilenetv1": 2}),
         ("imagenet", "kd", "temperature", {"resnet34:resnet18": 1, "resnet50:mobilenetv1": 1}),
     ],

@@ -1,0 +1,117 @@
+"""Write docs/parameters.md, where parameters come from, out of parameters.csv: python docs/make_parameters.py"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kdbench.suite import Suite, list_suites, load_suite
+
+TABLE = Path(__file__).parent / "parameters.csv"
+PAGE = Path(__file__).parent / "parameters.md"
+COMMAND = "python docs/make_parameters.py"
+HEAD = f"""# Parameters
+
+What each method's parameters are on each built-in suite, and where the values come from: a file of a repository, as it
+was at a commit, and the data that it gives them for. A first row is of the method's defaults, which hold wherever no
+other row names the suite. What is given for single pairs is known for these alone; other pairs have the values of their
+suite, else the defaults. A row without a file says in its note whence the values are. Durations are those of the
+papers' 200 to 300 epochs, and shorter on suites of 30 or 100. `mixup` and `vanilla` have no parameters.
+
+`params_source` is what records say: `paper` for values that were published, by the method's authors or by others who
+compare it, `paper per pair` where these differ from pair to pair, `suite` for what kdbench chose or converted.
+
+The data, the recipe and the precision (bf16 on all suites but `digits`, where authors have float32) are the suite's for
+every method, and the last epoch counts: only what is a method's own is here. This page is made from
+[`parameters.csv`](parameters.csv) and the suites by `{COMMAND}`; a test compares both with the methods and the suites.
+"""
+COLUMNS = "| suites | pairs | values | `params_source` | from | given for | note |\n|---|---|---|---|---|---|---|"
+
+
+class Row(NamedTuple):
+    """One parameter of a method: its default, or its value on some pairs of some suites.
+
+    Attributes:
+        suites, pairs: names, separated by spaces; none for the default, and for all pairs.
+        value: as JSON.
+        data: what the file gives the value for.
+        note: where the value is from, if from no file; how kdbench differs from the file, and why.
+    """
+
+    method: str
+    suites: str
+    pairs: str
+    parameter: str
+    value: str
+    repository: str
+    file: str
+    commit: str
+    data: str
+    note: str
+
+    def settings(self, suites: dict[str, Suite]) -> Iterator[tuple[str, str, str, str, Any]]:
+        """(suite, method, pair, parameter, value), one for every pair of the row that a suite of the row has."""
+        for suite in self.suites.split():
+            theirs = {str(pair) for pair in suites[suite].pairs} & set(self.pairs.split())
+            for pair in sorted(theirs) if self.pairs else [""]:
+                yield suite, self.method, pair, self.parameter, json.loads(self.value)
+
+
+def read_rows() -> list[Row]:
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return [Row(**row) for row in csv.DictReader(file)]
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    suites = {name: load_suite(name) for name in list_suites()}
+    lines = [HEAD]
+    for method, rows in groupby(read_rows(), lambda row: row.method):
+        lines += [f"## {method}\n", COLUMNS, *table(list(rows), suites), ""]
+    return "\n".join([*lines, *origins(suites)])
+
+
+def table(rows: list[Row], suites: dict[str, Suite]) -> Iterator[str]:
+    """The lines of one method: parameters of one origin together."""
+    rest = "all others" if any(row.suites for row in rows) else "all"
+    for row, same in groupby(rows, lambda row: row._replace(parameter="", value="")):
+        values = ", ".join(f"{one.parameter} = {json.loads(one.value)}" for one in same)
+        where = ", ".join(f"`{name}`" for name in row.suites.split()) or rest
+        pairs = ", ".join(f"`{pair}`" for pair in row.pairs.split())
+        yield f"| {where} | {pairs} | {values} | {said(row, suites)} | {link(row)} | {row.data} | {row.note} |"
+
+
+def said(row: Row, suites: dict[str, Suite]) -> str:
+    """What records say of a row's values: on its suites, or on those that leave all of a method's defaults."""
+    overrides = {name: suite.override(row.method, None)[1] for name, suite in suites.items()}
+    left = [name for name, override in overrides.items() if not override.params and not override.pairs]
+    return ", ".join(sorted({overrides[name].source for name in row.suites.split() or left}))
+
+
+def link(row: Row) -> str:
+    """The file of a row, at its commit."""
+    if not row.file:
+        return ""
+    return (
+        f"[{row.repository} {row.file}](https://github.com/{row.repository}/blob/{row.commit}/{row.file}) {row.commit}"
+    )
+
+
+def origins(suites: dict[str, Suite]) -> Iterator[str]:
+    """What a suite's records say, by method."""
+    yield "## What records say\n"
+    yield "`params_source` of the methods that a suite names, with values or without. Of all others it is `paper`.\n"
+    yield "| suite | `params_source` | methods |\n|---|---|---|"
+    for name, suite in suites.items():
+        for source in sorted({override.source for override in suite.methods.values()}):
+            methods = sorted(method for method, override in suite.methods.items() if override.source == source)
+            yield f"| `{name}` | {source} | {', '.join(methods)} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
