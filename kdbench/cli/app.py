@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kdbench import __version__
-from kdbench.cli import methods, results, site
+from kdbench.cli import methods, results, site, tuning
 from kdbench.cli.options import (
     CompileOption,
     DataDirOption,
@@ -19,15 +19,14 @@ from kdbench.cli.options import (
     OutOption,
     ResultsOption,
     SuiteOption,
+    TrackingOption,
     WorkersOption,
+    execution,
     split_names,
 )
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
 from kdbench.layout import RUNS
-
-if TYPE_CHECKING:
-    from kdbench.tables import Execution
 
 app = typer.Typer(
     name="kdbench",
@@ -39,6 +38,7 @@ app = typer.Typer(
 )
 lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
 app.add_typer(lists, name="list")
+app.add_typer(tuning.app)
 app.add_typer(methods.app)
 app.add_typer(results.app)
 app.add_typer(site.app)
@@ -81,10 +81,7 @@ def run(
     results: ResultsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
-    ] = None,
+    tracking_uri: TrackingOption = None,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -226,10 +223,7 @@ def cost(
 @app.command()
 def track(
     runs: Annotated[Path, typer.Argument(help="A folder of records.")] = RUNS,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."),
-    ] = None,
+    tracking_uri: TrackingOption = None,
     results: ResultsOption = None,
 ) -> None:
     """Mirror records to MLflow that are not there yet.
@@ -293,13 +287,6 @@ def list_models(
         show_models(suite, open_console(), as_json)
     else:
         show_names(pattern, open_console(), as_json)
-
-
-def execution(compile_: bool, graph: bool) -> Execution:
-    """How training steps run."""
-    if compile_ and graph:
-        raise KdbenchError("--compile and --graph are two ways to run a step. Choose one.")
-    return "compiled" if compile_ else "captured" if graph else "eager"
 
 
 def main() -> None:
