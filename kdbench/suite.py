@@ -231,15 +231,26 @@ def list_suites() -> list[str]:
     return sorted(path.stem for path in SUITES.glob("*.toml"))
 
 
+def suite_file(name: str) -> Path:
+    """The file of a built-in suite, or of a path.
+
+    Raises:
+        KdbenchError: no built-in suite of this name.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    if name not in list_suites():
+        raise KdbenchError(f"Unknown suite '{name}'.{did_you_mean(name, list_suites())} A path must end in .toml.")
+    return SUITES / f"{name}.toml"
+
+
 def load_suite(name: str) -> Suite:
     """Read a built-in suite by name, or any suite file by its path.
 
     Raises:
         KdbenchError: no such suite, not TOML, an unknown key or a wrong value; names the file and the key.
     """
-    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
-    if not name.endswith(".toml") and name not in list_suites():
-        raise KdbenchError(f"Unknown suite '{name}'.{did_you_mean(name, list_suites())} A path must end in .toml.")
+    path = suite_file(name)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         suite = Suite.model_validate_json(json.dumps(prepared(table)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kdbench import __version__
-from kdbench.cli import methods, results, site
+from kdbench.cli import methods, results, site, tuning
 from kdbench.cli.options import (
     CompileOption,
     DataDirOption,
@@ -21,14 +21,12 @@ from kdbench.cli.options import (
     SuiteOption,
     TrackingOption,
     WorkersOption,
+    execution,
     split_names,
 )
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
 from kdbench.layout import RUNS
-
-if TYPE_CHECKING:
-    from kdbench.tables import Execution
 
 app = typer.Typer(
     name="kdbench",
@@ -40,6 +38,7 @@ app = typer.Typer(
 )
 lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
 app.add_typer(lists, name="list")
+app.add_typer(tuning.app)
 app.add_typer(methods.app)
 app.add_typer(results.app)
 app.add_typer(site.app)
@@ -288,13 +287,6 @@ def list_models(
         show_models(suite, open_console(), as_json)
     else:
         show_names(pattern, open_console(), as_json)
-
-
-def execution(compile_: bool, graph: bool) -> Execution:
-    """How training steps run."""
-    if compile_ and graph:
-        raise KdbenchError("--compile and --graph are two ways to run a step. Choose one.")
-    return "compiled" if compile_ else "captured" if graph else "eager"
 
 
 def main() -> None:

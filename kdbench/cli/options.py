@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdbench.errors import KdbenchError
+
+if TYPE_CHECKING:
+    from kdbench.tables import Execution
 
 SuiteOption = Annotated[
     str, typer.Option("--suite", help="A built-in suite's name, or the path of a suite file (.toml).")
@@ -29,6 +32,13 @@ TrackingOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
+
+
+def execution(compile_: bool, graph: bool) -> Execution:
+    """How training steps run."""
+    if compile_ and graph:
+        raise KdbenchError("--compile and --graph are two ways to run a step. Choose one.")
+    return "compiled" if compile_ else "captured" if graph else "eager"
 
 
 def split_names(values: list[str]) -> tuple[str, ...]:

@@ -205,13 +205,9 @@ def show_report(
         compared = found_again.as_json() if found_again else None
         found.append({**as_json(row, values), "reproduction": said, "compared": compared})
     lines = [f"\nRecords: {request.out / suite.name}"]
-    for failed in outcome.failures:
-        log = f" (traceback in {failure_log(request.out, failed.cell)})" if failed.details else ""
-        lines.append(f"Failed: {failed.cell}: {failed.message}{log}")
+    lines += failed_lines(request, outcome)
     elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
-    if outcome.failures:
-        lines.append("Run the same command again to retry the failed cells.")
-    elif request.mlflow and not elsewhere and Path("mlflow.db").is_file():
+    if not outcome.failures and request.mlflow and not elsewhere and Path("mlflow.db").is_file():
         lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
     lines.append("Next: kdbench list methods, or kdbench show METHOD")
     notice("\n".join(lines))
@@ -220,6 +216,15 @@ def show_report(
         write_json(
             {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures},
         )
+
+
+def failed_lines(request: Request, outcome: Outcome) -> list[str]:
+    """What failed and what to do about it; empty where nothing did."""
+    lines = []
+    for failed in outcome.failures:
+        log = f" (traceback in {failure_log(request.out, failed.cell)})" if failed.details else ""
+        lines.append(f"Failed: {failed.cell}: {failed.message}{log}")
+    return [*lines, "Run the same command again to retry the failed cells."] if lines else []
 
 
 def say_estimate(
