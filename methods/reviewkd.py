@@ -23,9 +23,9 @@ class ReviewKD(WithKD):
     The teacher's maps are those before their last ReLU, or its maps as they are where it declares none.
 
     As the authors' code (dvlab-research/ReviewKD, CIFAR-100/model/reviewkd.py and train.py, commit cede6ea): modules,
-    their initial weights, targets before the ReLU and student's maps after it, reductions, weights of each student.
-    Epochs count from 1 as in mdistiller's copy (commit a08d46f), since the authors' first epoch reviews nothing. The
-    maps keep the suite's batch size and optimizer (theirs: 128, Nesterov); KD is off, as in their scripts.
+    their initial weights, targets before the ReLU, the student's maps after it (before it in their ImageNet code),
+    reductions, weights of each student, no KD. Epochs count from 1, as in mdistiller (commit a08d46f): the authors'
+    first epoch reviews nothing. Batch size and optimizer are the suite's (theirs: 128, Nesterov).
     """
 
     name, version = "reviewkd", 2
