@@ -176,8 +176,7 @@ def test_afds_attention_equals_loops() -> None:
 
 def test_feature_normalisation_shortens_long_embeddings_alone() -> None:
     logits, embedding = torch.tensor([[4.0, 2.0], [4.0, 2.0]]), torch.tensor([[6.0, 8.0], [0.6, 0.8]])
-    found = normalised(logits, embedding, torch.tensor([1.0, 0.0]), 2.0)
-    assert found.tolist() == [pytest.approx([1.6, 0.4]), pytest.approx([4.0, 2.0])]
+    assert normalised(logits, embedding, 2.0).tolist() == [pytest.approx([0.8, 0.4]), pytest.approx([4.0, 2.0])]
 
 
 def test_batch_norm_takes_a_single_value_and_is_pytorchs_otherwise() -> None:
