@@ -159,7 +159,8 @@ class Outputs(Required):
         logits: (B, C).
         embedding: (B, D), the vector before the classifier.
         features: list of (B, C_l, H_l, W_l), shallow to deep, as in `Shapes`.
-        pre_activations: list of the same, before the last ReLU, of networks that declare where that is.
+        pre_activations: list of the same, before the last ReLU, of networks that declare where that is; a method that
+            requires `features` as well is given the map itself where a network does not.
     """
 
     logits: Tensor

@@ -17,8 +17,11 @@ class AFD(WithKD):
     L = CE(z_s, y) + kd_weight * KD + attention_weight * sum_t mean_i sum_s a_{t,s} * mean (Q_t(f_s) - Q_t(f_t))^2
 
     a_{t,.} = softmax over s of (query_t . key_{s,t} + p_t . p_s) / sqrt(dim);
-    Q_t(f) = mean_c f_c^2 in the size of map t, made unit length. As in distill/AFD.py and utils.py of the authors' code
-    (github.com/clovaai/attention-feature-distillation, commit 42a3077), on the matched maps instead of every block's.
+    Q_t(f) = mean_c f_c^2 in the size of map t, made unit length.
+
+    As the authors' code (clovaai/attention-feature-distillation, distill/AFD.py and utils.py, commit dd990d0): queries,
+    keys, positions, reductions, weights, initial weights. There every block's map is a candidate; here the matched maps
+    are, the only ones that all networks offer.
     """
 
     name, version = "afd", 1

@@ -15,7 +15,9 @@ class AT(WithKD):
     Q(f) = vec(mean_c f^2) / ||vec(mean_c f^2)||
     L = CE(z_s, y) + attention_weight * sum_l mean((Q(f_s^l) - Q(f_t^l))^2)
 
-    Mean over batch and positions, as in the authors' code.
+    As the authors' code (szagoruyko/attention-transfer, utils.py and cifar.py, commit 893df54): maps at the ends of the
+    stages, attention, mean over batch and positions, weight; and as that of Tian et al. (HobbitLong/RepDistiller,
+    distiller_zoo/AT.py, commit b84f547), whence the larger of two maps is averaged down.
     """
 
     name, version = "at", 1

@@ -13,8 +13,11 @@ class CC(WithKD):
 
     L = CE(z_s, y) + correlation_weight * mean_i sum_d |delta_i * delta_{i+1}|,    delta = r_s(e_s) - r_t(e_t)
 
-    r_s and r_t are learned linear maps. This is the form that the authors gave to Tian et al. (2020), whose tables
-    report it; the paper correlates all pairs through a kernel.
+    r_s and r_t are learned linear maps, and both are trained. The paper correlates all pairs through a kernel.
+
+    As the code that the authors gave to Tian et al. (HobbitLong/RepDistiller, distiller_zoo/CC.py, commit b84f547),
+    whose tables report it: embeddings, order within the batch, reduction, weight. A batch of one image, of which that
+    code's mean is undefined, costs nothing.
     """
 
     name, version = "cc", 1

@@ -21,6 +21,10 @@ class CRD(WithKD):
     Both embeddings are trained. Banks start uniform in +-sqrt(3 / dim) and follow their network:
     m <- normalize(momentum * m + (1 - momentum) * e). Negatives are drawn without replacement among other classes,
     at most as many as there are. Scores come from one product with the whole bank, which costs less than gathering.
+
+    As the authors' code (HobbitLong/RepDistiller, crd/criterion.py, crd/memory.py and dataset/cifar100.py, commit
+    b84f547): embeddings, banks, their order of update, constants, eps, reductions, weight, both directions. Where other
+    classes hold fewer than K images, that code draws with replacement; here K is as many as there are.
     """
 
     name, version = "crd", 1

@@ -10,9 +10,12 @@ class CRDKD(CRD):
     """Contrastive representation distillation beside plain KD: the paper's best row.
 
     L = CE(z_s, y) + T^2 * KL(softmax(z_t / T) || softmax(z_s / T)) + contrast_weight * the contrastive loss of `crd`
+
+    As the authors' code (HobbitLong/RepDistiller, scripts/run_cifar_distill.sh, commit b84f547: -r 1 -a 1 -b 0.8).
     """
 
     name, version = "crd_kd", 1
+    knowledge = ("response", "relation")
 
     class Params(CRD.Params):
         kd_weight: float = Field(1.0, ge=0, description="weight of the softened teacher's logits")

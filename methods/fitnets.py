@@ -18,11 +18,15 @@ class FitNets(WithKD):
     L = CE(z_s, y) + hint_weight * mean((r(f_s) - f_t)^2)
 
     One stage, as in the common CIFAR-100 comparisons. The paper first trains up to the hint layer on the hint alone,
-    then by KD: `hint_epochs`, with hint_weight 0 and a kd_weight. The hint is the middle one of the matched maps: the
-    end of the second stage of a three-stage network.
+    then by KD: `hint_epochs`, with hint_weight 0 and a kd_weight. The hint is the middle one of the matched maps, the
+    shallower of two: the end of the second stage of a network of three or four.
+
+    As the code of Tian et al. (HobbitLong/RepDistiller, models/util.py and train_student.py, commit b84f547): hint
+    layer, regressor, its initial weights, reduction, weight. There a smaller student's map is refused, but for one of
+    half the size; here it is enlarged first. The authors' code (adri-romsor/FitNets) is for Theano and not run.
     """
 
-    name, version = "fitnets", 1
+    name, version = "fitnets", 2
     paper = Paper(
         "FitNets: Hints for Thin Deep Nets",
         "Adriana Romero, Nicolas Ballas, Samira Ebrahimi Kahou, Antoine Chassang, Carlo Gatta, Yoshua Bengio",
@@ -38,7 +42,7 @@ class FitNets(WithKD):
         hint_epochs: int = Field(0, ge=0, description="epochs of a stage before, on the hint alone")
 
     def build(self, setup: Setup) -> None:
-        self.hint = len(setup.student.features) // 2
+        self.hint = (len(setup.student.features) - 1) // 2
         self.regressor = regressor(setup.student.features[self.hint], setup.teacher.features[self.hint])
 
     def stages(self) -> Sequence[Stage]:

@@ -15,8 +15,9 @@ class FN(WithKD):
     L = CE(z_s, y) + normalised_weight * H(softmax(n(z_t, e_t)), softmax(n(z_s, e_s)))
     n(z, e) = z * min(1, length / |e|)
 
-    As in train_gluon_script_cifar.py and models/symbol_Resnet_cifar.py of the authors' code (github.com/aztc/FNKD,
-    commit 099b6ca), which caps the embeddings' length. There the classifier's bias keeps its size; here it does not.
+    As the authors' code (aztc/FNKD, train_gluon_script_cifar.py and models/symbol_Resnet_cifar.py, commit 099b6ca):
+    lengths, which that code caps and the paper fixes, that both networks are shortened, weight, reduction. There the
+    classifier's bias keeps its size; here the length is a temperature of the whole logits, as the paper has it.
     """
 
     name, version = "fn", 1

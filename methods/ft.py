@@ -19,11 +19,16 @@ class FT(WithKD):
     Stage "paraphraser":  L = mean (decode(encode(f_t)) - f_t)^2
     Then:                 L = CE(z_s, y) + factor_weight * mean |Q(translate(f_s)) - Q(encode(f_t))|
 
-    Q(f) = mean_c f_c^2 as a vector of unit length, as in the code of Tian et al. (2020), whose weight it is; the paper
-    and its code (github.com/Jangho-Kim/Factor-Transfer-pytorch, commit e8d6ac6) take all of f as one vector.
+    Q(f) = mean_c f_c^2 as a vector of unit length.
+
+    As the code of Tian et al. (HobbitLong/RepDistiller, distiller_zoo/FT.py, models/util.py and helper/pretrain.py,
+    commit b84f547), whose weight it is: paraphraser without batch norm, translator with it, the student idle in the
+    first stage, that stage's learning rate 0.01 (the student's own for VGG students: the CIFAR-100 suites say so). The
+    authors (Jangho-Kim/Factor-Transfer-pytorch, commit e8d6ac6) take all of f as one vector, weigh 500, reconstruct by
+    absolute differences and have no batch norm; published CIFAR-100 tables do not have these.
     """
 
-    name, version = "ft", 1
+    name, version = "ft", 2
     paper = Paper(
         "Paraphrasing Complex Network: Network Compression via Factor Transfer",
         "Jangho Kim, SeongUk Park, Nojun Kwak",
@@ -49,7 +54,8 @@ class FT(WithKD):
 
     def stages(self) -> Sequence[Stage]:
         p = self.params
-        return [Stage("paraphraser", p.paraphrase_epochs, self.paraphrase, p.paraphrase_learning_rate)]
+        reads = frozenset({"teacher.features"})
+        return [Stage("paraphraser", p.paraphrase_epochs, self.paraphrase, p.paraphrase_learning_rate, reads)]
 
     def paraphrase(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         f_t = teacher.features[-1]

@@ -15,8 +15,11 @@ class ICKD(WithKD):
 
     L = CE(z_s, y) + correlation_weight * mean_i |G_i^s - G_i^t|_F^2 / C,    G = rows of F F^T made unit length
 
-    F is the (C, H * W) map of an image, the student's after a 1 x 1 convolution to the teacher's channels. As in
-    Cifar100/distiller_zoo/ICKD.py of the authors' code (github.com/ADLab-AutoDrive/ICKD, commit 04e1d3e).
+    F is the (C, H * W) map of an image, the student's after a 1 x 1 convolution to the teacher's channels.
+
+    As the authors' code (ADLab-AutoDrive/ICKD, Cifar100/distiller_zoo/ICKD.py and scripts, commit 403b8d3): last map,
+    convolution with batch norm, reduction, weight, KD off ("w/o KL"; kd_weight 1 is their other row). A second
+    embedding, which that code makes and never uses, is left out.
     """
 
     name, version = "ickd", 1

@@ -17,6 +17,9 @@ class NST(WithKD):
     L = CE(z_s, y) + selectivity_weight * sum_l MMD^2(channels of f_s, channels of f_t),    k(a, b) = (a . b)^2
 
     Each channel is its map as a vector of unit length.
+
+    As the code of Tian et al. (HobbitLong/RepDistiller, distiller_zoo/NST.py, commit b84f547): maps, kernel, means over
+    pairs of channels, weight, the larger map averaged down. The authors published none of their own.
     """
 
     name, version = "nst", 1

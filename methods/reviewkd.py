@@ -20,9 +20,15 @@ class ReviewKD(WithKD):
 
     Fusion goes from deep to shallow: fused_l = a * conv(f_l^s) + b * enlarged fused_{l+1}, with attention maps a and b
     computed from both. The embeddings count as the deepest maps. HCL compares at full size and averaged to 4, 2 and 1.
+    The teacher's maps are those before their last ReLU, or its maps as they are where it declares none.
+
+    As the authors' code (dvlab-research/ReviewKD, CIFAR-100/model/reviewkd.py and train.py, commit cede6ea): modules,
+    their initial weights, targets before the ReLU, the student's maps after it (before it in their ImageNet code),
+    reductions, weights of each student, no KD. Epochs count from 1, as in mdistiller (commit a08d46f): the authors'
+    first epoch reviews nothing. Batch size and optimizer are the suite's (theirs: 128, Nesterov).
     """
 
-    name, version = "reviewkd", 1
+    name, version = "reviewkd", 2
     paper = Paper(
         "Distilling Knowledge via Knowledge Review",
         "Pengguang Chen, Shu Liu, Hengshuang Zhao, Jiaya Jia",
@@ -32,7 +38,8 @@ class ReviewKD(WithKD):
     scheme = "offline"
     knowledge = ("feature",)
     requires = frozenset(
-        f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "features", "embedding")
+        {"teacher.pre_activations"}
+        | {f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "features", "embedding")}
     )
 
     class Params(WithKD.Params):
@@ -51,7 +58,8 @@ class ReviewKD(WithKD):
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p = self.params
-        f_s, f_t = ([*o.features, o.embedding[:, :, None, None]] for o in (student, teacher))
+        f_s = [*student.features, student.embedding[:, :, None, None]]
+        f_t = [*teacher.pre_activations, teacher.embedding[:, :, None, None]]
         review: list[Tensor] = []
         fused: Tensor | None = None
         for fusion, own, target in reversed(list(zip(self.fusions, f_s, f_t, strict=True))):

@@ -19,7 +19,10 @@ class SemCKD(WithKD):
     L = CE(z_s, y) + KD + map_weight * mean over images and student maps of sum_t a_{s,t} * mean (r_{s,t}(f_s) - f_t)^2
 
     a_{s,.} = softmax over t of q_s . k_t, where q and k embed an image's row of the batch's similarity matrix F F^T.
-    A short batch has rows of zeros at their ends (the authors skip it).
+
+    As the authors' code (DefangChen/SemCKD, models/util.py, distiller_zoo/SemCKD.py and helper/loops.py, commit
+    ebe5db1): maps, embeddings, projections, reductions, weights, initial weights. There a short last batch is skipped;
+    here its rows have zeros at their ends.
     """
 
     name, version = "semckd", 1

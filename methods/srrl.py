@@ -17,8 +17,13 @@ class SRRL(WithKD):
 
     L = CE(z_s, y) + KD + embedding_weight * mean (r(e_s) - e_t)^2 + regression_weight * mean (W_t(r(e_s)) - z_t)^2
 
-    r is a linear map with batch norm and ReLU. As in train_student.py and models/util.py of
-    github.com/DefangChen/SimKD, commit d0b9cde, which adds KD.
+    r is a linear map with batch norm and ReLU.
+
+    As the code of Chen et al. (DefangChen/SimKD, models/util.py and helper/loops.py, commit 2b389c3), whose CIFAR-100
+    tables report it: r after the mean over positions, and KD added. The authors' code is for ImageNet alone
+    (jingyang2017/KD_SRRL, train_imagenet_distillation.py, commit d2e802f): r is a 1 x 1 convolution with normal initial
+    weights before that mean, and there is no KD (nor in the suite `imagenet`). After the mean, every network with a
+    linear classifier can be a student, whatever its last map is.
     """
 
     name, version = "srrl", 1

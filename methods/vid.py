@@ -9,7 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup
+from kdbench_methods.parts.layers import same_size
 from kdbench_methods.parts.with_kd import WithKD
+
+EPS = 1e-5  # the smallest variance
 
 
 class VID(WithKD):
@@ -17,11 +20,14 @@ class VID(WithKD):
 
     L = CE(z_s, y) + information_weight * sum_l mean[ ((mu_l(f_s) - f_t)^2 / sigma_l^2 + log sigma_l^2) / 2 ]
 
-    mu_l is three 1 x 1 convolutions, sigma_l^2 = softplus(rho_l) + eps one variance a channel. A map that is larger
-    than the teacher's is averaged to its size, a smaller one enlarged.
+    mu_l is three 1 x 1 convolutions, sigma_l^2 = softplus(rho_l) + eps one variance a channel. The larger of two maps
+    is averaged to the size of the smaller.
+
+    As the authors' code that Tian et al. restructured (HobbitLong/RepDistiller, distiller_zoo/VID.py, commit b84f547):
+    maps, predictors, their initial weights and variances, reductions; variances are trained with the rest.
     """
 
-    name, version = "vid", 1
+    name, version = "vid", 2
     paper = Paper(
         "Variational Information Distillation for Knowledge Transfer",
         "Sungsoo Ahn, Shell Xu Hu, Andreas Damianou, Neil D. Lawrence, Zhenwen Dai",
@@ -39,18 +45,16 @@ class VID(WithKD):
     def build(self, setup: Setup) -> None:
         channels = [(s[0], t[0]) for s, t in zip(setup.student.features, setup.teacher.features, strict=True)]
         self.means = nn.ModuleList(predictor(s, t) for s, t in channels)
-        rho = math.log(math.expm1(self.params.initial_variance))
+        rho = math.log(math.expm1(self.params.initial_variance - EPS))
         self.rho = nn.ParameterList(torch.full((t,), rho) for _, t in channels)
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        information = torch.stack(
-            [
-                gaussian_loss(mean(resized(f_s, f_t)), f_t, F.softplus(rho) + 1e-5)
-                for mean, rho, f_s, f_t in zip(self.means, self.rho, student.features, teacher.features, strict=True)
-            ]
-        )
+        information = []
+        for mean, rho, *maps in zip(self.means, self.rho, student.features, teacher.features, strict=True):
+            f_s, f_t = same_size(*maps)
+            information.append(gaussian_loss(mean(f_s), f_t, F.softplus(rho) + EPS))
         terms = self.ce_and_kd(batch, student, teacher)
-        return {**terms, "information": self.params.information_weight * information.sum()}
+        return {**terms, "information": self.params.information_weight * torch.stack(information).sum()}
 
 
 def gaussian_loss(mean: Tensor, teacher_map: Tensor, variance: Tensor) -> Tensor:
@@ -67,13 +71,4 @@ def predictor(in_channels: int, channels: int) -> nn.Sequential:
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.ReLU(),
         nn.Conv2d(channels, channels, 1, bias=False),
-    )
-
-
-def resized(feature: Tensor, like: Tensor) -> Tensor:
-    """A map in another one's height and width."""
-    return (
-        feature
-        if feature.shape[2:] == like.shape[2:]
-        else F.adaptive_avg_pool2d(feature, (like.shape[2], like.shape[3]))
     )

@@ -139,14 +139,15 @@ class OutputReader:
     """Runs a network and bundles the outputs that a method requires; nothing else is computed.
 
     Args:
-        wanted: names of outputs: logits, embedding, features, pre_activations.
+        wanted: names of outputs: logits, embedding, features, pre_activations. With both of the last, a map whose
+            pre-activation the model does not declare (a transformer's ends in no ReLU) stands for itself.
         maps: which feature maps, shallow to deep.
 
     Attributes:
         runs: while they are counted, of each run how many images it had, and whether gradients go back through it.
 
     Raises:
-        NotApplicable: pre-activations of a model that declares none.
+        NotApplicable: pre-activations, without features, of a model that declares none.
     """
 
     def __init__(self, role: str, model: Network, wanted: Iterable[str], maps: Iterable[FeatureMap] = ()) -> None:
@@ -164,11 +165,13 @@ class OutputReader:
                 self.catch(what, head, as_vector)
         if "pre_activations" in self.wanted:
             declared = getattr(model, "pre_activations", {})
-            if missing := [m.name for m in maps if m.name not in declared]:
+            missing = [m.name for m in maps if m.name not in declared]
+            if missing and "features" not in self.wanted:
                 kind = type(model).__name__
                 raise NotApplicable(f"the {role}, a {kind}, declares no pre-activations of {', '.join(missing)}")
             for i, m in enumerate(maps):
-                self.catch(f"map {i}", model.get_submodule(declared[m.name]))
+                if m.name in declared:
+                    self.catch(f"map {i}", model.get_submodule(declared[m.name]))
 
     def catch(
         self, what: str, module: nn.Module, kept: Callable[[nn.Module, Tensor], Tensor] = lambda _, value: value.clone()
@@ -199,7 +202,10 @@ class OutputReader:
         if "embedding" in self.wanted:
             values["embedding"] = torch.cat([self.caught.pop(head).float() for head in self.heads], dim=1)
         if "pre_activations" in self.wanted:
-            values["pre_activations"] = [self.caught.pop(f"map {i}").float() for i in range(len(self.indices))]
+            values["pre_activations"] = [
+                self.caught.pop(f"map {i}").float() if f"map {i}" in self.caught else values["features"][i]
+                for i in range(len(self.indices))
+            ]
         if self.runs is not None:
             some = next(iter(values.values()))
             self.runs.append((len(images), (some[0] if isinstance(some, list) else some).requires_grad))

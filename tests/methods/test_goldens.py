@@ -18,23 +18,9 @@ CONTROLS = {"vanilla", "random_teacher", "shuffled_logits"}  # kdbench's own
 NOT_YET = {
     # features
     "ab",
-    "afd",
-    "at",
-    "cc",
-    "crd",
-    "crd_kd",
-    "fitnets",
-    "fn",
     "fsp",
-    "ft",
-    "ickd",
-    "nst",
     "ofd",
-    "reviewkd",
-    "semckd",
     "simkd",
-    "srrl",
-    "vid",
     # online, self, several teachers, without data
     "aekd",
     "avg_teachers",

@@ -154,6 +154,7 @@ def test_a_stage_trains_what_its_loss_reaches_and_nothing_else(
     trainer.replan([replace(trainer.stages[0], epochs=1), replace(trainer.stages[1], epochs=0)])
     assert trainer.stages[0].name == stage
     weights = {f"student.{n}": p for n, p in trainer.student.named_parameters()}
+    weights |= {f"student.{n}": b for n, b in trainer.student.named_buffers()}
     weights |= {f"method.{n}": p for n, p in trainer.method.named_parameters()}
     before = {name: p.detach().clone() for name, p in weights.items()}
     trainer.train(tmp_path / "checkpoint")

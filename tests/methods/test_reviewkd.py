@@ -14,13 +14,17 @@ from torch import Tensor
 from kdbench import Outputs
 from kdbench_methods.reviewkd import ReviewKD, context_loss
 
-SHAPES = {"embedding": 6, "features": ((4, 7, 7), (5, 3, 3))}, {"embedding": 9, "features": ((3, 4, 4), (8, 4, 4))}
+MAPS = ((4, 7, 7), (5, 3, 3)), ((3, 4, 4), (8, 4, 4))
+SHAPES = {"embedding": 6, "features": MAPS[0]}, {"embedding": 9, "features": MAPS[1], "pre_activations": MAPS[1]}
 
 
 def outputs(role: str, random: Callable[..., Tensor], shapes: dict, size: int) -> Outputs:
     maps = [random(size, *shape, seed=i).requires_grad_() for i, shape in enumerate(shapes["features"])]
     embedding = random(size, shapes["embedding"], seed=7).requires_grad_()
-    return Outputs(role, logits=random(size, 3, seed=8).requires_grad_(), features=maps, embedding=embedding)
+    made = {"logits": random(size, 3, seed=8).requires_grad_(), "embedding": embedding}
+    if role == "student":
+        return Outputs(role, **made, features=maps)
+    return Outputs(role, **made, features=[f.relu() for f in maps], pre_activations=maps)
 
 
 def test_the_context_losses_equal_their_golden_value(maps: tuple[list[Tensor], list[Tensor]]) -> None:
@@ -59,7 +63,7 @@ def test_the_review_goes_from_deep_to_shallow(build: Callable, batch_of: Callabl
     method = build(ReviewKD, *SHAPES, review_weight=2.0, warm_up_epochs=4)
     student, teacher = (outputs(role, random, s, 5) for role, s in zip(("student", "teacher"), SHAPES, strict=True))
     s0, s1, s2 = *student.features, student.embedding[:, :, None, None]
-    t0, t1, t2 = *teacher.features, teacher.embedding[:, :, None, None]
+    t0, t1, t2 = *teacher.pre_activations, teacher.embedding[:, :, None, None]
     f0, f1, f2 = method.fusions
 
     def fused(fusion: torch.nn.Module, feature: Tensor, deeper: Tensor, size: tuple[int, int]) -> Tensor:

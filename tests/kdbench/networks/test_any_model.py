@@ -108,6 +108,18 @@ def test_a_model_that_declares_no_pre_activations_is_not_applicable(name: str) -
         OutputReader("teacher", network, {"pre_activations"}, maps)
 
 
+@pytest.mark.parametrize("name", ["digits_vit", "test_resnet"])
+def test_a_map_without_a_declared_pre_activation_stands_for_itself_beside_features(name: str) -> None:
+    suite = load_suite("digits").model_copy(update={"models": {"it": Model(name=name)}})
+    network = build_network(suite, "it", seed=0).eval()
+    images = torch.randn(2, 1, 8, 8)
+    reader = OutputReader("teacher", network, {"features", "pre_activations"}, feature_maps(network, images))
+    outputs, shapes = reader(images), reader.shapes(images)
+    assert shapes.pre_activations == shapes.features
+    for feature, before in zip(outputs.features, outputs.pre_activations, strict=True):
+        assert torch.equal(feature, before)
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
