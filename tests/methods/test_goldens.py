@@ -1,0 +1,119 @@
+"""Every method's objective and its gradients equal those of its authors' code on the same tensors."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdbench.plugins import list_plugins, load_method
+from tests.methods.golden import Case, cases, run
+
+SECOND_HAND: set[str] = set()  # no authors' code can be had or run: each one's docstring says what it was compared with
+CONTROLS = {"vanilla", "random_teacher", "shuffled_logits"}  # kdbench's own
+NOT_YET = {
+    # responses and relations
+    "anc",
+    "ctkd",
+    "dist",
+    "irg",
+    "kd_ce",
+    "kd_ls",
+    "label_smoothing",
+    "logits_mse",
+    "nkd",
+    "pkt",
+    "quantized_kd",
+    "rkd",
+    "sp",
+    "sskd",
+    "wsld",
+    # features
+    "ab",
+    "afd",
+    "at",
+    "cc",
+    "crd",
+    "crd_kd",
+    "fitnets",
+    "fn",
+    "fsp",
+    "ft",
+    "ickd",
+    "nst",
+    "ofd",
+    "reviewkd",
+    "semckd",
+    "simkd",
+    "srrl",
+    "vid",
+    # online, self, several teachers, without data
+    "aekd",
+    "avg_teachers",
+    "ban",
+    "byot",
+    "ca_mkd",
+    "cmi",
+    "cskd",
+    "dafl",
+    "ddgsd",
+    "deepinversion",
+    "dfad",
+    "dgkd",
+    "dlb",
+    "dml",
+    "dml_mixed",
+    "fastdfkd",
+    "kdcl",
+    "meal",
+    "mixup",
+    "okddip",
+    "one",
+    "pskd",
+    "snapshot",
+    "takd",
+    "tfkd_reg",
+    "tfkd_self",
+    "zskt",
+}
+
+
+def named() -> list[tuple[str, int, Case]]:
+    counted: dict[str, int] = {}
+    found = []
+    for method, case in cases():
+        counted[method] = counted.get(method, 0) + 1
+        found.append((method, counted[method], case))
+    return found
+
+
+@pytest.mark.parametrize(("method", "case"), [pytest.param(m, c, id=f"{m}-{k}") for m, k, c in named()])
+def test_the_whole_objective_equals_the_originals(method: str, case: Case) -> None:
+    found = run(load_method(method), case)
+    terms = {"total": sum(found.terms.values())} if set(case["terms"]) == {"total"} else found.terms
+    assert terms == pytest.approx(case["terms"], rel=1e-6)
+    expected = case["gradients"]
+    weights = {**found.weights, "weights": sum(norm**2 for norm in found.weights.values()) ** 0.5}
+    reached = {name: norm for name, norm in found.outputs.items() if norm > 0 or name in expected}
+    listed = {name: norm for name, norm in weights.items() if name in expected}
+    assert reached | listed == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("method", "case"), [pytest.param(m, c, id=f"{m}-{k}") for m, k, c in named()])
+def test_a_golden_value_says_where_it_comes_from(method: str, case: Case) -> None:
+    source = case["source"]
+    assert set(source) == {"repository", "commit", "files"}
+    assert len(source["commit"]) == 40
+    assert source["repository"].count("/") == 1
+    assert source["files"]
+    assert case["how"].endswith(".")
+
+
+def test_a_method_without_golden_values_says_that_it_is_known_second_hand() -> None:
+    for name in SECOND_HAND:
+        assert "known second hand" in " ".join((load_method(name).__doc__ or "").split()).lower()
+
+
+def test_every_method_is_in_one_list_alone() -> None:
+    kinds = [{method for method, _ in cases()}, SECOND_HAND, CONTROLS, NOT_YET]
+    own = {name for name, plugins in list_plugins().items() if plugins[0].distribution == "kdbench"}
+    assert set().union(*kinds) == own
+    assert sum(map(len, kinds)) == len(own)
