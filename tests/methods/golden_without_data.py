@@ -2,21 +2,24 @@
 
 A case is as in `golden`, but that
 
-    setup       gives batch_size and image_shape; a bank's method synthesises before epoch `setup.epoch`
-    student     empty: both networks are two convolutions of stride 1 and 2 to 4 and 6 maps, each with batch norm and
-    teacher     ReLU, a mean, a classifier of `setup.num_classes`. Weights as in `golden`, with 10 added to the student's
-                place and 20 to the teacher's; running means 0.1 and variances 1 + 0.1 times the formula
-    terms       "made": what the images are made by (the generator's loss, or that of the first iteration of a
-                synthesis), and those of the student's loss on these images
+    setup       gives batch_size and image_shape
+    epoch       the last of those before which a method with a bank synthesises
+    student     left out: both networks are two convolutions of stride 1 and 2 to 4 and 6 maps, each with batch norm
+    teacher     and ReLU, a mean, a classifier of `setup.num_classes`. Weights as in `golden`, with 10 added to the
+                student's place and 20 to the teacher's; running means 0.1 and variances 1 + 0.1 times the formula
+    terms       "made": what the images are made by (the generator's loss, or that of the last iteration of the last
+                synthesis), and those of the student's loss on these images (of a bank, on those of the formula)
     gradients   "made": norm of all those of the first; "student": of the second, in all of the student's weights
 
-Latents are the formula with a = 0.83, b = 0.4. No optimizer moves anything, so that images stay what they were.
+Latents are the formula with a = 0.83, b = 0.4; those of a method with a bank are drawn by the generator of seed 1. No
+optimizer moves anything, so that images stay what they were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +28,7 @@ from torch import Tensor, nn
 from kdbench import Adam, Batch, Method, Outputs, Setup, Shapes
 from kdbench_methods.parts.with_bank import WithBank
 from tests.conftest import golden
-from tests.methods.golden import Case, Found, formula_weight, set_weights
+from tests.methods.golden import IMAGES, Case, Found, formula_weight, set_weights
 
 PLACES = {"student": 10, "teacher": 20}
 
@@ -64,7 +67,7 @@ def latents(size: int, width: int) -> Tensor:
 def run_without_data(cls: type[Method], case: Case) -> Found:
     """Both losses of a case, and the norms of their gradients."""
     given = dict(case["setup"])
-    epoch, classes, shape = given.pop("epoch", 0), given["num_classes"], tuple(given.pop("image_shape"))
+    classes, shape = given["num_classes"], tuple(given.pop("image_shape"))
     networks = {role: Seeing(role, shape[0], classes) for role in PLACES}
     method = cls(cls.Params.model_validate(case.get("params", {})))
     torch.manual_seed(0)
@@ -73,13 +76,16 @@ def run_without_data(cls: type[Method], case: Case) -> Found:
     method.double().train()
     set_weights(method, [])
     with recorded() as made:
-        batch = make(method, epoch)
+        batch = make(method, case.get("epoch", 0), networks["student"])
     student, teacher = (network(batch.images) for network in networks.values())
     terms = method.loss(batch, student, teacher)
     total = torch.stack(list(terms.values())).sum()
     return Found(
-        terms={"made": made[0][0], **{name: value.item() for name, value in terms.items()}},
-        outputs={"made": made[0][1], "student": norm(torch.autograd.grad(total, list(networks["student"].parameters())))},
+        terms={"made": made[-1][0], **{name: value.item() for name, value in terms.items()}},
+        outputs={
+            "made": made[-1][1],
+            "student": norm(torch.autograd.grad(total, list(networks["student"].parameters()))),
+        },
         weights={},
     )
 
@@ -102,15 +108,16 @@ def setup_of(networks: dict[str, Seeing], image_shape: tuple[int, ...], given: C
     )
 
 
-def make(method: Any, epoch: int) -> Batch:
-    """The batch of images that the method makes from the given latents."""
+def make(method: Any, epoch: int, student: nn.Module) -> Batch:
+    """The batch of images that the student is shown."""
     nothing, zero = torch.zeros(0, dtype=torch.int64), torch.tensor(0)
     batch = Batch(torch.zeros(0), nothing, nothing, None, zero, zero, torch.tensor(0.0), number=0)
-    if isinstance(method, WithBank):
-        method.synthesise(epoch)
-    else:
+    if not isinstance(method, WithBank):
         method.latents = lambda size: latents(size, method.params.latent)
-    return method.inputs(batch)
+        return method.inputs(batch)
+    for each in range(epoch + 1):
+        method.before_epoch("", each, student)
+    return replace(batch, images=golden([method.batch_size, *method.bank.ring.rows.shape[1:]], *IMAGES))
 
 
 @contextmanager

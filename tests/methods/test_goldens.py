@@ -8,7 +8,7 @@ from kdbench.plugins import list_plugins, load_method
 from tests.methods.golden import Case, cases, run
 from tests.methods.golden_without_data import run_without_data
 
-SECOND_HAND: set[str] = set()  # no authors' code can be had or run: each one's docstring says what it was compared with
+SECOND_HAND = {"ban", "kdcl"}  # no authors' code can be had or run: each one's docstring says what it was compared with
 CONTROLS = {"vanilla", "random_teacher", "shuffled_logits"}  # kdbench's own
 NOT_YET = {
     # responses and relations
@@ -47,11 +47,9 @@ NOT_YET = {
     "srrl",
     "vid",
     # online, self, several teachers, without data
-    "ban",
     "cmi",
     "deepinversion",
     "fastdfkd",
-    "kdcl",
 }
 
 
