@@ -17,10 +17,12 @@ class ANC(Method):
 
     e: the vector before the classifier; the student's with dropout, which is its noise, and through a linear layer
     where widths differ. D: three hidden layers of 128, 256 and 128; it moves first in each step. Its regulariser takes
-    the student for the teacher, lest it win at once. Weights and D as in libs/train/anc.py and
-    libs/models/discriminators/anc.py of github.com/deepmd/Distil-2D-3D (commits 4067b6b, d4d29a5), not the authors'
-    own. There D's second term sees e_s without dropout, so that it learns what dropout looks like and the student's
-    term vanishes; and SGD trains D, here Adam at the same learning rate.
+    the student for the teacher, lest it win at once.
+
+    Known second hand: the paper came without code. Weights and D as in deepmd/Distil-2D-3D (libs/train/anc.py and
+    libs/models/discriminators/anc.py, commit 4067b6b), for videos. Different on purpose: there D's second term sees e_s
+    without dropout, so that it learns what dropout looks like and the student's term vanishes; D moves after the
+    student; and SGD trains D, here Adam at the same learning rate.
     """
 
     name, version = "anc", 1

@@ -20,6 +20,11 @@ class CTKD(KD):
     L = ce_weight * CE(z_s, y) + kd_weight * T^2 * KL(softmax(z_t / T) || softmax(z_s / T))
 
     T = lowest + range * sigmoid(theta); theta's gradient is reversed and scaled by (1 - cos(pi * e / ramp_epochs)) / 2.
+
+    As the authors' code (zhengli97/CTKD, models/temp_global.py, helper/loops.py, train_student.py and
+    scripts/run_cifar_distill.sh, commit 7d52522): value and both gradients are equal; theta begins at 1, in the
+    student's optimizer with its weight decay, and e counts from 1. Different on purpose: only the
+    global temperature, not theirs for each image.
     """
 
     name, version = "ctkd", 1

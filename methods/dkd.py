@@ -15,6 +15,10 @@ class DKD(Method):
     L = CE(z_s, y) + min((epoch + 1) / warm_up_epochs, 1) * (target_weight * TCKD + non_target_weight * NCKD)
 
     TCKD = T^2 * KL of (p_y, 1 - p_y); NCKD = T^2 * KL over the classes other than y. KD is TCKD + (1 - p_y^t) * NCKD.
+
+    As the authors' code (megvii-research/mdistiller, mdistiller/distillers/DKD.py, commit a08d46f): value and gradient
+    are equal, with the weights and temperature of configs/cifar100/dkd/res32x4_res8x4.yaml and a warm-up that counts
+    epochs from 1. Here all stays in logarithms, where theirs takes those of sums of probabilities, which may be 0.
     """
 
     name, version = "dkd", 1

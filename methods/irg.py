@@ -13,12 +13,14 @@ class IRG(WithKD):
 
     L = CE(z_s, y) + graph_weight * sum_ij (A_ij^s - A_ij^t)^2 / 2B,    A_ij = |e_i - e_j|^2 / max |e_k - e_l|^2
 
-    As in IRG.prototxt and batch_euclidean_map_layer.cpp of the authors' code (github.com/yufanLIU/IRG, commit 5c9ac3d):
-    the graph of the embeddings, its largest distance without a gradient. The paper's transformations of graphs between
-    two blocks of a stage are not compared, since a network offers one map a stage.
+    As the authors' code (yufanLIU/IRG, IRG.prototxt and batch_euclidean_map_layer.cpp, commit 0a6837c): the graph of
+    the embeddings, its weight and both sums are theirs; so is the gradient, which their layer passes to the first image
+    of each pair alone and not through the largest distance: half of the true one. Different on purpose: the paper's
+    transformations of graphs between two blocks of a stage (IRG_Transformation.prototxt) are not compared, since a
+    network offers one map a stage.
     """
 
-    name, version = "irg", 1
+    name, version = "irg", 2
     paper = Paper(
         "Knowledge Distillation via Instance Relationship Graph",
         "Yufan Liu, Jiajiong Cao, Bing Li, Chunfeng Yuan, Weiming Hu, Yangxi Li, Yunqiang Duan",
@@ -44,6 +46,6 @@ def graph_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def graph(embedding: Tensor, eps: float = 1e-12) -> Tensor:
-    """(B, D) to (B, B): squared distances in units of the largest."""
-    squared = (embedding[:, None] - embedding).square().sum(dim=2)
+    """(B, D) to (B, B): squared distances in units of the largest; only the first image of a pair gets a gradient."""
+    squared = (embedding[:, None] - embedding.detach()).square().sum(dim=2)
     return squared / squared.detach().max().clamp(min=eps)

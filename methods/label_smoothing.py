@@ -12,6 +12,8 @@ class LabelSmoothing(Method):
     """A control: the plain student on labels that are mixed with the uniform distribution.
 
     L = CE(z_s, (1 - smoothing) * y + smoothing / C)
+
+    Known second hand: PyTorch's own label smoothing, which follows the paper's section 7, with its 0.1.
     """
 
     name, version = "label_smoothing", 1

@@ -27,9 +27,11 @@ class QuantizedKD(WithKD):
     follows the training batches. Norms, activations and attention stay in float. The rounded network is the one that is
     ranked; "int8" is PyTorch's conversion of it, whose layers compute on integers.
 
-    Loss as in cnn_models/help_fun.py of the authors' code (github.com/antspy/quantized_distillation, commit 7b86c0c),
-    with KL summed over classes. The authors round weights alone, to 2 to 8 bits in buckets of 256; integer arithmetic
-    needs activations rounded too, and one scale for each tensor.
+    As the authors' code (antspy/quantized_distillation, cnn_models/help_fun.py, commit bb500b7): weights 0.3 and 0.7,
+    temperature 2, the gradient straight through the rounding. Different on purpose: KL is summed over the classes,
+    where nn.KLDivLoss() averages over them too (value and gradient are equal at kd_weight / C); and the authors round
+    weights alone, to 2 to 8 bits in buckets of 256, where integer arithmetic needs activations rounded
+    too, and one scale for each tensor.
     """
 
     name, version = "quantized_kd", 1

@@ -16,6 +16,11 @@ class RKD(WithKD):
     L = CE(z_s, y) + distance_weight * mean_ij huber(d_ij^s, d_ij^t) + angle_weight * mean_ijk huber(a_ijk^s, a_ijk^t)
 
     d_ij = |e_i - e_j| / its mean over pairs, a_ijk = cosine of the angle at e_i between e_j and e_k.
+
+    As the authors' code (lenscloth/RKD, metric/loss.py and metric/utils.py, commit 0a6c3c0): value and gradient of both
+    parts are equal. That code learns metrics, without labels and on embeddings of unit length; for classification, the
+    weights 25 and 50 beside the cross-entropy, on embeddings as they are, are the paper's and those of
+    HobbitLong/RepDistiller. Here a batch of one image costs 0, where theirs is not a number.
     """
 
     name, version = "rkd", 1

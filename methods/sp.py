@@ -15,6 +15,9 @@ class SP(WithKD):
     L = CE(z_s, y) + similarity_weight * |G_t - G_s|_F^2 / B^2,    G = rows of F F^T made unit length
 
     F is the (B, C * H * W) matrix of the last feature map.
+
+    The paper came without code. As HobbitLong/RepDistiller (distiller_zoo/SP.py, "verified by original author", commit
+    b84f547): value and gradient are equal, on the same map (feat[-2]) with the weight 3000 of its script.
     """
 
     name, version = "sp", 1

@@ -23,11 +23,17 @@ class SSKD(WithKD):
 
     c: cosines of a rotated image's embedding with every upright image's, under a learned head of two layers. Every
     image comes upright and turned by 90, 180 and 270 degrees. Of the rotated images that the teacher assigns wrongly,
-    those are left out where the right answer ranks lowest. As in student.py of the authors' code
-    (github.com/xuguodong03/SSKD, commit 24a8363), whose teachers are trained apart; here they are the suite's.
+    those are left out where the right answer ranks lowest.
+
+    As the authors' code (xuguodong03/SSKD, student.py, wrapper.py and cifar.py, commit 661b972): all terms, their
+    weights and temperatures, the heads, which answers are left out; each rotation is a crop of its own; the first stage
+    runs the frozen teacher alone and moves its head alone. Different on purpose: the suite's teachers (theirs are
+    trained for it), views and recipe, so that a rotation is also mirrored or not on its own (theirs all alike), and the
+    head's learning rate falls in the first stage where the suite's schedule has it fall (theirs at 30 and 45 of 60
+    epochs).
     """
 
-    name, version = "sskd", 1
+    name, version = "sskd", 2
     paper = Paper(
         "Knowledge Distillation Meets Self-Supervision",
         "Guodong Xu, Ziwei Liu, Xiaoxiao Li, Chen Change Loy",
@@ -36,8 +42,8 @@ class SSKD(WithKD):
     )
     scheme = "offline"
     knowledge = ("response", "relation")
-    requires = frozenset(f"{role}.{what}" for role in ("student", "teacher") for what in ("logits", "embedding"))
-    deviations = ("every image is seen in four rotations",)
+    requires = frozenset({"student.logits", "student.embedding", "teacher.logits", "teacher.embedding", "images"})
+    deviations = ("every image is seen in four rotations, each a crop of its own",)
 
     class Params(WithKD.Params):
         ce_weight: float = Field(0.1, ge=0, description="weight of the cross-entropy with the labels")
@@ -49,14 +55,17 @@ class SSKD(WithKD):
         pretext_epochs: int = Field(60, ge=1, description="epochs of the teacher's head")
 
     def build(self, setup: Setup) -> None:
+        self.generator, self.images, self.num_views = setup.generator, setup.images, setup.num_views
         self.head_s, self.head_t = head(setup.student.embedding), head(setup.teacher.embedding)
 
     def stages(self) -> Sequence[Stage]:
-        return [Stage("pretext", self.params.pretext_epochs, self.pretext)]
+        return [Stage("pretext", self.params.pretext_epochs, self.pretext, requires=frozenset({"teacher.embedding"}))]
 
     def inputs(self, batch: Batch) -> Batch:
-        turned = torch.cat([batch.images.rot90(quarters, dims=(2, 3)) for quarters in range(4)])
-        return replace(batch, images=turned, view=None)
+        size, device = (3, len(batch.labels)), batch.labels.device
+        views = torch.randint(self.num_views, size, generator=self.generator, device=device)
+        turned = [self.images(batch.index, view).rot90(k, dims=(2, 3)) for k, view in enumerate(views, 1)]
+        return replace(batch, images=torch.cat([batch.images, *turned]), view=None)
 
     def pretext(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         answers = cosines(self.head_t(teacher.embedding))

@@ -8,25 +8,18 @@ from kdbench.plugins import list_plugins, load_method
 from tests.methods.golden import Case, cases, run
 from tests.methods.golden_without_data import run_without_data
 
-SECOND_HAND = {"ban", "kdcl"}  # no authors' code can be had or run: each one's docstring says what it was compared with
-CONTROLS = {"vanilla", "random_teacher", "shuffled_logits"}  # kdbench's own
-NOT_YET = {
+# no authors' code can be had or run: each one's docstring says what it was compared with
+SECOND_HAND = {
+    # online and self
+    "ban",
+    "kdcl",
     # responses and relations
     "anc",
-    "ctkd",
-    "dist",
-    "irg",
-    "kd_ce",
-    "kd_ls",
     "label_smoothing",
     "logits_mse",
-    "nkd",
-    "pkt",
-    "quantized_kd",
-    "rkd",
-    "sp",
-    "sskd",
-    "wsld",
+}
+CONTROLS = {"vanilla", "random_teacher", "shuffled_logits"}  # kdbench's own
+NOT_YET = {
     # features
     "ab",
     "afd",

@@ -97,10 +97,23 @@ def test_sskd_sees_four_rotations_and_evaluates_the_upright_ones() -> None:
     n = len(given.labels)
     assert batch.images.shape == (4 * n, 1, 8, 8)
     assert torch.equal(batch.images[:n], given.images)
-    assert torch.equal(batch.images[3 * n], given.images[0].rot90(3, dims=(1, 2)))
+    for quarters in (1, 2, 3):
+        crops = torch.stack([trainer.method.images(given.index, torch.full_like(given.index, v)) for v in range(9)])
+        turned = batch.images[quarters * n : (quarters + 1) * n].rot90(-quarters, dims=(2, 3))
+        seen = (crops == turned).flatten(2).all(dim=2)  # by which of its nine crops each image was made
+        assert seen.any(dim=0).all()
+        assert len(seen.int().argmax(dim=0).unique()) > 1
     assert terms["ce"].item() == pytest.approx(0.1 * F.cross_entropy(student.logits[:n], given.labels).item())
     rotated = kd_loss(student.logits[n:], teacher.logits[n:], 4.0)
     assert terms["rotated"].item() == pytest.approx(2.7 * rotated.item())
+
+
+def test_sskds_pretext_runs_and_moves_nothing_of_the_student(tmp_path: Path) -> None:
+    trainer = Bench(SSKD).trainer()
+    trainer.replan([replace(trainer.stages[0], epochs=1), replace(trainer.stages[1], epochs=0)])
+    before = {name: value.clone() for name, value in trainer.student.state_dict().items()}
+    trainer.train(tmp_path / "checkpoint")
+    assert all(torch.equal(value, before[name]) for name, value in trainer.student.state_dict().items())
 
 
 def test_sskds_cosines_are_of_every_rotated_with_every_upright_image() -> None:

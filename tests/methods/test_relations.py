@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdbench_methods.cc import correlation_loss
 from kdbench_methods.ickd import channel_loss
-from kdbench_methods.irg import graph_loss
+from kdbench_methods.irg import graph, graph_loss
 from kdbench_methods.pkt import neighbour_loss
 from kdbench_methods.rkd import angles, distances
 from kdbench_methods.sp import similarity_loss
@@ -124,6 +124,14 @@ def test_the_instance_graph_equals_loops(tensors: dict[str, Tensor]) -> None:
     s, t = edges(tensors["es"]), edges(tensors["et"])
     naive = sum((s[i][j] - t[i][j]) ** 2 for i in range(4) for j in range(4)) / 8
     assert graph_loss(tensors["es"], tensors["et"]).item() == pytest.approx(naive)
+
+
+def test_the_instance_graphs_gradient_is_the_authors_half_of_the_true_one(tensors: dict[str, Tensor]) -> None:
+    s, t = tensors["es"].requires_grad_(), tensors["et"]
+    (found,) = torch.autograd.grad(graph_loss(s, t), s)
+    pairs = (s[:, None] - s).square().sum(dim=2)
+    (true,) = torch.autograd.grad((pairs / pairs.detach().max() - graph(t)).square().sum() / 8, s)
+    assert torch.allclose(found, true / 2)
 
 
 def test_channel_correlations_equal_loops(maps: Maps) -> None:
