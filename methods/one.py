@@ -27,8 +27,8 @@ class ONE(Method):
     As the authors' code (github.com/Lan1991Xu/ONE_NeurIPS2018, cifar_one.py, models/cifar/resnet.py, loss/kl_loss.py,
     commit 54afde3): three branches, their gate, T = 3, all weights, the ensemble detached in the divergences alone, a
     ramp over 80 of 300 epochs. On purpose otherwise: the code's branches are copies of the last stage, which only for a
-    ResNet with one block a stage is this one block, since not every network has stages to copy; 1e-7 is not added to
-    the targets, which log-softmax needs no more; and the student is deployed by its own branch.
+    ResNet with one block a stage is this one block, since not every network has stages to copy; and 1e-7 is not added
+    to the targets.
     """
 
     name, version = "one", 1
