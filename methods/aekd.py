@@ -20,9 +20,11 @@ class AEKD(AvgTeachers):
     w = argmin |sum_k w_k g_k|^2    with sum_k w_k = 1 and 0 <= w_k <= tolerance
 
     g_k: the gradient of teacher k's term in the student's logits, averaged over the batch; w is a constant in L. A
-    tolerance of 1/K is the mean of all terms; one of 1 lets a single teacher decide. The logit-based variant, as in
-    train_distill_Multi_teacher and find_optimal_svm of the authors' code (github.com/AnTuo1998/AE-KD, commit 2b77a74),
-    where the one-class SVM's dual is this problem; here it is solved exactly.
+    tolerance of 1/K is the mean of all terms; one of 1 lets a single teacher decide.
+
+    As the authors' code (github.com/AnTuo1998/AE-KD, helper/loops.py, helper/optimization.py, commit 68f490e): the
+    logit-based variant, without --svm_norm, T, weights and tolerance (-r 1 -a 0.9 -C 0.6), w detached. On purpose
+    otherwise: the dual of the code's one-class SVM is this problem, which is solved exactly here, on the device.
     """
 
     name, version = "aekd", 1

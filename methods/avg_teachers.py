@@ -19,6 +19,10 @@ class AvgTeachers(Method):
 
     The arithmetic mean is the first of the two that the paper names for an ensemble; You et al. (2017) take it as well,
     beside triplets of their own. Defaults are those of `kd`, so that the number of teachers is the only difference.
+
+    Known second hand: neither paper has code. As the average in the code of AEKD's authors (github.com/AnTuo1998/AE-KD,
+    DistillKL of distiller_zoo/KD.py, commit 68f490e), of probabilities softened first; averaging the divergences
+    instead has the same gradient.
     """
 
     name, version = "avg_teachers", 1

@@ -24,9 +24,12 @@ class BYOT(Method):
     the embedding, and its mean. z_s and e_s teach without gradients. The student is the deepest head; the others and
     the ensemble, the mean of all logits, are recorded beside it.
 
-    Bottleneck, T and weights as in github.com/luanyunteng/pytorch-be-your-own-teacher (commit 8f052ad), whose hint of
-    1e-6 is of a sum over its batches of 128, here a mean; the deepest head's weight of 1 and the ensemble as in the
-    authors' later code (github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final, commit 317b7e5).
+    The conference paper's method is known second hand. As a reimplementation (train.py, models/resnet.py of
+    github.com/luanyunteng/pytorch-be-your-own-teacher, commit 8045079): bottleneck, T, T^2, the weights of the other
+    heads, mask and detached targets of the hint, whose 1e-6 is of a sum over batches of 128, here a mean. As the
+    authors' later code (github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final, train.py, commit 47ca93b):
+    the deepest head's weight of 1 and the ensemble; on purpose not its journal version's other weights, its missing T^2
+    and its linear layers before the hint.
     """
 
     name, version = "byot", 1

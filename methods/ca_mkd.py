@@ -20,14 +20,16 @@ class CAMKD(Method):
         + embedding_weight / K * sum_k v_k * mean (r_k(e_s) - e_k)^2        (averaged over the batch)
 
     w_k = (1 - softmax_k(CE(z_k, y))) / (K - 1);    v_k: the same for the student's embedding e_s under r_k and
-    teacher k's classifier
+    teacher k's classifier; the last term is left out of the first epoch
 
-    As in CAMKD.py and train_distill_multi_teacher of the authors' code (github.com/Rorozhl/CA-MKD, commit acc8c2b),
-    where v is no constant either and both sums are divided by K. The code's second knowledge is the last map, projected
-    to each teacher's channels with a ReLU; here it is the embedding, which teachers of every kind have, without one.
+    As the authors' code (github.com/Rorozhl/CA-MKD, distiller_zoo/CAMKD.py, train_distill_multi_teacher of
+    helper/loops.py, CalWeight of models/util.py, commit c2f39a9): T, the weights (-r 1 -a 1 -b 50), both sums divided
+    by K, gradients through v, the first epoch without the last term. On purpose otherwise: the code projects the last
+    map to each teacher's channels, with a ReLU at the end, and skips short batches; here it is the embedding, which
+    teachers of every kind have, and no ReLU, since that of a transformer has negative values.
     """
 
-    name, version = "ca_mkd", 1
+    name, version = "ca_mkd", 2
     paper = Paper(
         "Confidence-Aware Multi-Teacher Knowledge Distillation",
         "Hailin Zhang, Defang Chen, Can Wang",
@@ -40,12 +42,14 @@ class CAMKD(Method):
     requires = frozenset(
         {"student.logits", "student.embedding", "teacher.logits", "teacher.embedding", "teacher.network", "team"}
     )
+    checked_with = {"plain_epochs": 0}
 
     class Params(Method.Params):
         temperature: float = Field(4.0, gt=0, description="T, softens all distributions")
         ce_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy with the labels")
         kd_weight: float = Field(1.0, ge=0, description="weight of the divergences from the teachers")
         embedding_weight: float = Field(50.0, ge=0, description="weight of the distances from the teachers' embeddings")
+        plain_epochs: int = Field(1, ge=0, description="first epochs without the distances")
 
     def build(self, setup: Setup) -> None:
         self.others = further_teachers(setup)
@@ -68,7 +72,7 @@ class CAMKD(Method):
         return {
             "ce": p.ce_weight * F.cross_entropy(student.logits, batch.labels),
             "kd": p.kd_weight * (w * torch.stack(divergences)).mean(),
-            "embedding": p.embedding_weight * (v * torch.stack(distances)).mean(),
+            "embedding": p.embedding_weight * (v * torch.stack(distances)).mean() * (batch.epoch >= p.plain_epochs),
         }
 
 

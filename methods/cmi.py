@@ -28,10 +28,13 @@ class CMI(WithBank):
     contrast: an image is told by a zoomed part of it, in the space of a learned head on the means of the teacher's
     maps, from the other images of the batch and from earlier ones.
 
-    Between epochs a batch x = G(u) is synthesised by a generator that begins anew. As in
-    datafree/synthesis/contrastive.py of the authors' code (github.com/zju-vipa/CMI, commit 3f791f9; constants of
-    scripts/reproduce/adv_cmi_cifar10.sh, commit 2048c07, T of nonadv_cmi_cifar10.sh), which begins with images inverted
-    beforehand; here the bank begins empty. The maps are the ends of the stages, which the code takes for its ResNet-34.
+    Between epochs a batch x = G(u) is synthesised by a generator that begins anew.
+
+    As the authors' code (github.com/zju-vipa/CMI, datafree/synthesis/contrastive.py, datafree/hooks.py, commit 9e79fa9;
+    constants of scripts/cmi/adv_cmi_cifar10_wrn402_wrn161.sh): all terms, both views, which features are kept, the
+    optimizers and what begins anew. On purpose otherwise: the code begins with images inverted beforehand, here the
+    bank begins empty and the student follows the suite's recipe; the maps are the ends of the stages, which the code
+    takes for its ResNet-34. (Biases of G's convolutions before a batch norm have no effect.)
     """
 
     name, version = "cmi", 1

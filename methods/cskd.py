@@ -16,8 +16,11 @@ class CSKD(Method):
     L = ce_weight * CE(z_s(x), y) + class_weight * T^2 * KL(softmax(z_s(x') / T) || softmax(z_s(x) / T))
 
     x': drawn anew from the class of x, itself among them, under a view of its own. No gradient goes through z_s(x'),
-    but it is computed in training mode, so that batch norm sees those images too. As in train.py and datasets.py of the
-    authors' code (github.com/alinlab/cs-kd, commit b706db9).
+    but it is computed in training mode, so that batch norm sees those images too.
+
+    As the authors' code (github.com/alinlab/cs-kd, train.py, datasets.py, commit b447f25): T, both weights, T^2, sum
+    over classes and mean over the batch, a partner drawn from the whole class, its forward pass apart, in training
+    mode and without gradients. Nothing differs but the recipe, which is the suite's.
     """
 
     name, version = "cskd", 1

@@ -20,12 +20,15 @@ class DDGSD(Method):
         + mean_weight * |mean of e_a - mean of e_b|^2
 
     a, b: two views of the batch, drawn apart; in a divergence the first one teaches without a gradient. The last term
-    is the maximum mean discrepancy of the embeddings under a linear kernel, means over the batch. Weights and T as in
-    methods/ddsgd.py and main.py of github.com/winycg/Self-KD-Lib (commits bd3bb62 and 3c6422e), which takes one mean
-    over batch and channels for the discrepancy; the paper's is of the vectors, with a weight of 1e-4 to 5e-4.
+    is the maximum mean discrepancy of the embeddings under a linear kernel, means over the batch.
+
+    Known second hand: no code of the authors was found. As a reimplementation (github.com/winycg/Self-KD-Lib,
+    methods/ddsgd.py, main.py, commit ede3062): T, the weights, the mean cross-entropy of both views halved, teachers
+    without gradients. On purpose otherwise: it takes one mean over batch and channels for the discrepancy; here it is
+    that of the vectors, as in the paper, which weighs it 1e-4 to 5e-4.
     """
 
-    name, version = "ddgsd", 1
+    name, version = "ddgsd", 2
     paper = Paper(
         "Data-Distortion Guided Self-Distillation for Deep Neural Networks", "Ting-Bing Xu, Cheng-Lin Liu", 2019
     )
@@ -36,7 +39,7 @@ class DDGSD(Method):
 
     class Params(Method.Params):
         temperature: float = Field(4.0, gt=0, description="T, softens the distributions of both views")
-        ce_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy with the labels")
+        ce_weight: float = Field(0.5, ge=0, description="weight of the labels' cross-entropy, the mean of both views")
         view_weight: float = Field(1.0, ge=0, description="weight of each view's divergence from the other")
         mean_weight: float = Field(5e-4, ge=0, description="weight of the distance of both mean embeddings")
 

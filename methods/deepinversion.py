@@ -22,10 +22,13 @@ class DeepInversion(WithBank):
     mean_l, var_l: what the teacher's batch norm l remembers; a teacher without batch norm has no such term, and what
     remains is what the paper compares itself with as DeepDream. With the last term it is Adaptive DeepInversion.
 
-    Before each epoch a batch is synthesised, until the bank is full. Constants are the paper's for CIFAR-10, as in
-    cifar10/README.md of the authors' code (github.com/NVlabs/DeepInversion, commit 2bd97ad; the losses as in
-    cifar10/deepinversion_cifar10.py, commit abafd38; pixels are clipped as in deepinversion.py, commit 1585b0e). The
-    code of its distillation was not published: T = 3 is the authors' answer in issue 9.
+    Before each epoch a batch is synthesised, until the bank is full.
+
+    As the authors' code (github.com/NVlabs/DeepInversion, cifar10/deepinversion_cifar10.py, cifar10/README.md, commit
+    2413af1): the losses without competition, their weights for CIFAR-10, the shifts, Adam. Pixels are clipped as in its
+    deepinversion.py. The code of its distillation was not published: T = 3 is the authors' answer in issue 9. On
+    purpose otherwise: JS is the paper's; the code takes the divergences of the mean from each of both, of probabilities
+    between 0.01 and 0.99 (by default neither has a weight).
     """
 
     name, version = "deepinversion", 1

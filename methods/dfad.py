@@ -17,9 +17,12 @@ class DFAD(DataFree):
 
     D(G, S) = mean |z_t(G(u)) - z_s(G(u))|,    u ~ N(0, 1)
 
-    Before every fifth step of the student G moves up D; in every step S moves down D, on images of fresh latents. As
-    in DFAD_cifar.py of the authors' code (github.com/VainF/Data-Free-Adversarial-Distillation, commit 053861f), where
-    G's learning rate falls in the steps of the student's; here along a half cosine, as the student's does here.
+    Before every fifth step of the student G moves up D; in every step S moves down D, on images of fresh latents.
+
+    As the authors' code (github.com/VainF/Data-Free-Adversarial-Distillation, DFAD_cifar.py, network/gan.py, commit
+    c161591): both losses, five steps of the student to one of G, G's layers, latents and Adam. On purpose otherwise:
+    with --scheduler G's learning rate falls in steps there; here along a half cosine, as the student's does, whose
+    recipe is the suite's.
     """
 
     name, version = "dfad", 1

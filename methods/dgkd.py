@@ -18,9 +18,12 @@ class DGKD(TAKD):
                           over all j < i
     Then:                 the same for the student, where `dropped` random ones of its teachers are left out of a batch
 
-    z_0 are the teacher's logits. The losses are those of train.py in the authors' code (github.com/wonchulSon/DGKD,
-    commit 2599350), but the divergence is summed over classes, as it is defined, where the code averages it. T and the
-    weights are those of `kd`; the code's are 5, 0 and 1.
+    z_0 are the teacher's logits.
+
+    As the authors' code (github.com/wonchulSon/DGKD, train.py, commit 2599350): the sum over all larger networks, one
+    of them left out at random in a batch. On purpose otherwise: the divergence is summed over classes, as it is
+    defined, where the code averages it; T and the weights are those of `kd` (the code's are 5, 0 and 1), so that the
+    assistants are the only difference; and networks hand on their last epoch, not that which was best on test data.
     """
 
     name, version = "dgkd", 1

@@ -15,11 +15,13 @@ class DLB(Method):
 
     L = CE(z_s, y), over these images and the new ones, + last_weight * T^2 * KL(softmax(z' / T) || softmax(z_s / T))
 
-    z': the logits of the step before. The paper takes half a mini-batch from the one before; the authors' code
-    (dlb.py of github.com/Meta-knowledge-Lab/DLB, commit 5de954b), as here, passes a batch of new images and then the
-    batch before, so that an epoch has as many steps as without and sees every image twice. After an epoch's last, short
-    batch it is the latest images that are seen again, as many as a full batch has. The very first step has none. T and
-    the weight have no defaults in that code; 3 and 0.5 are in the name of its experiment.
+    z': the logits of the step before. The very first step has none.
+
+    As the authors' code (github.com/Meta-knowledge-Lab/DLB, dlb.py, commit 8949a46): a pass of new images and one of
+    the batch before under another view (the paper: halves of one batch), so that an epoch has as many steps as without;
+    one cross-entropy over both, T^2, the past detached, batches handed on from epoch to epoch. T and the weight have no
+    defaults there; 3 and 0.5 are in the name of its experiment. On purpose otherwise: after a short batch it is the
+    latest images that are seen again, as many as a full batch has.
     """
 
     name, version = "dlb", 1

@@ -19,9 +19,13 @@ class DML(Method):
     L_k = ce_weight * CE(z_k, y) + kd_weight * mean over l != k of KL(softmax(z_l) || softmax(z_k)),    L = sum_k L_k
 
     p_l is a constant in L_k. The student is the network with the plain student's initial weights; the peers have the
-    same architecture and initial weights of their own. All K networks are updated at once from one forward pass, where
-    the paper updates them in turn. The authors' code (github.com/YingZhangDUT/Deep-Mutual-Learning, commit c3d6ff1)
-    adds the divergences where the paper averages them; for two networks both are the same.
+    same architecture and initial weights of their own.
+
+    As the authors' code (github.com/YingZhangDUT/Deep-Mutual-Learning, train_models.py, commit 34a2058, in TensorFlow):
+    for two networks the losses, without a temperature, each network's gradient of its own loss alone, all updated at
+    once from one forward pass (the paper: in turn). On purpose otherwise: the code adds the divergences from several
+    networks where the paper, as here, averages them; 1e-8 in its logarithm is not needed with log-softmax; its Adam and
+    label smoothing for Market-1501 are the suite's recipe here.
     """
 
     name, version = "dml", 1

@@ -10,6 +10,9 @@ class DMLMixed(DML):
 
     The loss is that of `dml`. Peers start from initial weights, as in the paper's and the survey's pairs of two
     architectures; the trained teacher is not read.
+
+    As the authors' code (github.com/YingZhangDUT/Deep-Mutual-Learning, train_models.py, commit 34a2058), whose networks
+    may be of any architectures (--model_name); see `dml` for what differs on purpose.
     """
 
     name, version = "dml_mixed", 1

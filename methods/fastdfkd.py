@@ -25,9 +25,12 @@ class FastDFKD(WithBank):
 
     statistics and adversarial as in CMI; but a batch's statistics count 1 - m, and m those of the last steps of
     earlier batches, averaged. A batch is synthesised before each epoch, and some before the first one without the
-    adversarial term. G's first layers begin anew once. As in datafree/synthesis/fast_meta.py of the authors' code
-    (github.com/zju-vipa/Fast-Datafree, commit c188487; constants of scripts/fast_cifar.sh, commit 7627110: WRN-40-2
-    with k = 10).
+    adversarial term. G's first layers begin anew once.
+
+    As the authors' code (github.com/zju-vipa/Fast-Datafree, datafree/synthesis/fast_meta.py, datafree/hooks.py, commit
+    0dcecbc; constants of scripts/fast_cifar.sh: WRN-40-2 with k = 10): the loss and its running statistics, the first
+    order meta gradient, both optimizers, what begins anew and when. On purpose otherwise: the student follows the
+    suite's recipe, and the bank is in memory. (Biases of G's convolutions before a batch norm have no effect.)
     """
 
     name, version = "fastdfkd", 1

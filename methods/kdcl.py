@@ -26,7 +26,12 @@ class KDCL(Method):
     z_t is a constant. Each network sees a crop and flip of its own of the same images. The peers are untrained networks
     of the teacher's architecture, since the method is for networks of unlike capacity; the trained teacher is not read.
     The paper's other two targets are left out: "linear" leaves open how its weights are found, and "general" needs
-    labelled images that the networks do not train on. T and the weights are those of public reimplementations.
+    labelled images that the networks do not train on.
+
+    Known second hand: no code of the authors was found, and the targets are from the paper alone. A reimplementation
+    (github.com/shaoeric/Online-Knowledge-Distillation-via-Collaborative-Learning, train.py, commit 1ba5461) has a view
+    for each network and a detached target too, but the mean of all logits for it, T = 4 and weights of 0.5; T and the
+    weights of 1 here are a choice.
     """
 
     name, version = "kdcl", 1

@@ -16,10 +16,12 @@ class MEAL(Method):
 
     D: layers from C to C / 2, C / 4 and two outputs, (1, 0) for the student and (0, 1) for the teacher; it moves first
     in each step. One teacher, and the last of the outputs that the paper compares (the others are pooled maps, with a
-    discriminator each), as the authors' commands for ensembles do. After loss.py, main.py and models/discriminator.py
-    of their code (github.com/AaronHeee/MEAL, commits e391495, db3f565), whose default adds BCE to the student's loss
-    instead of subtracting it, so that the student would help D; with a ReLU on D's outputs, which can silence it for
-    good, and SGD. Here are the paper's game, no last ReLU, and Adam at the same learning rate.
+    discriminator each), as the authors' commands for ensembles do.
+
+    As the authors' code (github.com/AaronHeee/MEAL, loss.py, main.py, models/discriminator.py, commit fd4a23a): both
+    losses and their weights, D's layers and labels. On purpose otherwise: its default (--grl False) adds BCE to the
+    student's loss, so that the student would help D, its D has a ReLU on its outputs, which can silence it for good,
+    and SGD for both at once; here are the paper's game, no last ReLU, and Adam at the same learning rate.
     """
 
     name, version = "meal", 1

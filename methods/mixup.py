@@ -15,6 +15,9 @@ class Mixup(Method):
     """A control: the plain student on mixtures of two images and of their labels (eq. 1, with a uniform share).
 
     L = share * CE(z_s(x), y_i) + (1 - share) * CE(z_s(x), y_j),    x = share * x_i + (1 - share) * x_j
+
+    As the authors' code (github.com/facebookresearch/mixup-cifar10, train.py, commit eaff31a): one share a batch, from
+    Beta(1, 1), and partners by a permutation of the batch. Nothing differs but the recipe, which is the suite's.
     """
 
     name, version = "mixup", 1

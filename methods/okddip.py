@@ -23,9 +23,11 @@ class OKDDip(Method):
     t_a = sum_b A_ab z_b,   A_a = softmax_b(<W_q e_a, W_k e_b>),   w = kd_weight * exp(-5 (1 - epoch / ramp_epochs)^2)
 
     e: embeddings; W_q and W_k make them narrower. Gradients flow into the targets too, which is how the attention
-    learns. The network-based variant: every peer is a whole network of the student's architecture. As in train_GL.py
-    and MultiNet.py of the authors' code (github.com/DefangChen/OKDDip, commit c052f5b), where the ramp takes 80 of 300
-    epochs.
+    learns. The network-based variant: every peer is a whole network of the student's architecture.
+
+    As the authors' code (github.com/DefangChen/OKDDip-AAAI2020, train_GL.py, models/model_cifar/MultiNet.py, utils.py,
+    commit c6a05de): three peers and a leader, T = 3, all weights, the attention and its width, gradients into both
+    kinds of targets, a ramp over 80 of 300 epochs. On purpose otherwise: 1e-7 is not added to the targets.
     """
 
     name, version = "okddip", 1

@@ -22,10 +22,13 @@ class ONE(Method):
     z_e = sum_k g_k z_k,    g = softmax(gate(f)),    w = kd_weight * exp(-5 (1 - epoch / ramp_epochs)^2)
 
     z_0 is the student's own; z_e is a constant in the divergences. f is the student's last feature map but one, from
-    which each further branch takes a residual block to the channels of the last map, its mean and a classifier. (In the
-    paper branches are copies of the last stage, which is the same for a ResNet with one block a stage and less for
-    deeper ones.) As in cifar_one.py of the authors' code (github.com/Lan1991Xu/ONE_NeurIPS2018, commit 9da95a8), where
-    the ramp takes 80 of 300 epochs.
+    which each further branch takes a residual block to the channels of the last map, its mean and a classifier.
+
+    As the authors' code (github.com/Lan1991Xu/ONE_NeurIPS2018, cifar_one.py, models/cifar/resnet.py, loss/kl_loss.py,
+    commit 54afde3): three branches, their gate, T = 3, all weights, the ensemble detached in the divergences alone, a
+    ramp over 80 of 300 epochs. On purpose otherwise: the code's branches are copies of the last stage, which only for a
+    ResNet with one block a stage is this one block, since not every network has stages to copy; and 1e-7 is not added
+    to the targets.
     """
 
     name, version = "one", 1

@@ -15,7 +15,11 @@ class PSKD(Method):
     L = CE(z_s, (1 - a) * y + a * p) = (1 - a) * CE(z_s, y) + a * CE(z_s, p),    a = final_share * (epoch + 1) / epochs
 
     p: softmax(z_s) of the same image an epoch ago, as it was then cropped and while the network was trained; the label
-    itself in the first epoch. As in main.py of the authors' code (github.com/lgcnsai/PS-KD-Pytorch, commit 6ca4e75).
+    itself in the first epoch.
+
+    As the authors' code (github.com/lgcnsai/PS-KD-Pytorch, main.py, loss/pskd_loss.py, commit 9aa0828): the growing
+    share, the targets, when predictions are kept, sum over classes and mean over the batch. Nothing differs but the
+    recipe, which is the suite's, and that the two parts of the loss are logged apart.
     """
 
     name, version = "pskd", 1

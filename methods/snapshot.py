@@ -16,9 +16,12 @@ class Snapshot(Method):
     Then:         L = (1 + 1 / T) * CE(z_s, y) + kd_weight * KL(softmax(z' / T) || softmax(z_s))
 
     z': logits of the snapshot, in evaluation mode. Only the teacher is softened, for which the labels weigh more. The
-    schedule of the learning rate runs once a cycle; what whole epochs do not fill is left out. No code of the authors
-    was found; weights, T and the number of cycles are those of train_SD.py in github.com/DefangChen/Self-KD (commit
-    52976ff), by others.
+    schedule of the learning rate runs once a cycle; what whole epochs do not fill is left out.
+
+    Known second hand: no code of the authors was found. As a reimplementation (github.com/DefangChen/Self-KD,
+    train_SD.py, commit 52976ff): the loss, T, weights and the number of cycles, the snapshot in evaluation mode. There
+    a cross-entropy with the teacher stands for the divergence, which has the same gradient, and the learning rate falls
+    along cosines; the schedule here is the suite's.
     """
 
     name, version = "snapshot", 1

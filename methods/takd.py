@@ -20,8 +20,13 @@ class TAKD(Method):
     Then:                 the same for the student, from the last assistant
 
     z_0 are the teacher's logits; the assistants are those that the suite gives for the pair, large to small, each
-    trained as long as the student. The paper searches T and the weights for every pair; here they are those of `kd`,
-    so that the assistants are the only difference.
+    trained as long as the student.
+
+    As the authors' code (github.com/imirzadeh/Teacher-Assistant-Knowledge-Distillation, train.py, commit 0f8168f): a
+    chain of trainings with (1 - lambda) * CE + lambda * T^2 * KL. On purpose otherwise: the code averages the
+    divergence over the C classes as well (the default of nn.KLDivLoss), so that its lambda is C times the kd_weight
+    here, where it is summed, as it is defined; it searches T and lambda for every pair, here they are those of `kd`, so
+    that the assistants are the only difference; and it hands on the epoch that was best on test data, here the last.
     """
 
     name, version = "takd", 1

@@ -14,11 +14,13 @@ class TfKDReg(Method):
 
     L = ce_weight * CE(z_s, y) + teacher_weight * KL(softmax(u / T) || softmax(z_s))
 
-    u: `right` for the labelled class, (1 - right) / (C - 1) for each other one. As in the authors' code, and unlike in
-    the paper, the student is not softened, and it is probabilities, not logits, that T divides (my_loss_function.py of
-    github.com/yuanli2333/Teacher-free-Knowledge-Distillation, commit 880a74e). The code averages the divergence over
-    batch and classes and multiplies it by 100, for 100 classes: that is the sum over classes here. Weights and T are
-    those of its ResNet-18; it chooses others for each network.
+    u: `right` for the labelled class, (1 - right) / (C - 1) for each other one.
+
+    As the authors' code (github.com/yuanli2333/Teacher-free-Knowledge-Distillation, my_loss_function.py, commit
+    d000ab3), and unlike the paper, the student is not softened, and it is probabilities, not logits, that T divides.
+    The code averages the divergence over batch and classes and multiplies it by 100, for 100 classes: that is the sum
+    over classes here, which on purpose stays so for other numbers of classes. Weights and T are those of its ResNet-18;
+    it chooses others for each network.
     """
 
     name, version = "tfkd_reg", 1

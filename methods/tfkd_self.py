@@ -13,11 +13,11 @@ class TfKDSelf(Generations):
     First:  L = CE(z_0, y)
     Then:   L = ce_weight * CE(z_s, y) + kd_weight * T^2 * KL(softmax(z_0 / T) || softmax(z_s / T))
 
-    The authors' code (my_loss_function.py of github.com/yuanli2333/Teacher-free-Knowledge-Distillation, commit
-    880a74e) averages the divergence over batch and classes and multiplies it by a number for each network. Here it is
-    summed over classes, and the weights are those of its ResNet-18 on 100 classes: 0.95 * 50 / 100 = 0.475 beside
-    0.05. Its other networks have 0.0095 to 0.95. There the teacher is the epoch that was best on test data, and starts
-    from the student's seed; here it is the last epoch, from weights of its own.
+    As the authors' code (github.com/yuanli2333/Teacher-free-Knowledge-Distillation, my_loss_function.py, train_kd.py,
+    commit d000ab3): the loss, T and weights of its ResNet-18. It averages the divergence over batch and classes and
+    multiplies it by a number for each network; here it is summed over classes, so that on 100 classes the weights are
+    0.95 * 50 / 100 = 0.475 beside 0.05 (its other networks: 0.0095 to 0.95). On purpose otherwise: there the teacher is
+    the epoch that was best on test data, from the student's seed; here it is the last epoch, from weights of its own.
     """
 
     name, version = "tfkd_self", 1

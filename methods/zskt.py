@@ -19,13 +19,17 @@ class ZSKT(DataFree):
     G:  L = -KL(softmax(z_t) || softmax(z_s))
     S:  L = kd_weight * KL(softmax(z_t) || softmax(z_s)) + attention_weight * sum_l mean((Q(f_s^l) - Q(f_t^l))^2)
 
-    Q as in attention transfer (at). G's learning rate falls along a half cosine. As in solver.py of the authors' code
-    (github.com/polo5/ZeroShotKnowledgeTransfer, commit 492cbff), where KL is averaged over the 10 classes too, beside
-    an attention weight of 250, and the student's optimizer is Adam, to which only the ratio matters: that is kept. Its
-    limit of 5 on the norm of G's gradient is left out.
+    Q as in attention transfer (at). G's learning rate falls along a half cosine.
+
+    As the authors' code (github.com/polo5/ZeroShotKnowledgeTransfer, solver.py, models/generator.py, commit e24915d): G
+    with weights in its last batch norm, its Adam and cosine, one step of G and ten of the student on the same images
+    (the scripts' number). On purpose otherwise: KL is averaged over the 10 classes there, beside an attention weight
+    of 250; here it is summed, and the weight ten times as large, since the student's Adam there sees only their ratio.
+    The student follows the suite's recipe, and the limit of 5 on the norm of either gradient is left out, which Adam
+    mostly divides out.
     """
 
-    name, version = "zskt", 1
+    name, version = "zskt", 2
     paper = Paper(
         "Zero-shot Knowledge Transfer via Adversarial Belief Matching",
         "Paul Micaelli, Amos Storkey",
@@ -36,6 +40,7 @@ class ZSKT(DataFree):
     families = ("data_free", "adversarial")
     requires = frozenset({"student.logits", "student.features", "teacher.logits", "teacher.features"})
     eager = True
+    affine = True
     images: Tensor
 
     class Params(DataFree.Params):

@@ -19,7 +19,9 @@ class DataFree(Method):
     scheme = "offline"
     families: ClassVar[tuple[str, ...]] = ("data_free",)
     deviations = ("images are synthetic",)
-    tanh = False  # at the end of the generator
+    tanh = False  # of the generator, as are the next two
+    eps = 1e-5
+    affine = False
     shown: Tensor
 
     class Params(Method.Params):
@@ -30,7 +32,7 @@ class DataFree(Method):
 
     def build(self, setup: Setup) -> None:
         p = self.params
-        self.generator = ImageGenerator(p.latent, setup.image_shape, p.width, self.tanh)
+        self.generator = ImageGenerator(p.latent, setup.image_shape, p.width, self.tanh, self.eps, self.affine)
         self.generator_adam = Adam(self.generator.parameters(), p.generator_learning_rate)
         self.random, self.batch_size = setup.generator, setup.batch_size
         self.read_student, self.read_teacher = setup.read_student, setup.read_teacher

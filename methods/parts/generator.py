@@ -9,17 +9,28 @@ from torch import Tensor, nn
 class ImageGenerator(nn.Module):
     """From latents (B, L) to normalised images (B, C, H, W), through two upsamplings and three convolutions.
 
-    The batch norm at the end has no parameters, so that over a batch each channel has mean 0 and variance 1, as the
-    normalised training images have. The layers are those of DAFL, DFAD and ZSKT, where the width is 64.
+    The batch norm at the end has no parameters, unless `affine`, so that over a batch each channel has mean 0 and
+    variance 1, as the normalised training images have. The layers are those of DAFL, DFAD and ZSKT, where the width is
+    64.
 
     Args:
         latent: L.
         image_shape: (C, H, W).
         width: channels before the last convolution, and half of those before.
         tanh: whether pixels pass through it before the last batch norm.
+        eps: of the batch norms between the first and the last.
+        affine: whether the last batch norm has a weight and a bias.
     """
 
-    def __init__(self, latent: int, image_shape: tuple[int, int, int], width: int = 64, tanh: bool = False) -> None:
+    def __init__(
+        self,
+        latent: int,
+        image_shape: tuple[int, int, int],
+        width: int = 64,
+        tanh: bool = False,
+        eps: float = 1e-5,
+        affine: bool = False,
+    ) -> None:
         super().__init__()
         channels, rows, columns = image_shape
         quarter, half = ((max(1, rows // n), max(1, columns // n)) for n in (4, 2))
@@ -29,15 +40,15 @@ class ImageGenerator(nn.Module):
             nn.BatchNorm2d(2 * width),
             nn.Upsample(size=half),
             nn.Conv2d(2 * width, 2 * width, 3, padding=1),
-            nn.BatchNorm2d(2 * width),
+            nn.BatchNorm2d(2 * width, eps),
             nn.LeakyReLU(0.2),
             nn.Upsample(size=(rows, columns)),
             nn.Conv2d(2 * width, width, 3, padding=1),
-            nn.BatchNorm2d(width),
+            nn.BatchNorm2d(width, eps),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, channels, 3, padding=1),
             nn.Tanh() if tanh else nn.Identity(),
-            nn.BatchNorm2d(channels, affine=False),
+            nn.BatchNorm2d(channels, affine=affine),
         )
 
     def forward(self, latents: Tensor) -> Tensor:

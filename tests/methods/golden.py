@@ -128,6 +128,7 @@ class World:
             for role, shapes in self.shapes.items()
         }
         made = {role: Network(self.shapes[role], self.image_shape, classes) for role in ("student", "teacher")}
+        team = range(1, 1 + self.given.get("team", 0))
         values = {
             "mean": (0.0,),
             "std": (1.0,),
@@ -142,7 +143,8 @@ class World:
             **self.given,
             "image_shape": self.image_shape,
             "train_labels": torch.tensor(labels),
-            "team": tuple(StandIn(self, "teacher", k) for k in range(1, 1 + self.given.get("team", 0))),
+            "team": tuple(StandIn(self, "teacher", k) for k in team),
+            "team_networks": tuple(Network(self.shapes["teacher"], self.image_shape, classes, k) for k in team),
         }
         return Setup(**shapes, **values)
 
@@ -194,7 +196,7 @@ class World:
                 made[name] = [golden([rows, *s], a + more * i, b + 0.1 * i + shift) for i, s in enumerate(shape)]
         outputs = Outputs(role, **made)
         for tensor in flat(outputs).values() if role == "student" else ():
-            tensor.requires_grad_()
+            tensor.requires_grad_(torch.is_grad_enabled())
         return outputs
 
     def flat_others(self) -> dict[str, Tensor]:
@@ -229,13 +231,13 @@ class StandIn(nn.Module):
 class Network(nn.Module):
     """A small network with a classifier of given width, from images to logits."""
 
-    def __init__(self, shapes: Case, image_shape: tuple[int, ...], classes: int) -> None:
+    def __init__(self, shapes: Case, image_shape: tuple[int, ...], classes: int, shift: float = 0) -> None:
         super().__init__()
         width = shapes.get("embedding", 4)
         self.stem, self.classifier = nn.Conv2d(image_shape[0], width, 1), nn.Linear(width, classes)
         with torch.no_grad():
-            self.classifier.weight.copy_(0.1 * golden([classes, width], 0.43, 0.2))
-            self.classifier.bias.copy_(0.1 * golden([classes], 0.43, 0.3))
+            self.classifier.weight.copy_(0.1 * golden([classes, width], 0.43, 0.2 + shift))
+            self.classifier.bias.copy_(0.1 * golden([classes], 0.43, 0.3 + shift))
 
     def get_classifier(self) -> nn.Linear:
         return self.classifier

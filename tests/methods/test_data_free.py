@@ -55,6 +55,13 @@ def test_tanh_bounds_the_pixels_before_they_are_normalised() -> None:
     assert torch.allclose(bounded(latents), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("cls", "eps", "last"), [(DFAD, 1e-5, 0), (DAFL, 0.8, 0), (ZSKT, 1e-5, 2)])
+def test_batch_norms_are_those_of_the_authors_generators(cls: type[DataFree], eps: float, last: int) -> None:
+    norms = [m for m in training(cls).method.generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert [norm.eps for norm in norms] == [1e-5, eps, eps, 1e-5]
+    assert [len(list(norm.parameters())) for norm in norms] == [2, 2, 2, last]
+
+
 def test_in_evaluation_an_image_does_not_depend_on_the_others() -> None:
     generator = ImageGenerator(6, (1, 8, 8), width=4)
     latents = torch.randn(8, 6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,6 +162,17 @@ def test_ca_mkd_weighs_answers_and_embeddings_image_by_image() -> None:
     assert terms["ce"].item() == pytest.approx(0.5 * F.cross_entropy(student.logits, batch.labels).item())
     assert terms["kd"].item() == pytest.approx(2 * torch.stack(kd).mean().item() / 2, rel=1e-4)
     assert terms["embedding"].item() == pytest.approx(3 * torch.stack(embedding).mean().item() / 2, rel=1e-4)
+
+
+def test_ca_mkd_leaves_the_embeddings_out_of_the_first_epoch() -> None:
+    trainer = Bench(CAMKD).trainer(params={"plain_epochs": 1})
+    _, batch, outputs = evaluate(trainer, next(batches(trainer)))
+    weighed = [
+        trainer.method.loss(replace(batch, epoch=torch.tensor(epoch)), *outputs)["embedding"].item()
+        for epoch in range(3)
+    ]
+    assert weighed[0] == 0
+    assert weighed[1] == pytest.approx(weighed[2]) != 0
 
 
 def test_ca_mkd_asks_each_teachers_own_frozen_classifier() -> None:
