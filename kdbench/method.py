@@ -83,7 +83,7 @@ __all__ = ["Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Rea
 
 Scheme = Literal["baseline", "offline", "online", "self"]
 Knowledge = Literal["response", "feature", "relation"]
-WHAT = ("logits", "embedding", "features", "pre_activations")
+WHAT = ("logits", "embedding", "features", "pre_activations", "stem")
 GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images"})  # in `setup`, in full
 OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
@@ -124,14 +124,17 @@ class Shapes(Required):
 
     Attributes:
         embedding: D, the width of the vector before the classifier.
-        features: (C, H, W) of each feature map, shallow to deep. Both networks have equally many, and maps at one
-            position belong together; they may differ in channels and in size.
+        features: (C, H, W) of each feature map, shallow to deep: of the stages of a network, or of the parts of an
+            isotropic one. Both networks have equally many, and maps at one position belong together, the last being
+            each network's own last; they may differ in channels and in size.
         pre_activations: (C, H, W) of the same maps before their last ReLU.
+        stem: (C, H, W) of the map before the first stage, if the network offers one: one entry, or none.
     """
 
     embedding: int
     features: tuple[tuple[int, int, int], ...]
     pre_activations: tuple[tuple[int, int, int], ...]
+    stem: tuple[tuple[int, int, int], ...]
 
 
 def not_given(*_: Any) -> Any:
@@ -239,13 +242,16 @@ class Outputs(Required):
         logits: (B, C).
         embedding: (B, D), the vector before the classifier.
         features: list of (B, C_l, H_l, W_l), shallow to deep, as in `Shapes`.
-        pre_activations: list of the same, before the last ReLU, of networks that declare where that is.
+        pre_activations: list of the same, before the last ReLU, of networks that declare where that is; maps that end
+            in no ReLU as they are.
+        stem: list of the stem's (B, C, H, W), or empty, as in `Shapes`.
     """
 
     logits: Tensor
     embedding: Tensor
     features: list[Tensor]
     pre_activations: list[Tensor]
+    stem: list[Tensor]
 
 
 Loss = Callable[[Batch, Outputs, Outputs], dict[str, Tensor]]
@@ -284,9 +290,9 @@ class Method(nn.Module):
         knowledge: any of response, feature, relation.
         families: further families of the survey: data_free, multi_teacher, adversarial, ...
         requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
-            "student.pre_activations" and the same of "teacher"; and what else it wants in `setup`: "student.network",
-            "teacher.network", "team", "assistants", "images". A method that names nothing of the teacher trains without
-            one.
+            "student.pre_activations", "student.stem" and the same of "teacher"; and what else it wants in `setup`:
+            "student.network", "teacher.network", "team", "assistants", "images". A method that names nothing of the
+            teacher trains without one.
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             and a main stage of other length are added to them.
         eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.

@@ -19,7 +19,7 @@ class FitNets(WithKD):
 
     One stage, as in the common CIFAR-100 comparisons. The paper first trains up to the hint layer on the hint alone,
     then by KD: `hint_epochs`, with hint_weight 0 and a kd_weight. The hint is the middle one of the matched maps: the
-    end of the second stage of a three-stage network.
+    end of the second stage of a network of three or four, as in Tian et al. (2020).
     """
 
     name, version = "fitnets", 1
@@ -38,7 +38,7 @@ class FitNets(WithKD):
         hint_epochs: int = Field(0, ge=0, description="epochs of a stage before, on the hint alone")
 
     def build(self, setup: Setup) -> None:
-        self.hint = len(setup.student.features) // 2
+        self.hint = (len(setup.student.features) - 1) // 2
         self.regressor = regressor(setup.student.features[self.hint], setup.teacher.features[self.hint])
 
     def stages(self) -> Sequence[Stage]:
