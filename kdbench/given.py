@@ -13,7 +13,7 @@ from kdbench.errors import did_you_mean
 if TYPE_CHECKING:
     from kdbench.networks.own import OwnNetwork
 
-WHAT = ("logits", "embedding", "features", "pre_activations")
+WHAT = ("logits", "embedding", "features", "pre_activations", "stem")
 GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images"})  # in `setup`, in full
 OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
@@ -44,14 +44,17 @@ class Shapes(Required):
 
     Attributes:
         embedding: D, the width of the vector before the classifier.
-        features: (C, H, W) of each feature map, shallow to deep. Both networks have equally many, and maps at one
-            position belong together; they may differ in channels and in size.
+        features: (C, H, W) of each feature map, shallow to deep: of the stages of a network, or of the parts of an
+            isotropic one. Both networks have equally many, and maps at one position belong together, the last being
+            each network's own last; they may differ in channels and in size.
         pre_activations: (C, H, W) of the same maps before their last ReLU.
+        stem: (C, H, W) of the map before the first stage, if the network offers one: one entry, or none.
     """
 
     embedding: int
     features: tuple[tuple[int, int, int], ...]
     pre_activations: tuple[tuple[int, int, int], ...]
+    stem: tuple[tuple[int, int, int], ...]
 
 
 def not_given(*_: Any) -> Any:
@@ -159,11 +162,13 @@ class Outputs(Required):
         logits: (B, C).
         embedding: (B, D), the vector before the classifier.
         features: list of (B, C_l, H_l, W_l), shallow to deep, as in `Shapes`.
-        pre_activations: list of the same, before the last ReLU, of networks that declare where that is; a method that
-            requires `features` as well is given the map itself where a network does not.
+        pre_activations: list of the same, before the last ReLU, of networks that declare where that is; maps that end
+            in no ReLU as they are. A method that requires `features` as well is given any other map as it is, too.
+        stem: list of the stem's (B, C, H, W), or empty, as in `Shapes`.
     """
 
     logits: Tensor
     embedding: Tensor
     features: list[Tensor]
     pre_activations: list[Tensor]
+    stem: list[Tensor]

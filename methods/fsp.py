@@ -20,10 +20,11 @@ class FSP(WithKD):
     Stage "flow":  L = flow_weight * sum_l mean (G_l^s - G_l^t)^2,    G_l = (1 / HW) * f_l f_{l+1}^T
     Then:          L = CE(z_s, y)
 
-    Both networks need equally many channels.
+    Both networks need equally many channels. The stem counts as a layer where it has equally many as well, as in the
+    paper and in RepDistiller: three flows of a ResNet of three stages.
     """
 
-    name, version = "fsp", 1
+    name, version = "fsp", 2
     paper = Paper(
         "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer Learning",
         "Junho Yim, Donggyu Joo, Jihoon Bae, Junmo Kim",
@@ -31,7 +32,9 @@ class FSP(WithKD):
     )
     scheme = "offline"
     knowledge = ("feature", "relation")
-    requires = frozenset({"student.logits", "student.features", "teacher.logits", "teacher.features"})
+    requires = frozenset(
+        {"student.logits", "student.features", "student.stem", "teacher.logits", "teacher.features", "teacher.stem"}
+    )
 
     class Params(WithKD.Params):
         flow_weight: float = Field(1.0, ge=0, description="weight of the flow matrices' distance, in their stage")
@@ -41,12 +44,18 @@ class FSP(WithKD):
         pairs = zip(setup.student.features, setup.teacher.features, strict=True)
         if other := [f"{s[0]} and {t[0]}" for s, t in pairs if s[0] != t[0]]:
             raise NotApplicable(f"flow matrices need equally many channels; a pair of maps has {other[0]}")
+        self.with_stem = [c for c, *_ in setup.student.stem] == [c for c, *_ in setup.teacher.stem]
 
     def stages(self) -> Sequence[Stage]:
         return [Stage("flow", self.params.flow_epochs, self.flow)]
 
     def flow(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        return {"flow": self.params.flow_weight * flow_loss(student.features, teacher.features)}
+        loss = flow_loss(self.layers(student), self.layers(teacher))
+        return {"flow": self.params.flow_weight * loss}
+
+    def layers(self, outputs: Outputs) -> list[Tensor]:
+        """The maps between which there is flow, shallow to deep."""
+        return [*outputs.stem, *outputs.features] if self.with_stem else outputs.features
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         return self.ce_and_kd(batch, student, teacher)

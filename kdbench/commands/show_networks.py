@@ -15,7 +15,15 @@ from kdbench.console import line_printer, write_json
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.networks.build import build_network, count_macs, count_parameters, create
 from kdbench.networks.inputs import as_seen
-from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
+from kdbench.networks.outputs import (
+    FeatureMap,
+    OutputReader,
+    feature_maps,
+    match_maps,
+    paired_by,
+    pre_activations,
+    stem_maps,
+)
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Model
 
@@ -29,6 +37,7 @@ class Measured:
     parameters: int
     macs: int
     embedding: int
+    stem: list[FeatureMap]
     maps: list[FeatureMap]
     pre_activations: frozenset[str]
 
@@ -52,9 +61,9 @@ def measure(name: str, suite: Suite, size: int | None) -> Measured:
     example = torch.zeros(1, *shape)
     macs = count_macs(network, example)
     embedding = OutputReader("model", network, {"embedding"}).shapes(example).embedding
-    maps, declared = feature_maps(network, example), frozenset(getattr(network, "pre_activations", {}))
+    stem, maps, declared = stem_maps(network, example), feature_maps(network, example), pre_activations(network)
     seen = tuple(as_seen(network, example).shape[1:])
-    return Measured(name, seen, count_parameters(network), macs, embedding, maps, declared)
+    return Measured(name, seen, count_parameters(network), macs, embedding, stem, maps, frozenset(declared))
 
 
 def create_for_size(name: str, size: int | None, where: str) -> Any:
@@ -69,9 +78,14 @@ def show_model(name: str, suite_name: str, size: int | None, console: Console, a
     """Parameters, MACs and the outputs with their shapes and strides."""
     found = measure(name, load_suite(suite_name), size)
     maps = [
-        {"map": m.name, "shape": "x".join(map(str, m.shape)), "stride": f"{m.stride:g}", "depth": f"{m.depth:.2f}"}
-        | {"pre-activation": "declared" if m.name in found.pre_activations else ""}
-        for m in found.maps
+        {
+            "map": m.name,
+            "shape": "x".join(map(str, m.shape)),
+            "stride": f"{m.stride:g}",
+            "depth": f"{m.depth:.2f}" if m.depth else "stem",
+            "pre-activation": "declared" if m.name in found.pre_activations else "",
+        }
+        for m in (*found.stem, *found.maps)
     ]
     if as_json:
         about = {"name": name, "input": found.input_shape, "parameters": found.parameters, "macs": found.macs}

@@ -27,14 +27,15 @@ class ChainNetwork(nn.Module):
 
     A subclass assigns its modules in the order in which they run (within a block: that of the authors' code, so that
     their weights load one after the other) and then calls `add_head`. Where the last stage ends before a batch norm,
-    that norm is the module `norm` and its output is no feature map.
+    that norm is the module `norm` and its output is no feature map. The first map is the stem's, the others are those
+    of the stages.
     """
 
     def add_head(
         self,
         maps: dict[str, tuple[int, int]],
         num_features: int,
-        pre_activations: dict[str, str] | None = None,
+        pre_activations: dict[str, str | None] | None = None,
         num_classes: int = 10,
         global_pool: str = "avg",
         drop_rate: float = 0.0,
@@ -42,14 +43,16 @@ class ChainNetwork(nn.Module):
         """End the chain.
 
         Args:
-            maps: the modules whose outputs are feature maps, with their channels and the stride from the input.
+            maps: the modules whose outputs are feature maps, with their channels and the stride from the input; the
+                stem first.
             num_features: channels at the end of the chain.
             pre_activations: for each map, the activation whose input is the map before its last ReLU, as overhauled
-                feature distillation and activation boundaries compare it; none if that is not one module's input.
+                feature distillation and activation boundaries compare it; None of a linear map, which is its own.
             drop_rate: dropout before the classifier.
         """
         self.chain = [name for name, _ in self.named_children()]
         self.feature_info = [dict(num_chs=c, reduction=stride, module=name) for name, (c, stride) in maps.items()]
+        self.feature_info[0]["stem"] = True
         self.pre_activations = pre_activations or {}
         self.num_classes, self.drop_rate = num_classes, drop_rate
         self.num_features = self.head_hidden_size = num_features

@@ -61,7 +61,7 @@ class CifarMobileNetV2(ChainNetwork):
             setattr(self, f"layer{i + 1}", nn.Sequential(*layers))
             maps[f"layer{i + 1}"] = (width, 2 ** (i + 1))
         self.conv2 = ConvNormAct(width, 1280, 1)
-        self.add_head(maps, 1280, **head)
+        self.add_head(maps, 1280, {"conv1": "conv1.bn.act", **dict.fromkeys(list(maps)[1:])}, **head)
         init_convolutions(self)
         init_classifier(self.fc, std=0.01)
 

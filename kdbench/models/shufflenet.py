@@ -82,19 +82,24 @@ class CifarShuffleNetV2(ChainNetwork):
             maps[f"layer{i + 1}"] = (width, 2 ** (i + 1))
             in_width = width
         self.conv2 = ConvNormAct(in_width, last, 1)
-        self.add_head(maps, last, **head)
+        ends = {name: f"{name}.{len(getattr(self, name)) - 1}.act" for name in maps if name != "conv1"}
+        self.add_head(maps, last, {"conv1": "conv1.bn.act", **ends}, **head)
 
 
 class SplitUnit(nn.Module):
-    """Half of the channels pass, half are convolved; then the halves are mixed."""
+    """Half of the channels pass, half are convolved; then the halves are mixed.
+
+    The last ReLU sees both halves, so that its input is the unit's output before it; those that pass are positive.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.branch = branch(width // 2, width // 2)
+        self.branch = branch(width // 2, width // 2, last_act=False)
+        self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         kept, changed = x.chunk(2, dim=1)
-        return shuffle(torch.cat([kept, self.branch(changed)], dim=1), 2)
+        return self.act(shuffle(torch.cat([kept, self.branch(changed)], dim=1), 2))
 
 
 class DownUnit(nn.Module):
@@ -113,12 +118,12 @@ class DownUnit(nn.Module):
         return shuffle(torch.cat([self.short(x), self.branch(x)], dim=1), 2)
 
 
-def branch(in_width: int, width: int, stride: int = 1) -> nn.Sequential:
+def branch(in_width: int, width: int, stride: int = 1, last_act: bool = True) -> nn.Sequential:
     """1x1, depthwise 3x3 without activation, 1x1."""
     return nn.Sequential(
         ConvNormAct(in_width, width, 1),
         ConvNormAct(width, width, 3, stride=stride, groups=width, apply_act=False),
-        ConvNormAct(width, width, 1),
+        ConvNormAct(width, width, 1, apply_act=last_act),
     )
 
 

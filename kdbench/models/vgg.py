@@ -15,6 +15,8 @@ default_cfgs = cifar_cfgs("layer1.0", *(f"cifar_vgg{depth}" for depth in (8, 11,
 class CifarVGG(ChainNetwork):
     """Five stages of 3x3 convolutions at strides 1, 2, 4, 8 and 8; the maps are those before the pooling.
 
+    The first one counts as the stem, as in the literature's code.
+
     Args:
         convolutions: how many in each stage.
     """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError, NotApplicable, first_line
@@ -15,6 +15,9 @@ from kdbench.given import Outputs, Shapes
 from kdbench.networks.inputs import as_seen
 
 Network = Any  # a timm model: its interfaces beyond nn.Module's are not typed
+PairedBy = Literal["position", "depth"]
+MAPPED = frozenset({"features", "pre_activations", "stem"})
+STAGES = 4  # of timm's hierarchical networks: a fifth level, at half the input's size, is the stem's
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class FeatureMap:
         name: the module that makes it.
         shape: (C, H, W).
         stride: height of the network's own input over height of the map.
-        depth: relative depth among the model's chosen maps, above 0 to 1.
+        depth: relative depth among the model's stages, above 0 to 1; 0 of a stem.
     """
 
     index: int
@@ -39,9 +42,12 @@ class FeatureMap:
         return f"{self.name} ({'x'.join(map(str, self.shape))})"
 
 
-@torch.no_grad()
 def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
-    """The maps of a model: the last of each distinct stride; for isotropic networks those at 1/4 ... 4/4 of the depth.
+    """The maps of a model's stages, shallow to deep.
+
+    A model may say which map is its stem's, by "stem": True in that map's entry of `feature_info`; its other maps are
+    the stages. Of one that does not, as timm's do not, they are the last map of each reduction, at most the last four,
+    since what is finer is the stem's; of isotropic networks the maps at 1/4 ... 4/4 of the depth.
 
     Args:
         example: (1, C, H, W) input.
@@ -49,6 +55,20 @@ def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
     Raises:
         KdbenchError: the model does not take images of this size.
     """
+    return [m for m in all_maps(model, example) if m.depth > 0]
+
+
+def stem_maps(model: Network, example: Tensor) -> list[FeatureMap]:
+    """The map of a model's stem, the one before its first stage, in a list that is empty where it offers none.
+
+    Args, Raises: as of `feature_maps`.
+    """
+    return [m for m in all_maps(model, example) if m.depth == 0]
+
+
+@torch.no_grad()
+def all_maps(model: Network, example: Tensor) -> list[FeatureMap]:
+    """The map of the stem, if there is one, and those of the stages."""
     training = model.training
     example = as_seen(model, example)
     try:
@@ -56,18 +76,36 @@ def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise wrong_size(model, example, error) from error
     model.train(training)
-    strides = [example.shape[-2] / m.shape[-2] for m in maps]
-    if len(set(strides)) > 1:
-        last_of_stride = {stride: i for i, stride in enumerate(strides)}
-        chosen = sorted(last_of_stride.values())
-    else:
-        chosen = sorted({-(-len(maps) * quarter // 4) - 1 for quarter in (1, 2, 3, 4)})
     info = list(model.feature_info)
-    names = [entry["module"] for entry in info] if len(info) == len(maps) else [f"map {i}" for i in range(len(maps))]
+    if len(info) != len(maps):
+        info = [dict(module=f"map {i}", reduction=example.shape[-2] / m.shape[-2]) for i, m in enumerate(maps)]
+    stem, stages = stem_and_stages(info)
+    depths = dict.fromkeys(stem, 0.0) | {index: (n + 1) / len(stages) for n, index in enumerate(stages)}
     return [
-        FeatureMap(i, names[i], chw(maps[i]), strides[i], (position + 1) / len(chosen))
-        for position, i in enumerate(chosen)
+        FeatureMap(i, info[i]["module"], chw(maps[i]), example.shape[-2] / maps[i].shape[-2], depth)
+        for i, depth in depths.items()
     ]
+
+
+def stem_and_stages(info: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
+    """Which of the maps that `feature_info` describes is the stem's, if one is, and which are those of the stages."""
+    if stem := [i for i, entry in enumerate(info) if entry.get("stem")]:
+        return stem, [i for i in range(len(info)) if i not in stem]
+    last_of_reduction = sorted({entry["reduction"]: i for i, entry in enumerate(info)}.values())
+    if len(last_of_reduction) > 1:
+        return last_of_reduction[:-STAGES][-1:], last_of_reduction[-STAGES:]
+    return [], sorted({-(-len(info) * n // STAGES) - 1 for n in range(1, STAGES + 1)})
+
+
+def pre_activations(model: Network) -> dict[str, str | None]:
+    """For each map that a model declares, the activation whose input is the map before it; None of a linear map.
+
+    timm's ResNets, which declare none, end each stage in the last activation of its last block.
+    """
+    if isinstance(model, ResNet) and (last := {BasicBlock: "act2", Bottleneck: "act3"}.get(type(model.layer4[-1]))):
+        names = [entry["module"] for entry in list(model.feature_info)[1:]]
+        return {name: f"{name}.{len(model.get_submodule(name)) - 1}.{last}" for name in names}
+    return getattr(model, "pre_activations", {})
 
 
 def wrong_size(model: Network, example: Tensor, error: Exception) -> KdbenchError:
@@ -87,10 +125,10 @@ def chw(feature: Tensor) -> tuple[int, int, int]:
 def match_maps(
     student: list[FeatureMap], teacher: list[FeatureMap], names: tuple[str, str] = ("student", "teacher")
 ) -> list[tuple[FeatureMap, FeatureMap]]:
-    """Pairs of maps, shallow to deep: by stride where both networks are hierarchical, else by relative depth.
+    """Pairs of two networks' stages, shallow to deep, the last with the last.
 
-    Strides are compared by their nearest power of two, since unpadded convolutions make odd ones; where two
-    hierarchical networks have none in common, depth decides as well.
+    By position where both have equally many, as the literature's code has it (RepDistiller's `feat[1:-1]`); else each
+    stage of the network that has fewer faces the one at the nearest relative depth.
 
     Args:
         names: of the student and the teacher, for the message.
@@ -104,30 +142,16 @@ def match_maps(
             for name, maps in zip(names, (student, teacher), strict=True)
         ]
         raise NotApplicable(f"no feature maps can be paired, since each network needs two: {'; '.join(offers)}")
-    if pairs := of_equal_stride(student, teacher):
-        return pairs
-    if len(student) <= len(teacher):
+    if paired_by(student, teacher) == "position":
+        return list(zip(student, teacher, strict=True))
+    if len(student) < len(teacher):
         return [(s, nearest(s, teacher)) for s in student]
     return [(nearest(t, student), t) for t in teacher]
 
 
-def paired_by(student: list[FeatureMap], teacher: list[FeatureMap]) -> Literal["stride", "depth"]:
+def paired_by(student: list[FeatureMap], teacher: list[FeatureMap]) -> PairedBy:
     """How `match_maps` pairs these maps."""
-    return "stride" if of_equal_stride(student, teacher) else "depth"
-
-
-def of_equal_stride(student: list[FeatureMap], teacher: list[FeatureMap]) -> list[tuple[FeatureMap, FeatureMap]]:
-    """Pairs of maps of the same stride of two hierarchical networks; none if one of them is isotropic."""
-    if any(len({m.stride for m in maps}) < 2 for maps in (student, teacher)):
-        return []
-    by_octave = {octave(m): m for m in teacher}
-    own = {octave(m): m for m in student}
-    return [(s, by_octave[o]) for o, s in own.items() if o in by_octave]
-
-
-def octave(feature: FeatureMap) -> int:
-    """Logarithm of the nearest power of two to a map's stride."""
-    return round(math.log2(feature.stride))
+    return "position" if len(student) == len(teacher) else "depth"
 
 
 def nearest(wanted: FeatureMap, maps: list[FeatureMap]) -> FeatureMap:
@@ -139,9 +163,11 @@ class OutputReader:
     """Runs a network and bundles the outputs that a method requires; nothing else is computed.
 
     Args:
-        wanted: names of outputs: logits, embedding, features, pre_activations. With both of the last, a map whose
-            pre-activation the model does not declare (a transformer's ends in no ReLU) stands for itself.
+        wanted: names of outputs: logits, embedding, features, pre_activations, stem. With features beside
+            pre_activations, a map whose pre-activation the model does not declare (a transformer's ends in no ReLU)
+            stands for itself.
         maps: which feature maps, shallow to deep.
+        stem: the map of the stem, or none.
 
     Attributes:
         runs: while they are counted, of each run how many images it had, and whether gradients go back through it.
@@ -150,10 +176,17 @@ class OutputReader:
         NotApplicable: pre-activations, without features, of a model that declares none.
     """
 
-    def __init__(self, role: str, model: Network, wanted: Iterable[str], maps: Iterable[FeatureMap] = ()) -> None:
+    def __init__(
+        self,
+        role: str,
+        model: Network,
+        wanted: Iterable[str],
+        maps: Iterable[FeatureMap] = (),
+        stem: Iterable[FeatureMap] = (),
+    ) -> None:
         self.role, self.model, self.wanted = role, model, frozenset(wanted)
         maps = list(maps)
-        self.indices = [m.index for m in maps]
+        self.indices, self.stem = [m.index for m in maps], [m.index for m in stem]
         self.runs: list[tuple[int, bool]] | None = None
         self.caught: dict[str, Tensor] = {}  # inputs of modules, by what they are to the method
         if "embedding" in self.wanted:
@@ -164,14 +197,14 @@ class OutputReader:
             for what, head in zip(self.heads, heads, strict=True):
                 self.catch(what, head, as_vector)
         if "pre_activations" in self.wanted:
-            declared = getattr(model, "pre_activations", {})
+            declared = pre_activations(model)
             missing = [m.name for m in maps if m.name not in declared]
             if missing and "features" not in self.wanted:
                 kind = type(model).__name__
                 raise NotApplicable(f"the {role}, a {kind}, declares no pre-activations of {', '.join(missing)}")
             for i, m in enumerate(maps):
-                if m.name in declared:
-                    self.catch(f"map {i}", model.get_submodule(declared[m.name]))
+                if module := declared.get(m.name):
+                    self.catch(f"map {i}", model.get_submodule(module))
 
     def catch(
         self, what: str, module: nn.Module, kept: Callable[[nn.Module, Tensor], Tensor] = lambda _, value: value.clone()
@@ -187,12 +220,13 @@ class OutputReader:
         """Outputs of a batch (B, C, H, W), in float32."""
         images = as_seen(self.model, images)
         values: dict[str, Any] = {}
-        if self.wanted & {"features", "pre_activations"}:
-            indices = sorted(set(self.indices))
+        if self.wanted & MAPPED:
+            indices = sorted({*self.indices, *self.stem})
             # The last map as well: some models run no further than the last one that they are asked for.
-            final, maps = self.model.forward_intermediates(images, indices=[*indices, -1])
+            final, found = self.model.forward_intermediates(images, indices=[*indices, -1])
+            maps = dict(zip(indices, found, strict=False))
             if "features" in self.wanted:
-                values["features"] = [maps[indices.index(i)].float() for i in self.indices]
+                values["features"] = [maps[i].float() for i in self.indices]
         else:
             final = self.model.forward_features(images)
         if self.wanted & {"logits", "embedding"}:
@@ -203,12 +237,13 @@ class OutputReader:
             values["embedding"] = torch.cat([self.caught.pop(head).float() for head in self.heads], dim=1)
         if "pre_activations" in self.wanted:
             values["pre_activations"] = [
-                self.caught.pop(f"map {i}").float() if f"map {i}" in self.caught else values["features"][i]
-                for i in range(len(self.indices))
+                self.caught.pop(f"map {n}", maps[i]).float() for n, i in enumerate(self.indices)
             ]
+        if "stem" in self.wanted:
+            values["stem"] = [maps[i].float() for i in self.stem]
         if self.runs is not None:
-            some = next(iter(values.values()))
-            self.runs.append((len(images), (some[0] if isinstance(some, list) else some).requires_grad))
+            tensors = [t for value in values.values() for t in (value if isinstance(value, list) else [value])]
+            self.runs.append((len(images), any(t.requires_grad for t in tensors)))
         return Outputs(self.role, **values)
 
     @torch.no_grad()

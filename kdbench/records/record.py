@@ -99,13 +99,14 @@ class Match(GrownPart):
     """Two feature maps that belong together, as 'module (channels x height x width)'.
 
     Attributes:
-        by: what they have in common: the stride relative to each network's input, or the relative depth.
+        by: what they have in common: the position among their networks' stages, where both have equally many, or the
+            relative depth; in older records also the stride.
     """
 
     LATER = frozenset({"by"})
     student: str
     teacher: str
-    by: Literal["stride", "depth"] | None = None
+    by: Literal["position", "depth", "stride"] | None = None
 
 
 class Metrics(GrownPart):

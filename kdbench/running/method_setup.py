@@ -90,7 +90,8 @@ def further_network(cell: Cell, cls: type[Method], networks: Networks, device: t
             "`requires` must name 'teacher.network' for the teacher's, 'assistants' for those in between."
         )
     model = build_network(cell.suite, models[role], int(torch.randint(2**62, ())))
-    reader = OutputReader(role, model, outputs_of(cls, role) | {"logits"}, networks.maps_of(role))
+    wanted = outputs_of(cls, role) | {"logits"}
+    reader = OutputReader(role, model, wanted, networks.maps_of(role), networks.stems.get(role, []))
     return OwnNetwork(model, reader, partial(autocast, device, cell.recipe.precision))
 
 

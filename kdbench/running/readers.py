@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,20 @@ from kdbench.data.stream import torch_seed
 from kdbench.given import GIVEN
 from kdbench.method import Method
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
+from kdbench.networks.outputs import (
+    MAPPED,
+    FeatureMap,
+    OutputReader,
+    PairedBy,
+    feature_maps,
+    match_maps,
+    paired_by,
+    stem_maps,
+)
 from kdbench.records.record import Match
 from kdbench.running.plan import Cell
 
-MAPPED = {"features", "pre_activations"}
+STAGED = MAPPED - {"stem"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class Networks:
     Attributes:
         teachers: the pair's own first; none for a method that reads none.
         maps: feature maps of student and teacher that belong together; `by` what they were paired.
+        stems: by role, the map of its stem where the method reads it and the network offers one.
         readers: of the "student", and of the "teacher" where its outputs are required.
         team: of further teachers.
         example: (1, C, H, W), an image of the suite.
@@ -35,7 +45,8 @@ class Networks:
     student: Any  # timm models, whose interfaces beyond nn.Module's are not typed
     teachers: Sequence[Any]
     maps: list[tuple[FeatureMap, FeatureMap]]
-    by: Literal["stride", "depth"]
+    by: PairedBy
+    stems: dict[str, list[FeatureMap]]
     readers: dict[str, OutputReader]
     team: dict[str, OutputReader]
     example: Tensor
@@ -61,15 +72,21 @@ def build_networks(cell: Cell, cls: type[Method], teachers: Sequence[nn.Module])
     student: Any = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), pretrained)
     teacher: Any = teachers[0] if teachers else None
     maps, by = paired_maps(cell, cls, student, teacher, example)
-    readers = {"student": OutputReader("student", student, outputs_of(cls, "student"), [s for s, _ in maps])}
+    stems = {
+        role: stem_maps(network, example)
+        for role, network in (("student", student), ("teacher", teacher))
+        if network is not None and "stem" in outputs_of(cls, role)
+    }
     wanted = outputs_of(cls, "teacher")
+    own = OutputReader("student", student, outputs_of(cls, "student"), [s for s, _ in maps], stems.get("student", []))
+    readers = {"student": own}
     if teacher is not None and wanted:
-        readers["teacher"] = OutputReader("teacher", teacher, wanted, [t for _, t in maps])
+        readers["teacher"] = OutputReader("teacher", teacher, wanted, [t for _, t in maps], stems.get("teacher", []))
     team = {
         f"teacher {n}": OutputReader("teacher", other, (wanted | {"logits"}) - MAPPED)
         for n, other in enumerate(teachers[1:], start=2)
     }
-    return Networks(student, teachers, maps, by, readers, team, example)
+    return Networks(student, teachers, maps, by, stems, readers, team, example)
 
 
 def outputs_of(cls: type[Method], role: str) -> set[str]:
@@ -79,16 +96,16 @@ def outputs_of(cls: type[Method], role: str) -> set[str]:
 
 def paired_maps(
     cell: Cell, cls: type[Method], student: Any, teacher: Any, example: Tensor
-) -> tuple[list[tuple[FeatureMap, FeatureMap]], Literal["stride", "depth"]]:
+) -> tuple[list[tuple[FeatureMap, FeatureMap]], PairedBy]:
     """The feature maps of student and teacher that belong together, and by what; the student's own without others.
 
     Raises:
         NotApplicable: they cannot be paired.
     """
-    if outputs_of(cls, "teacher") & MAPPED and teacher is not None:
+    if outputs_of(cls, "teacher") & STAGED and teacher is not None:
         names = (f"student {cell.student}", f"teacher {cell.teacher.model}") if cell.teacher else ("student", "teacher")
         own, others = feature_maps(student, example), feature_maps(teacher, example)
         return match_maps(own, others, names), paired_by(own, others)
-    if outputs_of(cls, "student") & MAPPED:
-        return [(m, m) for m in feature_maps(student, example)], "stride"
-    return [], "stride"
+    if outputs_of(cls, "student") & STAGED:
+        return [(m, m) for m in feature_maps(student, example)], "position"
+    return [], "position"

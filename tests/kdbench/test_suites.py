@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
+import timm
 import torch
 
+import kdbench.models  # noqa: F401  (registers the networks)
 from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
 from kdbench.hashing import labels_sha256
-from kdbench.networks.build import build_network
-from kdbench.networks.outputs import feature_maps, match_maps
+from kdbench.networks.outputs import FeatureMap, feature_maps, match_maps, paired_by, pre_activations
 from kdbench.plugins import load_method
 from kdbench.running.plan import resolve_params
 from kdbench.schedule import learning_rate
 from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
+from kdbench.tables import Pair
 
 SUITES = list_suites()
 
@@ -26,13 +30,63 @@ def test_a_suite_bears_the_name_of_its_file_and_uses_all_its_models(name: str) -
     assert set(suite.models) == {model for pair in suite.pairs for model in (pair.teacher, pair.student)} | between
 
 
-@pytest.mark.parametrize("name", ["cifar100", "fashion_mnist", "tiny_imagenet"])
-def test_the_maps_of_every_pair_can_be_matched(name: str) -> None:
-    suite = load_suite(name)
-    example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
-    maps = {model: feature_maps(build_network(suite, model), example) for model in suite.models}
-    for pair in suite.pairs:
-        assert len(match_maps(maps[pair.student], maps[pair.teacher])) >= 2, pair
+@cache
+def stages(suite_name: str, model: str) -> list[FeatureMap]:
+    """The stages of a suite's model, without memory for its weights."""
+    suite = load_suite(suite_name)
+    spec = suite.models[model]
+    with torch.device("meta"):
+        network = timm.create_model(spec.name, in_chans=suite.data.channels, **spec.arguments)
+        return feature_maps(network, torch.zeros(1, suite.data.channels, *(spec.input_size or suite.data.image_size)))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_the_last_maps_of_every_pair_face_each_other(name: str) -> None:
+    for pair in load_suite(name).pairs:
+        student, teacher = stages(name, pair.student), stages(name, pair.teacher)
+        matched = match_maps(student, teacher)
+        assert len(matched) >= 3, pair
+        assert matched[-1] == (student[-1], teacher[-1]), pair
+
+
+# Channels and side of what the common code (HobbitLong/RepDistiller, commit b84f547c5db6a35318d4671d7d5c4de74c822403)
+# gives its methods, `feat[1:-1]` of each network, which it pairs by position.
+THREE = {"resnet": ((16, 32), (32, 16), (64, 8)), "x4": ((64, 32), (128, 16), (256, 8))}
+LITERATURE = {
+    "wrn_40_2": ((32, 32), (64, 16), (128, 8)),
+    "wrn_16_2": ((32, 32), (64, 16), (128, 8)),
+    "wrn_40_1": THREE["resnet"],
+    **dict.fromkeys(("resnet20", "resnet32", "resnet56", "resnet110"), THREE["resnet"]),
+    **dict.fromkeys(("resnet8x4", "resnet32x4"), THREE["x4"]),
+    **dict.fromkeys(("vgg8", "vgg13"), ((128, 16), (256, 8), (512, 4), (512, 4))),
+    "resnet50": ((256, 32), (512, 16), (1024, 8), (2048, 4)),
+    "mobilenetv2": ((12, 16), (16, 8), (48, 4), (160, 2)),
+    "shufflenetv1": ((240, 16), (480, 8), (960, 4)),
+    "shufflenetv2": ((116, 16), (232, 8), (464, 4)),
+}
+
+
+@pytest.mark.parametrize("pair", load_suite("cifar100").pairs, ids=str)
+def test_the_maps_of_the_standard_pairs_are_those_of_the_literature(pair: Pair) -> None:
+    student, teacher = stages("cifar100", pair.student), stages("cifar100", pair.teacher)
+    found = [(s.shape, t.shape) for s, t in match_maps(student, teacher)]
+    expected = zip(LITERATURE[pair.student], LITERATURE[pair.teacher], strict=True)
+    assert found == [((s, side_s, side_s), (t, side_t, side_t)) for (s, side_s), (t, side_t) in expected]
+    assert paired_by(student, teacher) == "position"
+
+
+def test_the_imagenet_pair_across_families_skips_the_half_size_map_of_mobilenet() -> None:
+    pairs = match_maps(stages("imagenet", "mobilenetv1"), stages("imagenet", "resnet50"))
+    sizes = [(s.shape[0], s.shape[1], t.shape[0], t.shape[1]) for s, t in pairs]
+    assert sizes == [(128, 56, 256, 56), (256, 28, 512, 28), (512, 14, 1024, 14), (1024, 7, 2048, 7)]
+
+
+def test_the_teachers_of_the_literature_declare_what_comes_before_their_relus() -> None:
+    for suite in map(load_suite, ("cifar10", "cifar100", "cifar100-survey", "imagenet", "tiny_imagenet")):
+        for teacher in {pair.teacher for pair in suite.pairs}:
+            with torch.device("meta"):
+                declared = pre_activations(timm.create_model(suite.models[teacher].name))
+            assert {m.name for m in stages(suite.name, teacher)} <= declared.keys(), teacher
 
 
 def test_the_standard_protocol_drops_the_rate_after_epochs_150_180_and_210() -> None:

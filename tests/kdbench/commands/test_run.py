@@ -269,10 +269,13 @@ def test_show_and_lists_answer_for_people_and_programs(kdbench: Command) -> None
     assert models["resnet8_w2"]["parameters"] == 1384
     model = json.loads(kdbench("show", "model", "cifar_resnet20", "--json").stdout)
     assert (model["parameters"], model["embedding"]) == (278_324, 64)
-    assert [m["shape"] for m in model["maps"]] == ["16x32x32", "32x16x16", "64x8x8"]
+    expected = [("16x32x32", "stem"), ("16x32x32", "0.33"), ("32x16x16", "0.67"), ("64x8x8", "1.00")]
+    assert [(m["shape"], m["depth"]) for m in model["maps"]] == expected
     pair = json.loads(kdbench("show", "pair", "cifar_resnet32x4:cifar_resnet8x4", "--json").stdout)
-    layer1 = {"student": "layer1 (64x32x32)", "teacher": "layer1 (64x32x32)", "paired by": "stride"}
+    layer1 = {"student": "layer1 (64x32x32)", "teacher": "layer1 (64x32x32)", "paired by": "position"}
     assert pair["maps"][0] == layer1
+    other = json.loads(kdbench("show", "pair", "cifar_resnet18:cifar_resnet8", "--json").stdout)
+    assert [row["paired by"] for row in other["maps"]] == ["depth"] * 3
     names = {row["name"] for row in json.loads(kdbench("list", "models", "cifar_*", "--json").stdout)}
     assert {"cifar_resnet110", "cifar_wrn_40_2", "cifar_vgg13", "cifar_shufflenetv2"} <= names
     assert "no model 'cifar_resnet21'" in kdbench("show", "model", "cifar_resnet21").stderr

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import product
+from typing import Any
+
 import pytest
+import timm
 import torch
 
 from benchmarks.timm_families import check_outputs, check_training, suite_with
 from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.method import Outputs
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import OutputReader, feature_maps, match_maps
+from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, stem_maps
 from kdbench.suite import load_suite
 from kdbench.tables import Model
 
@@ -65,7 +70,10 @@ PRE_ACTIVATED = [
     "cifar_vgg8",
     "cifar_mobilenetv1",
     "cifar_shufflenetv1",
+    "cifar_shufflenetv2",
     "cifar_densenet_40_12",
+    "resnet10t",
+    "resnet26",
 ]
 
 
@@ -99,7 +107,25 @@ def test_a_pre_activation_block_is_read_after_its_next_norm() -> None:
     assert torch.allclose(outputs.pre_activations[0], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cifar_mobilenetv2", "test_resnet"])
+def test_maps_that_end_in_no_relu_are_their_own_pre_activations() -> None:
+    network = build_network(suite_with(Model(name="cifar_mobilenetv2")), "it", seed=0).eval()
+    images = torch.randn(2, 3, 32, 32)
+    reader = OutputReader("student", network, {"features", "pre_activations"}, feature_maps(network, images))
+    outputs = reader(images)
+    assert all(map(torch.equal, outputs.features, outputs.pre_activations))
+    assert all(feature.min() < 0 for feature in outputs.features)
+
+
+def test_a_teachers_pre_activations_are_read_without_its_maps() -> None:
+    network = build_network(suite_with(Model(name="cifar_vgg8")), "it", seed=0).eval()
+    images = torch.randn(2, 3, 32, 32)
+    maps = feature_maps(network, images)
+    outputs = OutputReader("teacher", network, {"pre_activations"}, maps)(images)
+    both = OutputReader("teacher", network, {"features", "pre_activations"}, maps)(images)
+    assert all(map(torch.equal, outputs.pre_activations, both.pre_activations))
+
+
+@pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet"])
 def test_a_model_that_declares_no_pre_activations_is_not_applicable(name: str) -> None:
     suite = suite_with(Model(name=name))
     network = build_network(suite, "it")
@@ -148,6 +174,64 @@ def test_a_wrong_input_size_says_which_arguments_may_help() -> None:
     network = build_network(suite_with(Model(name="vit_tiny_patch16_224")), "it")
     with pytest.raises(KdbenchError, match=r"does not take 3x32x32 images: .*img_size or patch_size"):
         feature_maps(network, torch.zeros(1, 3, 32, 32))
+
+
+STEMS: dict[str, tuple[str | None, dict[str, Any]]] = {  # of each family: the module of its stem, and arguments
+    "cifar_resnet8": ("act1", {}),
+    "cifar_resnet50": ("act1", {}),
+    "cifar_wrn_16_1": ("conv1", {}),
+    "cifar_vgg8": ("layer1", {}),
+    "cifar_mobilenetv1": ("conv1", {}),
+    "cifar_mobilenetv2": ("conv1", {}),
+    "cifar_shufflenetv1": ("conv1", {}),
+    "cifar_shufflenetv2": ("conv1", {}),
+    "cifar_densenet_40_12": ("conv1", {}),
+    "test_resnet": ("act1", {}),
+    "test_byobnet": ("stem", {}),
+    "test_nfnet": ("stem.conv3", {}),
+    "mobilenetv3_small_050": ("bn1", {}),
+    "mobilenetv1_100": ("blocks.0", {}),  # half as large as the image, and as the stem's
+    "test_convnext": (None, {}),
+    "test_vit": (None, {"img_size": 32}),
+    "gmlp_ti16_224": (None, {"img_size": 32}),
+    "swin_tiny_patch4_window7_224": (None, {"img_size": 64, **SWIN}),
+    "levit_128s": (None, {"img_size": 32}),
+}
+
+
+@cache
+def offered(name: str) -> tuple[list[FeatureMap], list[FeatureMap], int]:
+    """The stem and the stages of a family's model, and how many maps it has; without memory for weights."""
+    _, arguments = STEMS[name]
+    size = arguments.get("img_size", 32)
+    with torch.device("meta"):
+        network = timm.create_model(name, num_classes=10, **arguments)
+        example = torch.zeros(1, 3, size, size)
+        maps = network.forward_intermediates(example, intermediates_only=True)
+    return stem_maps(network, example), feature_maps(network, example), len(maps)
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_a_familys_stem_is_none_of_its_stages_and_its_last_map_is_the_last_stages(name: str) -> None:
+    stem, stages, count = offered(name)
+    assert [m.name for m in stem] == ([STEMS[name][0]] if STEMS[name][0] else [])
+    assert all(m.index > s.index for m in stages for s in stem)
+    assert stages[-1].index == count - 1
+
+
+def test_of_any_two_families_all_stages_of_one_are_matched_in_order_the_last_with_the_last() -> None:
+    for one, other in product(STEMS, STEMS):
+        (_, student, _), (_, teacher, _) = offered(one), offered(other)
+        pairs = match_maps(student, teacher)
+        assert pairs[-1] == (student[-1], teacher[-1])
+        assert len(pairs) == min(len(student), len(teacher))
+        for side in zip(*pairs, strict=True):
+            assert sorted({m.index for m in side}) == [m.index for m in side], (one, other)
+
+
+def test_stages_that_a_small_image_leaves_at_one_size_stay_stages() -> None:
+    network = build_network(suite_with(Model(name="test_resnet")), "it")
+    assert [m.name for m in feature_maps(network, torch.zeros(1, 3, 8, 8))] == [f"layer{i}" for i in (1, 2, 3, 4)]
 
 
 def test_the_maps_of_every_pair_of_stock_models_can_be_matched() -> None:

@@ -1,4 +1,4 @@
-"""Only what is required is computed; maps of two networks are paired by stride, else by depth."""
+"""Only what is required is computed; two networks' stages are paired by position, else by depth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import torch
 
 from kdbench.errors import NotApplicable
 from kdbench.networks.build import build_network, count_macs, count_parameters
-from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, paired_by
+from kdbench.networks.outputs import (
+    FeatureMap,
+    OutputReader,
+    feature_maps,
+    match_maps,
+    paired_by,
+    stem_and_stages,
+    stem_maps,
+)
 from kdbench.suite import Suite
 
 EXAMPLE = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -21,8 +29,10 @@ def names(pairs: list[tuple[FeatureMap, FeatureMap]]) -> list[tuple[str, str]]:
     return [(student.name, teacher.name) for student, teacher in pairs]
 
 
-def test_hierarchical_networks_offer_the_last_map_of_each_stride(digits: Suite) -> None:
-    found = feature_maps(build_network(digits, "resnet8_w4"), EXAMPLE)
+def test_a_network_offers_the_maps_of_its_stages_and_its_stem(digits: Suite) -> None:
+    network = build_network(digits, "resnet8_w4")
+    assert [(m.name, m.shape, m.depth) for m in stem_maps(network, EXAMPLE)] == [("act1", (4, 8, 8), 0)]
+    found = feature_maps(network, EXAMPLE)
     assert [(m.name, m.shape, m.stride) for m in found] == [
         ("layer1", (4, 8, 8), 1),
         ("layer2", (8, 4, 4), 2),
@@ -33,13 +43,28 @@ def test_hierarchical_networks_offer_the_last_map_of_each_stride(digits: Suite) 
 def test_isotropic_networks_offer_maps_at_quarters_of_their_depth(digits: Suite) -> None:
     found = feature_maps(build_network(digits, "vit_w16"), EXAMPLE)
     assert [(m.index, m.shape, m.depth) for m in found] == [(i, (16, 2, 2), (i + 1) / 4) for i in range(4)]
+    assert not stem_maps(build_network(digits, "vit_w16"), EXAMPLE)
 
 
-def test_hierarchical_networks_are_paired_by_stride() -> None:
+def described(*reductions: int, stem: int | None = None) -> list[dict[str, object]]:
+    return [dict(reduction=r) | ({"stem": True} if i == stem else {}) for i, r in enumerate(reductions)]
+
+
+def test_of_a_declared_stem_all_other_maps_are_stages_even_of_one_stride() -> None:
+    assert stem_and_stages(described(1, 2, 4, 8, 8, stem=0)) == ([0], [1, 2, 3, 4])
+
+
+def test_without_a_declaration_the_last_map_of_each_of_the_last_four_reductions_is_a_stages() -> None:
+    assert stem_and_stages(described(2, 2, 4, 8, 8, 16, 32)) == ([1], [2, 4, 5, 6])
+    assert stem_and_stages(described(4, 8, 16, 32)) == ([], [0, 1, 2, 3])
+    assert stem_and_stages(described(*[16] * 12)) == ([], [2, 5, 8, 11])
+
+
+def test_networks_of_equally_many_stages_are_paired_by_position() -> None:
     student = [a_map(2, 1 / 3), a_map(4, 2 / 3), a_map(8, 1)]
-    teacher = [a_map(1, 1 / 4), a_map(2, 2 / 4), a_map(4, 3 / 4), a_map(16, 1)]
-    assert paired_by(student, teacher) == "stride"
-    assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 2), (4, 4)]
+    teacher = [a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)]
+    assert paired_by(student, teacher) == "position"
+    assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 1), (4, 2), (8, 4)]
 
 
 def test_other_networks_are_paired_by_relative_depth() -> None:
@@ -51,17 +76,13 @@ def test_other_networks_are_paired_by_relative_depth() -> None:
     assert [(t.depth, s.depth) for s, t in match_maps(isotropic, hierarchical)] == expected
 
 
-def test_odd_strides_are_paired_by_their_nearest_power_of_two() -> None:
-    unpadded = [a_map(2.13, 1 / 4), a_map(4.8, 2 / 4), a_map(10.7, 3 / 4), a_map(24, 1)]
-    assert [(s.stride, t.stride) for s, t in match_maps([a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)], unpadded)] == [
-        (2, 2.13),
-        (4, 4.8),
-    ]
-
-
-def test_hierarchical_networks_without_a_common_stride_are_paired_by_depth() -> None:
-    student, teacher = [a_map(1, 1 / 3), a_map(2, 2 / 3), a_map(4, 1)], [a_map(16, 0.5), a_map(32, 1)]
-    assert [(s.stride, t.stride) for s, t in match_maps(student, teacher)] == [(2, 16), (4, 32)]
+@pytest.mark.parametrize(("few", "many"), [(2, 3), (2, 5), (3, 4), (3, 5), (4, 5), (4, 9)])
+def test_by_depth_no_stage_faces_two_and_the_last_faces_the_last(few: int, many: int) -> None:
+    short, long = ([a_map(2**i, (i + 1) / n) for i in range(n)] for n in (few, many))
+    faced = [long.index(teacher) for _, teacher in match_maps(short, long)]
+    assert sorted(set(faced)) == faced
+    assert faced[-1] == many - 1
+    assert [(t, s) for s, t in match_maps(long, short)] == match_maps(short, long)
 
 
 def test_a_network_with_one_map_is_an_error_that_names_both_and_what_each_offers() -> None:
@@ -84,6 +105,19 @@ def test_outputs_belong_to_one_forward_pass(model: str, digits: Suite) -> None:
     shapes = read.shapes(EXAMPLE[:1])
     assert shapes.embedding == outputs.embedding.shape[1]
     assert shapes.features == tuple(tuple(f.shape[1:]) for f in outputs.features)
+
+
+def test_a_stem_is_read_beside_or_without_the_stages(digits: Suite) -> None:
+    network = build_network(digits, "resnet8_w4", seed=0).eval()
+    stem = stem_maps(network, EXAMPLE)
+    maps = network.forward_intermediates(EXAMPLE, intermediates_only=True)
+    alone = OutputReader("student", network, {"stem"}, stem=stem)
+    assert torch.equal(alone(EXAMPLE).stem[0], maps[0])
+    assert alone.shapes(EXAMPLE[:1]).stem == ((4, 8, 8),)
+    beside = OutputReader("student", network, {"stem", "features"}, feature_maps(network, EXAMPLE), stem)(EXAMPLE)
+    assert all(map(torch.equal, [*beside.stem, *beside.features], maps))
+    none = OutputReader("student", build_network(digits, "vit_w16"), {"stem", "logits"})
+    assert none.shapes(EXAMPLE[:1]).stem == ()
 
 
 def test_an_output_that_is_not_required_says_what_to_add(digits: Suite) -> None:

@@ -59,7 +59,7 @@ def test_a_record_says_what_was_trained_and_its_metrics_follow_from_its_evidence
     assert read_cell(entry.folder).record == record
     assert record.main.metrics == metrics(entry.evidence, load_data(suite.data).test_labels.numpy(), 10)
     assert [str(m.student) for m in record.matching] == ["layer1 (2x8x8)", "layer2 (4x4x4)", "layer3 (8x2x2)"]
-    assert {m.by for m in record.matching} == {"stride"}
+    assert {m.by for m in record.matching} == {"position"}
     assert record.teachers[0].sha256 == (cell.teacher and cell.teacher.sha256)
     assert record.params["hint_weight"] == 100.0
     assert record.params_source == "paper"
