@@ -44,7 +44,9 @@ def parse_search(request: Request, spaces: Sequence[str], trials: int, sampler: 
         raise KdbenchError(f"--trials {trials}: a search needs 1 or more.")
     suite = load_suite(request.suite)
     if suite.data.is_large:
-        raise KdbenchError(f"The large images of '{suite.name}' have no validation part yet, which tune goes by.")
+        raise KdbenchError(
+            f"The large images of '{suite.name}' have no validation part yet, which tune goes by. Choose another suite."
+        )
     if out is not None:
         check_out(out)
     return Search(request, tuple(given), trials, parse_sampler(sampler), out)

@@ -15,6 +15,7 @@ from kdbench.running.space import SCALES, Choices, Range, Scale, grid_size, is_f
 if TYPE_CHECKING:
     from kdbench.method import Method
 
+LARGEST = 2**53  # up to which whole numbers are exact as floating-point numbers too
 EXAMPLE = "such as --space kd_weight=log:0.1..10"
 
 
@@ -57,7 +58,7 @@ def parse_spaces(texts: Sequence[str], methods: Sequence[str]) -> list[Given]:
 def parse_space(text: str, methods: Sequence[str]) -> Given:
     target, equals, values = text.partition("=")
     method, dot, name = target.strip().rpartition(".")
-    if not equals or not name:
+    if not equals or not name or (dot and not method):
         raise KdbenchError(f"--space {text}: write param=values or method.param=values, {EXAMPLE}.")
     if dot and method not in methods:
         raise KdbenchError(
@@ -104,8 +105,8 @@ def parse_range(scale: str, text: str) -> Range:
     except ValueError:
         whole = "whole numbers" if scale == "int" else "numbers"
         raise ValueError(f"'{text}' are not two {whole} with '..' between them.") from None
-    if not isfinite(low) or not isfinite(high):
-        raise ValueError("both ends are finite numbers.")
+    if not isfinite(low) or not isfinite(high) or (scale == "int" and max(-low, high) > LARGEST):
+        raise ValueError("both ends are finite numbers, whole ones of at most 2 ** 53.")
     if low >= high:
         raise ValueError("the space is empty: the lower end comes first, the higher one second.")
     if scale == "log" and low <= 0:
@@ -135,7 +136,9 @@ def spaces_of(given: Sequence[Given], methods: Sequence[str]) -> dict[str, dict[
             found[name][one.name] = one.values
     for name, space in found.items():
         if not space:
-            known = did_you_mean("", classes[name].Params.model_fields) or " It has no parameters."
+            if not (fields := classes[name].Params.model_fields):
+                raise KdbenchError(f"{name} has no parameters, so there is nothing to choose. Leave it out.")
+            known = did_you_mean("", fields)
             raise KdbenchError(f"There is nothing to choose from for {name}. Add --space {name}.PARAM=VALUES.{known}")
     return found
 

@@ -23,6 +23,8 @@ WITHOUT_TORCH = (
         (["run", "-m", "crd", "--workers", "0"], "--workers 0: give a number of processes, 1 or more, or auto."),
         (["run", "-m", "crd", "--device", "tpu"], "Unknown device 'tpu' (--device)."),
         (["run", "-m", "crd", "--set", "dim"], "--set dim: write name=value, such as --set temperature=2."),
+        (["tune", "crdd"], "Unknown method 'crdd'. Did you mean 'crd'?"),
+        (["tune", "crd", "--space", "dim=int:1"], "--space dim=int:1: write its two ends, int:1..8."),
         (["cost", "crdd"], "Unknown method 'crdd'. Did you mean 'crd'?"),
         (["check", "crdd"], "Unknown method 'crdd'. Did you mean 'crd'?"),
         (["show", "crdd"], "Unknown method 'crdd'. Did you mean 'crd'?"),
