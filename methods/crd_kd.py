@@ -15,7 +15,7 @@ class CRDKD(CRD):
     """
 
     name, version = "crd_kd", 1
-    knowledge = ("response", "relation")
+    knowledge = ("response", "relation")  # type: ignore[assignment]  # mypy takes the length of crd's for its type
 
     class Params(CRD.Params):
         kd_weight: float = Field(1.0, ge=0, description="weight of the softened teacher's logits")
