@@ -40,8 +40,6 @@ NOT_YET = {
     "srrl",
     "vid",
     # online, self, several teachers, without data
-    "cmi",
-    "deepinversion",
     "fastdfkd",
 }
 
