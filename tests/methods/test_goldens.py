@@ -39,8 +39,6 @@ NOT_YET = {
     "simkd",
     "srrl",
     "vid",
-    # online, self, several teachers, without data
-    "fastdfkd",
 }
 
 
