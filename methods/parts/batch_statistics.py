@@ -55,6 +55,7 @@ class BatchStatistics:
 
 
 def statistics(feature: Tensor) -> Tensor:
-    """Mean and variance (2, C) of a (B, C, H, W) map, over images and positions."""
-    variance, mean = torch.var_mean(feature.float(), dim=(0, 2, 3), correction=0)
+    """Mean and variance (2, C) of a (B, C, H, W) map, over images and positions, in float32 at least."""
+    feature = feature.to(torch.promote_types(feature.dtype, torch.float32))
+    variance, mean = torch.var_mean(feature, dim=(0, 2, 3), correction=0)
     return torch.stack([mean, variance])

@@ -25,10 +25,6 @@ NOT_YET = {
     "fsp",
     "ofd",
     "simkd",
-    # online, self, several teachers, without data
-    "cmi",
-    "deepinversion",
-    "fastdfkd",
 }
 
 
