@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -35,7 +36,7 @@ class ChainNetwork(nn.Module):
         self,
         maps: dict[str, tuple[int, int]],
         num_features: int,
-        pre_activations: dict[str, str | None] | None = None,
+        pre_activations: Mapping[str, str | None] | None = None,
         num_classes: int = 10,
         global_pool: str = "avg",
         drop_rate: float = 0.0,

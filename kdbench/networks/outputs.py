@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,15 +97,17 @@ def stem_and_stages(info: list[dict[str, Any]]) -> tuple[list[int], list[int]]:
     return [], sorted({-(-len(info) * n // STAGES) - 1 for n in range(1, STAGES + 1)})
 
 
-def pre_activations(model: Network) -> dict[str, str | None]:
+def pre_activations(model: Network) -> Mapping[str, str | None]:
     """For each map that a model declares, the activation whose input is the map before it; None of a linear map.
 
     timm's ResNets, which declare none, end each stage in the last activation of its last block.
     """
-    if isinstance(model, ResNet) and (last := {BasicBlock: "act2", Bottleneck: "act3"}.get(type(model.layer4[-1]))):
+    is_resnet = isinstance(model, ResNet)
+    if is_resnet and (last := {BasicBlock: "act2", Bottleneck: "act3"}.get(type(model.layer4[-1]))):
         names = [entry["module"] for entry in list(model.feature_info)[1:]]
         return {name: f"{name}.{len(model.get_submodule(name)) - 1}.{last}" for name in names}
-    return getattr(model, "pre_activations", {})
+    declared: Mapping[str, str | None] = getattr(model, "pre_activations", {})
+    return declared
 
 
 def wrong_size(model: Network, example: Tensor, error: Exception) -> KdbenchError:

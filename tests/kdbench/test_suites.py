@@ -51,8 +51,9 @@ def test_the_last_maps_of_every_pair_face_each_other(name: str) -> None:
 
 # Channels and side of what the common code (HobbitLong/RepDistiller, commit b84f547c5db6a35318d4671d7d5c4de74c822403)
 # gives its methods, `feat[1:-1]` of each network, which it pairs by position.
-THREE = {"resnet": ((16, 32), (32, 16), (64, 8)), "x4": ((64, 32), (128, 16), (256, 8))}
-LITERATURE = {
+Stages = tuple[tuple[int, int], ...]
+THREE: dict[str, Stages] = {"resnet": ((16, 32), (32, 16), (64, 8)), "x4": ((64, 32), (128, 16), (256, 8))}
+LITERATURE: dict[str, Stages] = {
     "wrn_40_2": ((32, 32), (64, 16), (128, 8)),
     "wrn_16_2": ((32, 32), (64, 16), (128, 8)),
     "wrn_40_1": THREE["resnet"],
