@@ -138,8 +138,8 @@ def spaces_of(given: Sequence[Given], methods: Sequence[str]) -> dict[str, dict[
         if not space:
             if not (fields := classes[name].Params.model_fields):
                 raise KdbenchError(f"{name} has no parameters, so there is nothing to choose. Leave it out.")
-            known = did_you_mean("", fields)
-            raise KdbenchError(f"There is nothing to choose from for {name}. Add --space {name}.PARAM=VALUES.{known}")
+            hint = did_you_mean("", fields)
+            raise KdbenchError(f"There is nothing to choose from for {name}. Add --space {name}.PARAM=VALUES.{hint}")
     return found
 
 

@@ -32,7 +32,7 @@ from kdbench.running.space import Space, grid_size, is_finite
 from kdbench.running.study import open_study
 from kdbench.running.tuning import Trial, Tuning, study_path
 from kdbench.suite import Suite, load_suite
-from kdbench.tables import Pair
+from kdbench.tables import Override, Pair
 
 Entries = Mapping[str, Entry]
 
@@ -185,16 +185,15 @@ def show(search: Search, suite: Suite, tunings: Sequence[Tuning], outcome: Outco
 
 def override_of(suite: Suite, tuning: Tuning, best: Trial) -> dict[str, Any]:
     """What a suite's file says of a method from now on: the chosen values hold on every pair."""
-    own = suite.methods.get(tuning.method)
-    params = {**(own.params if own else {}), **best.params}
+    own = suite.methods.get(tuning.method, Override())
+    params = {**own.params, **best.params}
     pairs = {
         pair: rest
-        for pair, values in (own.pairs.items() if own else ())
+        for pair, values in own.pairs.items()
         if (rest := {name: value for name, value in values.items() if name not in best.params})
     }
-    return {"params": params, "source": "tuned", "trials": len(tuning.study.trials)} | (
-        {"pairs": pairs} if pairs else {}
-    )
+    found = {"params": params, "source": "tuned", "trials": len(tuning.study.trials)}
+    return {**found, "pairs": pairs} if pairs else found
 
 
 def trial_table(tuning: Tuning, entries: Entries) -> Table:

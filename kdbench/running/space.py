@@ -41,7 +41,7 @@ class Range:
 
     def has(self, value: Any) -> bool:
         """Whether a value lies in it."""
-        kinds = int if self.scale == "int" else int | float
+        kinds: tuple[type, ...] = (int,) if self.scale == "int" else (int, float)
         return isinstance(value, kinds) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def __str__(self) -> str:
