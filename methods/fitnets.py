@@ -26,7 +26,7 @@ class FitNets(WithKD):
     half the size; here it is enlarged first. The authors' code (adri-romsor/FitNets) is for Theano and not run.
     """
 
-    name, version = "fitnets", 2
+    name, version = "fitnets", 1
     paper = Paper(
         "FitNets: Hints for Thin Deep Nets",
         "Adriana Romero, Nicolas Ballas, Samira Ebrahimi Kahou, Antoine Chassang, Carlo Gatta, Yoshua Bengio",
