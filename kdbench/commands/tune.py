@@ -185,7 +185,7 @@ def show(search: Search, suite: Suite, tunings: Sequence[Tuning], outcome: Outco
 
 def override_of(suite: Suite, tuning: Tuning, best: Trial) -> dict[str, Any]:
     """What a suite's file says of a method from now on: the chosen values hold on every pair."""
-    own = suite.methods.get(tuning.method, Override())
+    own = suite.methods.get(tuning.method, Override(trials=0))
     params = {**own.params, **best.params}
     pairs = {
         pair: rest

@@ -41,8 +41,9 @@ class Range:
 
     def has(self, value: Any) -> bool:
         """Whether a value lies in it."""
-        kinds: tuple[type, ...] = (int,) if self.scale == "int" else (int, float)
-        return isinstance(value, kinds) and not isinstance(value, bool) and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, int if self.scale == "int" else int | float):
+            return False
+        return self.low <= float(value) <= self.high
 
     def __str__(self) -> str:
         return f"{self.scale}:{self.low}..{self.high}"
