@@ -59,6 +59,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
     found = figures.board_figures(board, rows)
     values, scripts = with_figures(f"suite/{board.suite}/{board.fingerprint[:12]}", found)
     yield from scripts
+    limits = power.pair_limits(board, rows)
     others = [b for b, _ in site.boards if b.suite == board.suite and b is not board]
     yield site.page(
         "suite.html",
@@ -69,7 +70,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         table=views.suite_table(board, rows),
         ranked=sum(not s.gaps for s in rows),
         notes=power.board_notes(board, rows),
-        limits=power.pair_limits(board, rows),
+        limits=list(limits.values()),
         pairs=[
             {
                 "path": paths.pair(board, pair),
@@ -98,6 +99,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
             pair=pair,
             back=paths.suite(board),
             networks=networks_of(board, rows, pair),
+            limit=limits.get(pair),
             table=views.pair_table(board, rows, pair),
             **values,
         )

@@ -1,4 +1,4 @@
-"""What a board can tell, in sentences: what it detects, what stands behind its intervals, pairs that tell nothing."""
+"""What a board can tell, in sentences: what it detects, what moderates its variances, pairs that tell nothing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from kdbench.records.limits import limit
 from kdbench.records.moderation import moderation
 from kdbench.records.power import detectable_from
 from kdbench.records.rows import PLAIN
-from kdbench_leaderboard.boards import Board
+from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.standings import Standing, differences_of
-
-ONE_TEACHER = (
-    "One teacher of each architecture stands behind the intervals: they do not say how results vary between teachers."
-)
 
 
 def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
@@ -34,17 +30,17 @@ def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
         )
     elif least is None and len(board.seeds) < 2:
         said.append("One seed tells no methods apart.")
-    return [*said, moderation(found.prior), ONE_TEACHER]
+    return [*said, moderation(found.prior)]
 
 
-def pair_limits(board: Board, rows: Sequence[Standing]) -> list[str]:
+def pair_limits(board: Board, rows: Sequence[Standing]) -> dict[Pair, str]:
     """Pairs on which gains say little, each with the reason."""
     plain = next((s for s in rows if s.reference == PLAIN), None)
-    found = []
+    found = {}
     for pair in board.pairs if plain else ():
         accuracy = plain.pairs[pair].accuracy if plain else None
         teacher = board.teachers.get(pair[0])
         top1 = teacher.record.main.metrics.top1 if teacher else None
         if accuracy and (why := limit(top1, accuracy[0], board.num_classes, board.images)):
-            found.append(f"{pair[0]} → {pair[1]}: {why}.")
+            found[pair] = f"{pair[0]} → {pair[1]}: {why}."
     return found

@@ -59,7 +59,12 @@ def verdict_cell(s: Standing) -> Cell:
     if beaten and not lost and not level and not undecided:
         complete = {PLAIN, KD} - {s.reference} <= set(beaten)
         return Cell(f"better than {'all references' if complete else names(beaten)}", style="better")
-    parts = [("better than", beaten), ("worse than", lost), ("not better than", level), ("undecided against", undecided)]
+    parts = [
+        ("better than", [name for name in beaten if name in (PLAIN, KD)]),
+        ("worse than", lost),
+        ("not better than", level),
+        ("undecided against", undecided),
+    ]
     text = "; ".join(f"{words} {names(found)}" for words, found in parts if found)
     open_ = [f"a gain of {s.against[name].difference.high:.1f} over {spoken(name)}" for name in undecided]
     return Cell(text, title=f"too few seeds: {', '.join(open_)} is not ruled out" if open_ else "")
