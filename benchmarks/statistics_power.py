@@ -49,7 +49,7 @@ NOISES = {
     "seeds do not correlate": (Noise(Prior(0.50, 10, 0.0), 0.011), 5),
     "seeds correlate by 0.5": (Noise(Prior(0.50, 10, 0.5), 0.011), 5),
     "images as noisy as seeds": (Noise(Prior(0.10, 10, 0.1), 0.004), 5),
-    # 0.23 a pair, as four methods of a five-seed reproduction on CIFAR-100 (RepDistiller's pair resnet32x4, resnet8x4)
+    # 0.23 a pair: crd_repro_5seeds in leaderboard/data/published.csv, resnet32x4 to resnet8x4
     "13 pairs of CIFAR-100": (Noise(Prior(0.23 / math.sqrt(13), 10, 0.1), 0.0035), 5),
     "10 pairs of CIFAR-100, 3 seeds": (Noise(Prior(0.23 / math.sqrt(10), 10, 0.1), 0.0035), 3),
 }

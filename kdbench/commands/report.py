@@ -138,18 +138,19 @@ class Report:
     def notes(self, row: str, results: list[Line]) -> list[str]:
         """What a reader must know of a row's differences: what they can show, and pairs that show nothing."""
         last = results[-1]
-        said = [
+        limits = [
             f"{r.pair}: {why}."
             for r in results
             if r.pair and r.student
             if (why := limit(r.teacher, r.student[0], self.suite.data.num_classes, self.images))
         ]
         if row == BASELINE or last.contrast is None or last.contrast.detectable is None:
-            return said
+            return limits
+        where = f"On {last.pair}" if last.pair else "Over all pairs"
         return [
-            *said,
-            f"{len(last.seeds)} seeds tell it from the plain student from {last.contrast.detectable:.1f} points on "
-            "(80 % power); on the board, corrected over all rows, from more.",
+            *limits,
+            f"{where} it is {spoken(last.contrast)} the plain student. {len(last.seeds)} seeds tell the two apart from "
+            f"{last.contrast.detectable:.1f} points on (80 % power); the board, corrected over all rows, from more.",
             moderation(self.prior(str(last.pair) if last.pair else None)),
         ]
 
@@ -171,7 +172,7 @@ def result_table(row: str, results: list[Line], images: str) -> Table:
     title = Text(f"{row}: top-1 {images} accuracy in %, mean over seeds ± 95 % interval", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("teacher:student", overflow="fold")
-    compared = [] if row == BASELINE else [row, "difference [95 %]", "verdict", "agrees"]
+    compared = [] if row == BASELINE else [row, "difference [95 %]", "agrees"]
     for name in ("teacher", "plain", *compared):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for result in results:
@@ -181,16 +182,20 @@ def result_table(row: str, results: list[Line], images: str) -> Table:
         elif result.method is None or result.contrast is None:
             table.add_row(*cells, "n/a", Text(result.not_applicable or "", overflow="fold"))
         else:
-            difference, verdict = Text(interval(result.contrast.difference)), said(result.contrast)
-            table.add_row(*cells, plus_minus(result.method), difference, verdict, number(result.agreement))
+            difference = Text(interval(result.contrast.difference))
+            table.add_row(*cells, plus_minus(result.method), difference, number(result.agreement))
     return table
 
 
 def said(contrast: Contrast) -> str:
-    """The verdict of a line by itself; one that lacks power says so."""
+    """The verdict on a gain by itself; one that lacks power says so."""
     if contrast.verdict == "not separable":
         return "undecided" if contrast.gain_is_open else "not better"
     return contrast.verdict
+
+
+def spoken(contrast: Contrast) -> str:
+    return f"{said(contrast)} {'against' if contrast.gain_is_open else 'than'}"
 
 
 def number(value: float | None) -> str:
