@@ -89,10 +89,8 @@ def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Me
     said = ["Rank: place of the mean [ranks that 95 % confidence leaves open]; * not separable from the first."]
     least = detectable_between(found)
     if least is not None:
-        unit = "percentage points" if metric.unit == "%" else metric.unit
-        said.append(
-            f"{suite.seeds} seeds tell two methods of usual variance apart from {least:.2g} {unit} on, with 80 % power."
-        )
+        size = f"{least:.1f} percentage points" if metric.unit == "%" else f"{least:.2g} {metric.unit}"
+        said.append(f"{suite.seeds} seeds tell two methods of usual variance apart from {size} on, with 80 % power.")
     if any(c.undecided for c in contrasts):
         said.append(
             "Undecided: not told apart, and a difference that would be found as a rule is not ruled out either."
@@ -180,10 +178,7 @@ def few(items: Sequence[str], most: int = 3) -> str:
 
 
 def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Table:
-    title = Text(
-        "Standing, mean over pairs ± 95 % interval over seeds; rank [95 % set], * not separable from the first",
-        style="bold",
-    )
+    title = Text("Standing, mean over pairs ± 95 % interval over seeds", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
     heads = [f"{m.title}, {m.unit}" for m in metrics_for(suite.data.num_classes)]
