@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
 from kdbench.hashing import digest, labels_sha256
-from kdbench.tables import NAME, Data, Model, Override, Pair, Recipe, Recipes, Table, Weights, check_effects
+from kdbench.tables import NAME, Data, Model, Override, Pair, Recipe, Recipes, Statistics, Table, Weights, check_effects
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -32,6 +32,7 @@ class Suite(Table):
         teams: for methods with several teachers: beside the teacher of a pair, which other teachers of the suite.
         assistants: for methods that bridge the gap of a pair "teacher:student": networks in between, from large to
             small. They are trained within the cell.
+        statistics: how results vary over seeds, as measured; no part of the protocol (docs/statistics.md).
     """
 
     name: str = Field(pattern=NAME)
@@ -47,6 +48,7 @@ class Suite(Table):
     weights: dict[str, Weights] = {}
     teams: dict[str, tuple[str, ...]] = {}
     assistants: dict[str, tuple[str, ...]] = {}
+    statistics: Statistics | None = None
     off_protocol: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -63,6 +65,9 @@ class Suite(Table):
         for teacher, team in self.teams.items():
             check_names("teams names '{}', the teacher of no pair", (teacher, *team), teachers)
         check_names("assistants names the unknown pair '{}'", self.assistants, pairs)
+        check_names(
+            "statistics.pairs names the unknown pair '{}'", self.statistics.pairs if self.statistics else (), pairs
+        )
         for between in self.assistants.values():
             check_names("assistants names the unknown model '{}'", between, models)
         return self

@@ -211,6 +211,26 @@ class Weights(Table):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class Spread(Table):
+    """How one method's top-1, in percent, varies from seed to seed: what statistics know before its own seeds are seen.
+
+    Attributes:
+        seed_sd: a method's usual standard deviation over seeds.
+        seed_df: how many degrees of freedom that is worth: few where methods vary unlike.
+        seed_correlation: of two methods' results at the same seed.
+    """
+
+    seed_sd: float = Field(gt=0)
+    seed_df: float = Field(gt=0)
+    seed_correlation: float = Field(0.0, ge=0, lt=1)
+
+
+class Statistics(Spread):
+    """The same of the mean over all pairs, and of single pairs "teacher:student"."""
+
+    pairs: dict[str, Spread] = {}
+
+
 def check_effects(table: str, given: Iterable[str], recipes: Sequence[Recipe]) -> None:
     """What a table of a suite says of a recipe matters to one of the recipes that it is for.
 

@@ -2,7 +2,7 @@
 
 read        records, evidence and curves from results/ and runs/; what is broken becomes a line, not an exception
 boards      records as boards: one suite under one protocol, with its rows, pairs and seeds
-standings   the statistics of a board: gains, ranks, tie groups, what a row does not beat
+standings   the statistics of a board: gains, ranks, what a row does not beat; power: what the board can tell at all
 published   the survey's tables and the published results, matched with what kdbench measured
 tables      a table as data, for every page alike
 views       the tables of suites, pairs and methods; survey_view that of a data set

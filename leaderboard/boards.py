@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from kdbench.records import rows
 from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
-from kdbench.records.rows import Origin, Place
-from kdbench.suite import list_suites, load_suite
+from kdbench.records.moderation import Prior, stated_prior
+from kdbench.records.rows import KD, PLAIN, Origin, Place
+from kdbench.suite import Suite, list_suites, load_suite
 from kdbench.tables import NAME
 from kdbench_leaderboard.read import Found, Store
 
-PLAIN = "vanilla"
 MOST_SEEDS = 100  # of a suite that kdbench does not know
 Pair = rows.PairNames
 
@@ -37,6 +37,7 @@ class Board:
     Attributes:
         current: whether the protocol is that of the suite as kdbench ships it; None for a suite that it does not ship.
         images: how many test images the evidence speaks of.
+        shipped: the suite, if the protocol is that of the suite as kdbench ships it.
     """
 
     suite: str
@@ -50,7 +51,12 @@ class Board:
     rows: list[Row]
     teachers: dict[str, Found]
     images: int
+    shipped: Suite | None = None
     main: bool = True
+
+    def prior(self, pair: Pair | None = None) -> Prior | None:
+        """What the suite states of top-1 over seeds, over all pairs or on one."""
+        return stated_prior(self.shipped, ":".join(pair) if pair else None) if self.shipped else None
 
     @property
     def dataset(self) -> str:
@@ -94,7 +100,8 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     else:
         kept = [place for row in found for place in row.cells]
         pairs = sorted({(teacher, student) for teacher, student, _ in kept if teacher is not None})
-        seeds = sorted({seed for _, _, seed in kept})[:MOST_SEEDS]
+        own = [place for row in found if row.name not in (PLAIN, KD) for place in row.cells]
+        seeds = sorted({seed for _, _, seed in own or kept})[:MOST_SEEDS]
     return Board(
         suite,
         shipped.title if shipped else suite,
@@ -107,6 +114,7 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
         found,
         {name: teacher for name, (_, teacher) in teachers.items() if teacher is not None},
         images,
+        shipped if current else None,
     )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kdbench.records.rows import PLAIN
 from kdbench.records.standings import PairResult
-from kdbench_leaderboard.boards import PLAIN, Board, Pair
+from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing
 
@@ -88,7 +89,7 @@ def heat_map(board: Board, standings: Sequence[Standing]) -> Figure | None:
 
 def heat_number(result: PairResult[Found]) -> str:
     """The gain, with a star where it is measurable after correction."""
-    star = "" if result.verdict == "not separable" else "*"
+    star = "*" if result.verdict in ("better", "worse") else ""
     return f"{result.gain.mean:+.2f}{star}" if result.gain else ""
 
 
@@ -179,66 +180,54 @@ def suite_ratio(s: Standing) -> float | None:
     return s.seconds[0] / s.seconds[1] if s.seconds and s.seconds[1] else None
 
 
-def tie_diagram(standings: Sequence[Standing]) -> Figure | None:
-    """The gain over the plain student with its interval, in the bands of the tie groups."""
-    rows = [s for s in standings if s.group is not None and (s.gain or s.reference == PLAIN)]
+def gain_intervals(standings: Sequence[Standing]) -> Figure | None:
+    """The gain over the plain student with its interval."""
+    rows = [s for s in standings if s.place is not None and (s.gain or s.reference == PLAIN)]
     if not any(s.gain for s in rows):
         return None
-    rows.sort(key=lambda s: s.group or 0)  # stable: the highest mean first within a group
-    names = [label(s.row.title) for s in rows]
     means = [s.gain.mean if s.gain else 0.0 for s in rows]
     low = [s.gain.mean - s.gain.low if s.gain and s.gain.low is not None else 0.0 for s in rows]
     high = [s.gain.high - s.gain.mean if s.gain and s.gain.high is not None else 0.0 for s in rows]
-    hover = [f"<b>{label(s.row.title)}</b>, group {s.group}<br>{s.accuracy[0]:.2f} %" for s in rows if s.accuracy]
-    bands, notes = [], []
-    for group in sorted({s.group for s in rows if s.group}):
-        where = [i for i, s in enumerate(rows) if s.group == group]
-        first, last = min(where) - 0.5, max(where) + 0.5
-        if group % 2:
-            band = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": first, "y1": last}
-            bands.append({**band, "line": {"width": 0}, "layer": "below", "name": "band"})
-        notes.append(
-            {
-                "xref": "paper",
-                "x": 1,
-                "xanchor": "left",
-                "y": (first + last) / 2,
-                "yanchor": "middle",
-                "text": f"group {group}",
-                "showarrow": False,
-            }
-        )
     trace = {
         "type": "scatter",
         "mode": "markers",
         "x": means,
-        "y": names,
+        "y": [label(s.row.title) for s in rows],
         "error_x": {"type": "data", "symmetric": False, "array": high, "arrayminus": low, "thickness": 1.5, "width": 4},
-        "hovertext": hover,
+        "hovertext": [f"<b>{label(s.row.title)}</b><br>{s.accuracy[0]:.2f} %" for s in rows if s.accuracy],
         "hovertemplate": "%{hovertext}<br>%{x:+.2f} points<extra></extra>",
         "marker": marks(rows),
     }
     x = axis("gain over the plain student, percentage points", zeroline=True)
     layout = base(rows_height(len(rows)), xaxis=x, yaxis=axis("", autorange="reversed"), showlegend=False)
-    layout["margin"] = {**layout["margin"], "r": 70}  # room for the groups' names
-    return {"data": [trace], "layout": {**layout, "shapes": bands, "annotations": notes}}
+    return {"data": [trace], "layout": layout}
 
 
 def rank_intervals(standings: Sequence[Standing]) -> Figure | None:
-    """Mean rank over pairs with its interval over seeds."""
-    rows = sorted((s for s in standings if s.rank), key=lambda s: s.rank[0] if s.rank else 0.0)
+    """The place of each row's mean with the ranks that are open."""
+    rows = [(s, s.place, s.ranks) for s in standings if s.place is not None and s.ranks is not None]
     if not rows:
         return None
+    below = [place - ranks[0] for _, place, ranks in rows]
+    above = [ranks[1] - place for _, place, ranks in rows]
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "x": [s.rank[0] for s in rows if s.rank],
-        "y": [label(s.row.title) for s in rows],
-        "error_x": {"type": "data", "array": [s.rank[1] or 0.0 for s in rows if s.rank], "thickness": 1.5, "width": 4},
-        "hovertemplate": "<b>%{y}</b><br>mean rank %{x:.2f}<extra></extra>",
-        "marker": marks(rows),
+        "x": [place for _, place, _ in rows],
+        "y": [label(s.row.title) for s, _, _ in rows],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": above,
+            "arrayminus": below,
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "hovertext": [f"{place}, open: {ranks[0]} to {ranks[1]}" for _, place, ranks in rows],
+        "hovertemplate": "<b>%{y}</b><br>rank %{hovertext}<extra></extra>",
+        "marker": marks([s for s, _, _ in rows]),
     }
-    layout = base(rows_height(len(rows)), xaxis=axis("mean rank, 1 is the best"), yaxis=axis("", autorange="reversed"))
+    layout = base(rows_height(len(rows)), xaxis=axis("rank, 1 is the best"), yaxis=axis("", autorange="reversed"))
     return {"data": [trace], "layout": {**layout, "showlegend": False}}
 
 
@@ -311,7 +300,7 @@ def curves(s: Standing) -> Figure | None:
 def board_figures(board: Board, standings: Sequence[Standing]) -> dict[str, Figure]:
     """The figures of a suite's page, those that have anything to show."""
     found = {
-        "ties": tie_diagram(standings),
+        "gains": gain_intervals(standings),
         "heat": heat_map(board, standings),
         "ranks": rank_intervals(standings),
         "compression": compression(board, standings),

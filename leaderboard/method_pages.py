@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kdbench.records.record import MethodInfo
+from kdbench.records.rows import PLAIN
 from kdbench_leaderboard import figures, paths, views
-from kdbench_leaderboard.boards import PLAIN, Board, Row, reproductions
+from kdbench_leaderboard.boards import Board, Row, reproductions
 from kdbench_leaderboard.page import Page, Site, with_figures
 from kdbench_leaderboard.published import method_names, of_method, published, taxonomy
 from kdbench_leaderboard.standings import Standing

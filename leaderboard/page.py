@@ -21,10 +21,10 @@ POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 CAPTIONS = {
-    "ties": "Gain over the plain student with its 95 % interval, over all pairs, by tie group.",
-    "heat": "Gain of each method on each pair, in percentage points; a star where it is measurable after Holm's "
+    "gains": "Gain over the plain student with its 95 % interval, over all pairs.",
+    "heat": "Gain of each method on each pair, in percentage points; a star where it is measurable after "
     "correction over the methods of the pair. Colour is the gain's sign and size alone.",
-    "ranks": "Mean rank over pairs with its 95 % interval over seeds.",
+    "ranks": "Place of each row's mean, with the ranks that 95 % confidence leaves open to it.",
     "compression": "Accuracy against compression: how many times fewer parameters the student has than its teacher.",
     "compute": "Accuracy against compute: operations of the whole training, with its teachers, peers and generations.",
     "cost": "Accuracy against what training cost in this suite: wall time, with other cells on the same machine.",

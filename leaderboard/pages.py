@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kdbench_leaderboard import figures, paths, state, views
-from kdbench_leaderboard.boards import PLAIN, Board
+from kdbench.records.rows import PLAIN
+from kdbench_leaderboard import figures, paths, power, state, views
+from kdbench_leaderboard.boards import Board
 from kdbench_leaderboard.method_pages import method_pages, methods_page, papers
 from kdbench_leaderboard.page import Page, Site, script, with_figures
 from kdbench_leaderboard.published import datasets, entries, survey
@@ -39,6 +40,7 @@ def home_page(site: Site) -> Page:
             "fingerprint": board.fingerprint,
             "pairs": len(board.pairs),
             "seeds": len(board.seeds),
+            "notes": power.board_notes(board, rows),
             "path": paths.suite(board),
         }
         for board, rows in site.main_boards[:12]
@@ -57,7 +59,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
     found = figures.board_figures(board, rows)
     values, scripts = with_figures(f"suite/{board.suite}/{board.fingerprint[:12]}", found)
     yield from scripts
-    groups = [s.group for s in rows if s.group]
+    limits = power.pair_limits(board, rows)
     others = [b for b, _ in site.boards if b.suite == board.suite and b is not board]
     yield site.page(
         "suite.html",
@@ -66,7 +68,9 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         "suite",
         board=board,
         table=views.suite_table(board, rows),
-        stats={"ranked": len(groups), "groups": max(groups, default=0)},
+        ranked=sum(not s.gaps for s in rows),
+        notes=power.board_notes(board, rows),
+        limits=list(limits.values()),
         pairs=[
             {
                 "path": paths.pair(board, pair),
@@ -95,6 +99,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
             pair=pair,
             back=paths.suite(board),
             networks=networks_of(board, rows, pair),
+            limit=limits.get(pair),
             table=views.pair_table(board, rows, pair),
             **values,
         )

@@ -1,4 +1,4 @@
-"""The statistics of a board: each row's gains, its rank, its tie group, and what it does not beat."""
+"""The statistics of a board: each row's gains, its rank, and what it does not beat."""
 
 from __future__ import annotations
 
@@ -9,28 +9,24 @@ import numpy as np
 
 from kdbench.hashing import digest
 from kdbench.records import standings as of_rows
+from kdbench.records.contrast import Contrasts, Sample, contrast_samples
 from kdbench.records.cost_record import CostRecord
 from kdbench.records.metrics import metrics_for
+from kdbench.records.moderation import estimate_prior
+from kdbench.records.rows import KD, PLAIN, seeds_of
 from kdbench.records.standings import (
     Contrast,
     Estimate,
     PairResult,
-    contrasts,
-    correct_of,
-    gain_over,
+    contrasts_with,
     pair_result,
     set_places,
+    top1_sample,
 )
-from kdbench.records.stats import (
-    Difference,
-    crossed_difference,
-    mean_interval,
-)
+from kdbench.records.stats import Difference, mean_interval
 from kdbench.suite import without_content
-from kdbench_leaderboard.boards import PLAIN, Board, Pair, Row
+from kdbench_leaderboard.boards import Board, Pair, Row
 from kdbench_leaderboard.read import Found
-
-KD = "kd"
 
 
 @dataclass
@@ -72,21 +68,33 @@ class Standing(of_rows.Standing[Row]):
 def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
     """The rows of a board, the highest mean first; those that are not ranked last."""
     found = [standing(board, row) for row in board.rows]
-    ranked = {s.row.title: s for s in found if not s.gaps}
+    ranked = [s for s in found if not s.gaps]
     compared = references(found)
     plain = compared.get(PLAIN)
     for s in found:
         describe(s, board, plain.row if plain else None, costs)
     if plain:
         gains_by_pair(board, found, plain)
-    values = {title: seed_image_values(board, s.row) for title, s in ranked.items()}
-    if ranked:
-        set_places(ranked, values, {title: pair_seed_scores(board, s.row) for title, s in ranked.items()})
     for name, s in compared.items():
         s.reference = name
-        if not s.gaps:
-            contrast_with(name, s.row.title, ranked, values)
+    if ranked:
+        differences = differences_of(board, ranked)
+        set_places(ranked, differences)
+        for name, s in compared.items():
+            if not s.gaps:
+                for i, contrast in contrasts_with(differences, ranked.index(s)).items():
+                    ranked[i].against[name] = contrast
     return sorted(found, key=order)
+
+
+def differences_of(board: Board, ranked: Sequence[Standing]) -> Contrasts:
+    """Every ranked row minus every other, over all pairs."""
+    return contrasted(board, [top1_sample([s.pairs[pair].cells for pair in board.pairs]) for s in ranked])
+
+
+def contrasted(board: Board, samples: Sequence[Sample], pair: Pair | None = None) -> Contrasts:
+    """Every sample minus every other, with variances moderated by what the suite states, or by one another."""
+    return contrast_samples(samples, board.prior(pair) or estimate_prior([s.scores for s in samples]))
 
 
 def order(s: Standing) -> tuple[bool, float, str]:
@@ -106,26 +114,22 @@ def references(found: Sequence[Standing]) -> dict[str, Standing]:
     }
 
 
-def contrast_with(name: str, reference: str, ranked: dict[str, Standing], values: dict[str, np.ndarray]) -> None:
-    """Compare every ranked row with one of them, the reference of this name."""
-    others = [title for title in ranked if title != reference]
-    differences = [crossed_difference(values[title] - values[reference]) for title in others]
-    for title, contrast in zip(others, contrasts(differences), strict=True):
-        ranked[title].against[name] = contrast
-
-
 def gains_by_pair(board: Board, found: Sequence[Standing], plain: Standing) -> None:
-    """Each row's gain over the plain student on each pair, with its verdict after Holm over the rows of the pair."""
+    """Each row's gain over the plain student on each pair, with its verdict, corrected over the rows of the pair."""
     for pair in board.pairs:
-        results = [s.pairs[pair] for s in found if s is not plain and not s.row.foreign]
-        gains = [(result, gain) for result in results if (gain := gain_over(plain.pairs[pair].cells, result.cells))]
-        for (result, _), contrast in zip(gains, contrasts([gain for _, gain in gains]), strict=True):
-            result.gain, result.verdict = contrast.difference, contrast.verdict
+        reference = plain.pairs[pair]
+        others = [s.pairs[pair] for s in found if s is not plain and not s.row.foreign and s.pairs[pair].cells]
+        if not reference.cells or not others:
+            continue
+        differences = contrasted(board, [top1_sample([r.cells]) for r in (reference, *others)], pair)
+        for i, contrast in contrasts_with(differences, 0).items():
+            others[i - 1].gain, others[i - 1].verdict = contrast.difference, contrast.verdict
 
 
 def standing(board: Board, row: Row) -> Standing:
     """A row's result on each pair, and what keeps it from being ranked."""
-    pairs = {pair: pair_result(row.seeds(pair, board.seeds), board.seeds) for pair in board.pairs}
+    seeds = seeds_of(row, board.pairs, board.seeds)
+    pairs = {pair: pair_result(row.seeds(pair, seeds), seeds) for pair in board.pairs}
     gaps = [f"{t}:{s}: {result.why}" for (t, s), result in pairs.items() if result.why]
     if row.foreign:
         gaps.append("trained under a teacher other than the board's")
@@ -155,17 +159,6 @@ def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostR
 def runs_as(cost: CostRecord, row: Row) -> bool:
     """Whether a cost was measured with the parameters of one of the row's records."""
     return any(cell.record.params == cost.params for cell in row.cells.values())
-
-
-def seed_image_values(board: Board, row: Row) -> np.ndarray:
-    """(1, S, I) correctness in percent, averaged over the pairs of a ranked row."""
-    correct = row.values(board.pairs, board.seeds, lambda cell: 100.0 * correct_of(cell))
-    return correct.mean(axis=0, keepdims=True)
-
-
-def pair_seed_scores(board: Board, row: Row) -> np.ndarray:
-    """(P, S) accuracies of a ranked row."""
-    return row.values(board.pairs, board.seeds, lambda cell: cell.record.main.metrics.top1)
 
 
 def compute_ratio(row: Row, plain: Row | None) -> float | None:

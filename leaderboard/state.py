@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kdbench.records.rows import seeds_of
+
 if TYPE_CHECKING:
     from kdbench_leaderboard.page import Site
 
@@ -24,7 +26,7 @@ def sections(site: Site) -> list[tuple[str, Said]]:
                 gaps.append((where, "; ".join(s.gaps[:6]) + (f"; {len(s.gaps) - 6} more" if len(s.gaps) > 6 else "")))
             reasons = {c.record.reason: c.record.student for c in s.row.cells.values() if c.record.reason}
             inapplicable += [(where, f"{student}: {reason}") for reason, student in reasons.items()]
-            if strange := sorted({seed for _, _, seed in s.row.cells} - set(board.seeds)):
+            if strange := sorted({seed for _, _, seed in s.row.cells} - set(seeds_of(s.row, board.pairs, board.seeds))):
                 seeds = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
                 elsewhere.append((where, f"seeds {seeds}: none of the {len(board.seeds)} that the board compares"))
             if s.row.older:

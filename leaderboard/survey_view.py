@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kdbench.records.record import MethodInfo, Record
+from kdbench.records.rows import PLAIN
 from kdbench.records.standings import PairResult
 from kdbench_leaderboard import paths
-from kdbench_leaderboard.boards import PLAIN, Board, Pair
+from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.method_pages import Boards, infos
 from kdbench_leaderboard.published import (
     BLOCKS,

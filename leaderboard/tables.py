@@ -147,7 +147,7 @@ def estimate(value: Estimate | None, digits: int = 2) -> Cell:
 
 
 def difference(value: Difference | None, verdict: Verdict = "not compared", draw: bool = False) -> Cell:
-    """A paired difference with its interval, coloured by its verdict; `draw` adds the interval as a picture."""
+    """A difference with its interval, coloured by its verdict; `draw` adds the interval as a picture."""
     if value is None:
         return Cell("–")
     if value.low is None or value.high is None:

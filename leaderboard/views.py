@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kdbench.records.metrics import METRICS, metrics_for
+from kdbench.records.rows import KD, PLAIN
+from kdbench.records.standings import Contrast
 from kdbench_leaderboard import paths
-from kdbench_leaderboard.boards import PLAIN, Board, Pair
+from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.figures import suite_ratio
 from kdbench_leaderboard.read import Found
-from kdbench_leaderboard.standings import KD, Standing
+from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, difference, estimate, number, p_value
 
 YOURS = ("yours", "from your own runs/ folder, not accepted")
@@ -19,17 +21,20 @@ LEVELS = (
     "level 2: the first epoch was trained again",
     "level 3: cells were trained again",
 )
-VERDICT_HELP = "Against the plain student, the controls and plain KD, after Holm over all rows"
+VERDICT_HELP = "Against the plain student, the controls and plain KD, corrected over all rows"
 GAIN_HELP = (
-    "Over the plain student, in percentage points, paired by seed and test image, with its 95 % interval; "
-    "coloured where it is measurable after Holm over all rows"
+    "Over the plain student, in percentage points, with its 95 % interval; "
+    "coloured where it is measurable after correction over all rows"
 )
-GROUP_HELP = "1: the highest mean and all that cannot be told from it; 2: the highest of the rest and all like it; ..."
+RANK_HELP = "Place of the mean, with the ranks that 95 % confidence leaves open"
+LEADER = ("≈ leader", "not separable from the leader: no row is measurably better")
 
 
 def method_cell(s: Standing) -> Cell:
     """A row's name, with what a reader must know of it."""
     tags = [YOURS] if s.row.origin == "yours" else []
+    if s.like_the_leader:
+        tags.append(LEADER)
     if s.row.info.deviations:
         tags.append(("deviates", "; ".join(s.row.info.deviations)))
     if s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
@@ -47,15 +52,37 @@ def verdict_cell(s: Standing) -> Cell:
         return Cell("no plain student or plain KD here to compare with")
     if all(contrast.adjusted is None for contrast in s.against.values()):
         return Cell(f"one seed: not comparable with {names(s.against)}")
-    beaten, lost, level = (
-        [name for name, contrast in s.against.items() if contrast.verdict == kind]
-        for kind in ("better", "worse", "not separable")
+    beaten, lost, undecided, level = (
+        [name for name, contrast in s.against.items() if said(contrast) == kind]
+        for kind in ("better than", "worse than", "undecided against", "not better than")
     )
-    if beaten and not lost and not level:
+    if beaten and not lost and not level and not undecided:
         complete = {PLAIN, KD} - {s.reference} <= set(beaten)
         return Cell(f"better than {'all references' if complete else names(beaten)}", style="better")
-    parts = [f"worse than {names(lost)}"] if lost else []
-    return Cell("; ".join(parts + [f"not better than {names(level)}"] * bool(level)))
+    parts = [
+        ("better than", [name for name in beaten if name in (PLAIN, KD)]),
+        ("worse than", lost),
+        ("not better than", level),
+        ("undecided against", undecided),
+    ]
+    text = "; ".join(f"{words} {names(found)}" for words, found in parts if found)
+    open_ = [f"a gain of {s.against[name].difference.high:.1f} over {spoken(name)}" for name in undecided]
+    return Cell(text, title=f"too few seeds: {', '.join(open_)} is not ruled out" if open_ else "")
+
+
+def said(contrast: Contrast) -> str:
+    """The verdict of one contrast, in words that its power allows."""
+    if contrast.verdict == "not separable":
+        return "undecided against" if contrast.gain_is_open else "not better than"
+    return f"{contrast.verdict} than"
+
+
+def rank_cell(s: Standing) -> Cell:
+    """The place of the mean with the ranks that are open."""
+    if s.place is None or s.ranks is None:
+        return number(s.place, 0)
+    first, last = s.ranks
+    return Cell(f"{s.place} [{first}, {last}]", s.place, low=first, high=last)
 
 
 def gain_cell(s: Standing) -> Cell:
@@ -95,7 +122,7 @@ def line_of(s: Standing, board: Board) -> Line:
 def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Table:
     """The home page's table: the first rows of a board."""
     columns = [
-        Column("group", "Tie group", "number", help=GROUP_HELP),
+        Column("rank", "Rank", "number", help=RANK_HELP),
         Column("method", "Method"),
         Column("scheme", "Scheme"),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
@@ -106,7 +133,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
     for s in standings[:most]:
         line = line_of(s, board)
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
-            "group": number(s.group, 0),
+            "rank": rank_cell(s),
             "accuracy": estimate(s.accuracy),
             "gain": gain_cell(s),
             "verdict": verdict_cell(s),
@@ -119,7 +146,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
     """All that is known of each row; with a pair chosen, of that pair."""
     known = [m for m in metrics_for(board.num_classes) if m.name != "top1"]
     columns = [
-        Column("group", "Tie group", "number", help=GROUP_HELP, group="all"),
+        Column("rank", "Rank", "number", help=RANK_HELP, group="all"),
         Column("method", "Method"),
         Column("scheme", "Scheme"),
         Column("knowledge", "Knowledge"),
@@ -127,9 +154,15 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("year", "Year", "number", hidden=True),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its interval", group="all"),
         Column("gain", "Gain", "number", help=GAIN_HELP, group="all"),
-        Column("p", "p (Holm)", "number", help="Against the plain student, after Holm", hidden=True, group="all"),
-        Column("kd", "Against KD", "number", help="Difference to plain KD, paired", hidden=True, group="all"),
-        Column("rank", "Mean rank", "number", help="Over pairs, ± half its interval over seeds", group="all"),
+        Column(
+            "p",
+            "p (corrected)",
+            "number",
+            help="Against the plain student, after Dunnett's correction",
+            hidden=True,
+            group="all",
+        ),
+        Column("kd", "Against KD", "number", help="Difference to plain KD", hidden=True, group="all"),
         *(Column(m.name, f"{m.title}, {m.unit}", "number", hidden=True, group="all") for m in known),
         Column("seconds", "Seconds", "number", help="Wall time of one training, beside other cells", hidden=True),
         Column("ratio", "Time paid", "number", help="Wall time in the suite; plain student = 1", hidden=True),
@@ -161,12 +194,11 @@ def suite_line(s: Standing, board: Board) -> Line:
     plain, kd = s.against.get(PLAIN), s.against.get(KD)
     extra = [c.record.cost.method_parameters for c in s.row.cells.values() if c.record.cost]
     line.cells |= {
-        "group": number(s.group, 0),
+        "rank": rank_cell(s),
         "accuracy": estimate(s.accuracy),
         "gain": gain_cell(s),
         "p": p_value(plain.adjusted if plain else None),
         "kd": difference(kd.difference, kd.verdict) if kd else Cell("–"),
-        "rank": estimate(s.rank),
         "seconds": number(s.seconds[0] if s.seconds else None, 1),
         "ratio": times(suite_ratio(s)),
         "alone": times(s.step_ratio, s.cost_hardware),

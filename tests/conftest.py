@@ -41,6 +41,7 @@ def small_suite(tmp_path: Path) -> Path:
     text = re.sub(
         r'(?m)^(resnet8 +|vit +|"resnet8:(resnet8_w4|vit_w16)" *|"vit:.*?" *)= \[.*\n', "", text
     )  # of other pairs
+    text = text[: text.index("[statistics]")] + text[text.index("[data]") :]  # of 30 epochs on all pairs
     path = tmp_path / "small.toml"
     path.write_text(text)
     return path

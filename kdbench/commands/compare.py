@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,29 @@ from rich.text import Text
 
 from kdbench.console import line_printer, write_json
 from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.records.contrast import Contrasts, contrast_samples, sample
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
-from kdbench.records.rows import Row, find_row, gaps, pairs_of, with_recorded_content
-from kdbench.records.standings import Contrast, Standing, contrasts, set_places
-from kdbench.records.stats import (
-    crossed_difference,
-    mean_interval,
-)
+from kdbench.records.moderation import estimate_prior, moderation, stated_prior
+from kdbench.records.power import detectable_between
+from kdbench.records.rows import Row, find_row, gaps, pairs_of, seeds_of, with_recorded_content
+from kdbench.records.standings import Contrast, Standing, all_contrasts, set_places
+from kdbench.records.stats import mean_interval
 from kdbench.records.store import Entry, evidence_of, find_results, find_runs
 from kdbench.suite import Suite, load_suite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Named(Contrast):
     """One method against another, over all pairs."""
 
     one: str
     other: str
+
+    @property
+    def said(self) -> str:
+        """Its verdict; one that lacks power says so."""
+        return "undecided" if self.undecided else self.verdict
 
 
 def compare(
@@ -51,11 +55,11 @@ def compare(
     """
     suite, notice = load_suite(suite_name), line_printer(console)
     metric = find_metric(metric_name, suite)
-    found, runs = find_results(results), find_runs(runs)
-    suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, found)
+    accepted, runs = find_results(results), find_runs(runs)
+    suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, accepted)
     rows, incomplete = [], {}
     for name in dict.fromkeys(methods):
-        row = find_row(suite, name, runs, found, notice)
+        row = find_row(suite, name, runs, accepted, notice)
         if missing := gaps(row, suite):
             incomplete[name] = missing
             notice(f"{row.title} is incomplete and not compared: {few(missing)}.")
@@ -67,7 +71,8 @@ def compare(
             f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
         )
     check_teachers(suite, rows)
-    contrasts, standing = contrasts_of(rows, suite, metric), standing_of(rows, suite, metric)
+    found = measured(rows, suite, metric)
+    contrasts, standing = contrasts_of(rows, found, metric), standing_of(rows, found, suite, metric)
     if as_json:
         write_json(to_json(suite, metric, contrasts, standing, incomplete))
         return 0
@@ -75,8 +80,27 @@ def compare(
     console.print(standing_table(standing, suite))
     console.print()
     console.print(contrast_table(contrasts, metric))
-    notice("Intervals are of seeds and test images; one teacher of each kind stands behind them.")
+    notice("\n".join(notes(found, contrasts, suite, metric)))
     return 0
+
+
+def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Metric) -> list[str]:
+    """What a reader must know of the verdicts."""
+    said = ["Rank: place of the mean [ranks that 95 % confidence leaves open]; * not separable from the first."]
+    least = detectable_between(found)
+    if least is not None:
+        size = f"{least:.1f} percentage points" if metric.unit == "%" else f"{least:.2g} {metric.unit}"
+        said.append(f"{suite.seeds} seeds tell two methods of usual variance apart from {size} on, with 80 % power.")
+    if any(c.undecided for c in contrasts):
+        said.append(
+            "Undecided: not told apart, and a difference that would be found as a rule is not ruled out either."
+        )
+    return [
+        *said,
+        moderation(found.prior),
+        "p-values are corrected over the differences shown; the board corrects over all its rows and may say less.",
+        "Intervals are of seeds and test images; one teacher of each architecture stands behind them.",
+    ]
 
 
 def find_metric(name: str, suite: Suite) -> Metric:
@@ -112,33 +136,39 @@ def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
 
 def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray | float]) -> np.ndarray:
     """(P, S, ...) of a complete row: what `of` says of each pair and seed's evidence."""
-    return row.values(pairs_of(suite), range(suite.seeds), lambda entry: of(evidence_of(entry)))
+    pairs = pairs_of(suite)
+    return row.values(pairs, seeds_of(row, pairs, range(suite.seeds)), lambda entry: of(evidence_of(entry)))
 
 
-def contrasts_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Named]:
-    """Every row against every later one; p-values are corrected over all of them."""
+def measured(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> Contrasts:
+    """Every row minus every other."""
     assert metric.per_image is not None
-    values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
-    names = list(combinations(values, 2))
-    differences = [crossed_difference(values[one] - values[other]) for one, other in names]
-    found = contrasts(differences, metric.higher_is_better)
+    pairs = pairs_of(suite)
+    samples = [
+        sample(values_of(row, suite, metric.per_image), seeds_of(row, pairs, range(suite.seeds))) for row in rows
+    ]
+    stated = stated_prior(suite) if metric.name == "top1" else None
+    return contrast_samples(samples, stated or estimate_prior([s.scores for s in samples]))
+
+
+def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -> list[Named]:
+    """Every row against every later one; p-values are corrected over all of them."""
     return [
-        Named(c.difference, c.adjusted, c.verdict, one, other) for (one, other), c in zip(names, found, strict=True)
+        Named(c.difference, c.adjusted, c.verdict, c.detectable, one=rows[i].title, other=rows[j].title)
+        for (i, j), c in all_contrasts(found, metric.higher_is_better).items()
     ]
 
 
-def standing_of(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> list[Standing[Row[Entry]]]:
+def standing_of(
+    rows: Sequence[Row[Entry]], found: Contrasts, suite: Suite, metric: Metric
+) -> list[Standing[Row[Entry]]]:
     """The rows in order, the best mean first."""
-    assert metric.per_image is not None
-    values = {row.title: values_of(row, suite, metric.per_image) for row in rows}
     known = metrics_for(suite.data.num_classes)
-    found = {
-        row.title: Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known})
-        for row in rows
-    }
-    set_places(found, values, {title: v.mean(axis=2) for title, v in values.items()}, metric.higher_is_better)
-    sign = -1 if metric.higher_is_better else 1
-    return sorted(found.values(), key=lambda s: (sign * s.metrics[metric.name][0], s.row.title))
+    standing = [
+        Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known}) for row in rows
+    ]
+    set_places(standing, found, metric.higher_is_better)
+    return sorted(standing, key=lambda s: (s.place or 0, s.row.title))
 
 
 def few(items: Sequence[str], most: int = 3) -> str:
@@ -152,20 +182,26 @@ def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Ta
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
     heads = [f"{m.title}, {m.unit}" for m in metrics_for(suite.data.num_classes)]
-    for head in ("tie group", "mean rank", *heads):
+    for head in ("rank", *heads):
         table.add_column(head, justify="right", no_wrap=True)
     for s in standing:
         digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.metrics]
         means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
-        table.add_row(
-            Text(s.row.title), "" if s.group is None else str(s.group), plus_minus(s.rank, 2) if s.rank else "", *means
-        )
+        table.add_row(Text(s.row.title), ranked(s), *means)
     return table
+
+
+def ranked(s: Standing[Row[Entry]]) -> str:
+    """A row's place, with the ranks that are open."""
+    if s.ranks is None:
+        return str(s.place)
+    mark = "*" if s.like_the_leader else ""
+    return f"{mark}{s.place} [{s.ranks[0]} to {s.ranks[1]}]"
 
 
 def contrast_table(contrasts: Sequence[Named], metric: Metric) -> Table:
     unit = "percentage points" if metric.unit == "%" else metric.unit
-    title = Text(f"Paired differences in {metric.title}, {unit} [95 % interval]", style="bold")
+    title = Text(f"Differences in {metric.title}, {unit} [95 % interval]", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for head in ("method", "against"):
         table.add_column(head, overflow="fold")
@@ -177,7 +213,7 @@ def contrast_table(contrasts: Sequence[Named], metric: Metric) -> Table:
         bounds = "[needs two seeds]" if d.low is None else f"[{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
         style = "bold" if c.verdict in ("better", "worse") else ""
         p = "" if c.adjusted is None else "<0.0001" if c.adjusted < 1e-4 else f"{c.adjusted:.4f}"
-        said = Text(c.verdict, style=style)
+        said = Text(c.said, style=style)
         table.add_row(Text(c.one), Text(c.other), Text(f"{d.mean:+.{digits}f} {bounds}"), p, said)
     return table
 
@@ -205,9 +241,8 @@ def to_json(
                 "method": s.row.name,
                 "origin": s.row.origin,
                 "version": s.row.info.version,
-                "tie_group": s.group,
-                "mean_rank": s.rank and s.rank[0],
-                "mean_rank_half_interval": s.rank and s.rank[1],
+                "rank": s.place,
+                "rank_set": s.ranks,
                 "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.metrics.items()},
             }
             for s in standing
@@ -221,7 +256,8 @@ def to_json(
                 "degrees_of_freedom": c.difference.degrees_of_freedom,
                 "p_value": c.difference.p_value,
                 "p_value_corrected": c.adjusted,
-                "verdict": c.verdict,
+                "detectable": c.detectable,
+                "verdict": c.said,
             }
             for c in contrasts
         ],

@@ -1,8 +1,8 @@
-"""What a run says at its end: per pair the plain student, the method, their paired difference, and the teacher."""
+"""What a run says at its end: per pair the plain student, the method, their difference, and the teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.records.agreement import interval, same_images
+from kdbench.records.contrast import contrast_samples
 from kdbench.records.evidence import agreement
+from kdbench.records.limits import limit
+from kdbench.records.moderation import Prior, moderation, stated_prior
 from kdbench.records.rows import Row, place_of
-from kdbench.records.standings import Estimate, correct_of, gain_over, mean_top1, pair_result
-from kdbench.records.stats import Difference, mean_interval, paired_difference
+from kdbench.records.standings import Contrast, Estimate, all_contrasts, mean_top1, pair_result, top1_sample
+from kdbench.records.stats import mean_interval
 from kdbench.records.store import Entry, evidence_of
 from kdbench.running.plan import Cell
 from kdbench.running.teachers import BASELINE, Teacher
+from kdbench.suite import Suite
 from kdbench.tables import Pair
 
 
@@ -28,7 +32,7 @@ class Line:
     Attributes:
         teacher: None where the run reports on other images than the teacher's record.
         student, method: of the plain student and of the method, on the seeds that both have.
-        difference: method minus plain student, paired by seed and test image.
+        contrast: method minus plain student, by itself.
         agreement: test images on which the method's student and the teacher say the same, in percent.
         not_applicable: why the method has no cells here.
     """
@@ -37,7 +41,7 @@ class Line:
     teacher: float | None
     student: Estimate | None
     method: Estimate | None = None
-    difference: Difference | None = None
+    contrast: Contrast | None = None
     agreement: float | None = None
     seeds: tuple[int, ...] = ()
     not_applicable: str | None = None
@@ -47,9 +51,14 @@ class Report:
     """Results of the cells of one request, by row, pair and seed."""
 
     def __init__(
-        self, cells: Sequence[Cell], entries: dict[str, Entry], pairs: Sequence[Pair], teachers: dict[str, Teacher]
+        self,
+        suite: Suite,
+        cells: Sequence[Cell],
+        entries: dict[str, Entry],
+        pairs: Sequence[Pair],
+        teachers: dict[str, Teacher],
     ):
-        self.pairs, self.teachers = list(pairs), teachers
+        self.suite, self.pairs, self.teachers = suite, list(pairs), teachers
         self.seeds = list(dict.fromkeys(cell.seed for cell in cells))
         self.found: dict[str, Row[Entry]] = {}
         for cell in cells:
@@ -94,36 +103,68 @@ class Report:
             teacher_top1,
             student,
             method=result.accuracy,
-            difference=gain_over(plain, result.cells),
+            contrast=self.contrast([result.cells], [{seed: plain[seed] for seed in seeds}], str(pair)),
             agreement=float(np.mean(same)) if same else None,
             seeds=seeds,
         )
 
     def overall(self, row: str, results: list[Line]) -> Line:
-        """The mean over pairs, with the interval of the architecture's estimator."""
+        """The mean over pairs."""
         seeds, pairs = results[0].seeds, [r.pair for r in results if r.pair is not None]
-        method = np.stack([correct(self.entries(row, pair), seeds) for pair in pairs])
-        plain = np.stack([correct(self.entries(BASELINE, pair), seeds) for pair in pairs])
+        method, plain = (
+            [{seed: self.entries(name, pair)[seed] for seed in seeds} for pair in pairs] for name in (row, BASELINE)
+        )
         return Line(
             None,
             mean_or_none([r.teacher for r in results]),
-            mean_interval(100 * plain.mean(axis=(0, 2))),
-            method=mean_interval(100 * method.mean(axis=(0, 2))),
-            difference=paired_difference(method, plain),
+            mean_interval(np.array(list(top1_sample(plain).scores.values()))),
+            method=mean_interval(np.array(list(top1_sample(method).scores.values()))),
+            contrast=self.contrast(method, plain),
             agreement=mean_or_none([r.agreement for r in results]),
             seeds=seeds,
         )
+
+    def prior(self, pair: str | None = None) -> Prior | None:
+        """What the suite states of the seeds' noise on a pair, or over all of its pairs."""
+        return stated_prior(self.suite, pair) if pair or self.pairs == list(self.suite.pairs) else None
+
+    def contrast(
+        self, method: Sequence[dict[int, Entry]], plain: Sequence[dict[int, Entry]], pair: str | None = None
+    ) -> Contrast:
+        """A method against the plain student, from entries by seed of each pair."""
+        found = contrast_samples([top1_sample(method), top1_sample(plain)], self.prior(pair))
+        return all_contrasts(found)[0, 1]
+
+    def notes(self, row: str, results: list[Line]) -> list[str]:
+        """What a reader must know of a row's differences: what they can show, and pairs that show nothing."""
+        last = results[-1]
+        limits = [
+            f"{r.pair}: {why}."
+            for r in results
+            if r.pair and r.student
+            if (why := limit(r.teacher, r.student[0], self.suite.data.num_classes, self.images))
+        ]
+        if row == BASELINE or last.contrast is None or last.contrast.detectable is None:
+            return limits
+        where = f"On {last.pair}" if last.pair else "Over all pairs"
+        return [
+            *limits,
+            f"{where} it is {spoken(last.contrast)} the plain student. {len(last.seeds)} seeds tell the two apart from "
+            f"{last.contrast.detectable:.1f} points on (80 % power); the board, corrected over all rows, from more.",
+            moderation(self.prior(str(last.pair) if last.pair else None)),
+        ]
+
+    @property
+    def images(self) -> int:
+        """How many test images the run speaks of."""
+        found = [len(e.correct) for row in self.found.values() for e in row.cells.values() if e.correct is not None]
+        return found[0] if found else 1
 
 
 def mean_or_none(values: list[float | None]) -> float | None:
     """The mean; None where a value is missing."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
-
-
-def correct(entries: dict[int, Entry], seeds: Iterable[int]) -> np.ndarray:
-    """(S, I) booleans: is the student of seed s right on image i?"""
-    return np.stack([correct_of(entries[seed]) for seed in seeds])
 
 
 def result_table(row: str, results: list[Line], images: str) -> Table:
@@ -138,12 +179,23 @@ def result_table(row: str, results: list[Line], images: str) -> Table:
         cells = [str(result.pair or "all pairs"), number(result.teacher), plus_minus(result.student)]
         if row == BASELINE:
             table.add_row(*cells)
-        elif result.method is None or result.difference is None:
+        elif result.method is None or result.contrast is None:
             table.add_row(*cells, "n/a", Text(result.not_applicable or "", overflow="fold"))
         else:
-            difference = Text(interval(result.difference))
+            difference = Text(interval(result.contrast.difference))
             table.add_row(*cells, plus_minus(result.method), difference, number(result.agreement))
     return table
+
+
+def said(contrast: Contrast) -> str:
+    """The verdict on a gain by itself; one that lacks power says so."""
+    if contrast.verdict == "not separable":
+        return "undecided" if contrast.gain_is_open else "not better"
+    return contrast.verdict
+
+
+def spoken(contrast: Contrast) -> str:
+    return f"{said(contrast)} {'against' if contrast.gain_is_open else 'than'}"
 
 
 def number(value: float | None) -> str:
@@ -167,8 +219,10 @@ def as_json(row: str, results: list[Line]) -> dict[str, Any]:
                 "teacher_top1": r.teacher,
                 "student_top1": r.student[0] if r.student else None,
                 "method_top1": r.method[0] if r.method else None,
-                "difference": r.difference.mean if r.difference else None,
-                "interval": [r.difference.low, r.difference.high] if r.difference else None,
+                "difference": r.contrast.difference.mean if r.contrast else None,
+                "interval": [r.contrast.difference.low, r.contrast.difference.high] if r.contrast else None,
+                "verdict": said(r.contrast) if r.contrast else None,
+                "detectable": r.contrast.detectable if r.contrast else None,
                 "agreement": r.agreement,
                 "seeds": list(r.seeds),
                 "not_applicable": r.not_applicable,

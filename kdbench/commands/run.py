@@ -110,7 +110,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
         load_with_progress(suite, console)
         with open_mirror(request, notice) as mirror:
             train(todo, request.out, machine, console, outcome, mirror)
-    show_report(console, request, suite, Report(cells, outcome.entries, pairs, teachers), outcome, results)
+    show_report(console, request, suite, Report(suite, cells, outcome.entries, pairs, teachers), outcome, results)
     return 1 if outcome.failures else 0
 
 
@@ -189,6 +189,8 @@ def show_report(
         values = report.results(row)
         console.print()
         console.print(result_table(row, values, suite.data.evaluate_on))
+        for note in report.notes(row, values):
+            notice(note)
         name = row.split("[")[0]
         try:
             accepted = read_results(results / suite.name / name) if results else []

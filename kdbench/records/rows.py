@@ -19,6 +19,7 @@ from kdbench.records.store import Entry, read_runs
 from kdbench.suite import Suite
 from kdbench.tables import NAME
 
+PLAIN, KD = "vanilla", "kd"
 Origin = Literal["accepted", "yours"]
 PairNames = tuple[str, str]  # teacher, student
 Place = tuple[str | None, str, int]  # teacher (None for a method that reads none), student, seed
@@ -69,6 +70,21 @@ class Row(Generic[Cell]):
     ) -> np.ndarray:
         """(P, S, ...) of a complete row: what `of` says of each pair and seed."""
         return np.array([[of(cell) for cell in self.seeds(pair, seeds).values()] for pair in pairs])
+
+
+def seeds_of(row: Row[Cell], pairs: Sequence[PairNames], seeds: Sequence[int]) -> list[int]:
+    """The seeds that count of a row: the suite's; of the plain student and KD all that every pair has a result of.
+
+    All methods are compared with these two, which are trained with more seeds where that is worth more.
+    """
+    if row.name not in (PLAIN, KD):
+        return list(seeds)
+    known = [{seed for _, _, seed in row.cells if done(row.cell(pair, seed))} for pair in pairs]
+    return sorted(set(seeds) | (set.intersection(*known) if known else set()))
+
+
+def done(cell: Result | None) -> bool:
+    return cell is not None and cell.correct is not None
 
 
 def place_of(record: Record) -> Place:

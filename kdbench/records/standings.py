@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from kdbench.records.contrast import Contrasts, Sample, sample
+from kdbench.records.dunnett import adjusted
+from kdbench.records.power import correction, detectable
+from kdbench.records.ranks import RankSet, rank_sets
 from kdbench.records.rows import Cell, Result, Row
-from kdbench.records.stats import (
-    Difference,
-    Verdict,
-    crossed_difference,
-    holm,
-    mean_interval,
-    mean_ranks,
-    tie_groups,
-    verdict,
-)
+from kdbench.records.stats import LEVEL, Difference, Verdict, holm, mean_interval, verdict
 
 Estimate = tuple[float, float | None]  # a mean over seeds, and half the width of its 95 % interval
 
@@ -32,8 +29,8 @@ class PairResult(Generic[Cell]):
         accuracy: top-1 in percent; None without a result.
         reason: why the row is not applicable to the pair, if it is not.
         missing: seeds without a result.
-        gain: over the plain student, in percentage points, paired by seed and image; None where there is none.
-        verdict: on that gain, after Holm over all rows of the pair.
+        gain: over the plain student, in percentage points; None where there is none.
+        verdict: on that gain, corrected over all rows of the pair.
     """
 
     cells: dict[int, Cell]
@@ -66,11 +63,10 @@ def mean_top1(cells: Mapping[int, Cell]) -> Estimate:
     return mean_interval(np.array([cell.record.main.metrics.top1 for cell in cells.values()]))
 
 
-def gain_over(plain: Mapping[int, Cell], cells: Mapping[int, Cell]) -> Difference | None:
-    """The difference to the plain student on the seeds that both have; None without one."""
-    seeds = [seed for seed in cells if seed in plain and plain[seed].correct is not None]
-    differences = [100.0 * correct_of(cells[seed]) - 100.0 * correct_of(plain[seed]) for seed in seeds]
-    return crossed_difference(np.stack(differences)[None]) if differences else None
+def top1_sample(by_pair: Sequence[Mapping[int, Cell]]) -> Sample:
+    """Top-1 in percent of records by seed, of one pair or of several with the same seeds."""
+    seeds = list(by_pair[0])
+    return sample(np.array([[100.0 * correct_of(cells[seed]) for seed in seeds] for cells in by_pair]), seeds)
 
 
 def correct_of(cell: Result) -> np.ndarray:
@@ -84,18 +80,60 @@ class Contrast:
     """One row against another.
 
     Attributes:
-        adjusted: p-value of the difference after Holm over all that are compared at once.
+        adjusted: p-value of the difference, corrected for all that are compared at once.
+        detectable: what would be told from 0 four times in five; None with one seed.
     """
 
     difference: Difference
     adjusted: float | None
     verdict: Verdict
+    detectable: float | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing is told apart and a difference that is large enough to be found is not ruled out either."""
+        return self.lacks_power(self.difference.low) or self.lacks_power(self.difference.high)
+
+    @property
+    def gain_is_open(self) -> bool:
+        """The same of differences above 0 alone."""
+        return self.lacks_power(self.difference.high) and (self.difference.high or 0.0) > 0
+
+    def lacks_power(self, bound: float | None) -> bool:
+        if self.verdict != "not separable" or bound is None:
+            return False
+        return self.detectable is None or abs(bound) >= self.detectable
 
 
-def contrasts(differences: Sequence[Difference], higher_is_better: bool = True) -> list[Contrast]:
-    """The verdict on each of several differences, p-values corrected over all of them."""
-    adjusted = holm([d.p_value for d in differences])
-    return [Contrast(d, p, verdict(d.mean, p, higher_is_better)) for d, p in zip(differences, adjusted, strict=True)]
+def contrasts_with(found: Contrasts, reference: int, higher_is_better: bool = True) -> dict[int, Contrast]:
+    """Every other row against one, by index, with Dunnett's correction over all of them."""
+    others = [i for i in range(len(found.mean)) if i != reference]
+    if not others:
+        return {}
+    differences = [found.difference(i, reference) for i in others]
+    p_values = adjusted([d.p_value for d in differences], [float(found.shared[i, reference]) for i in others])
+    limit = correction(found, reference)
+    return {
+        i: Contrast(d, p, verdict(d.mean, p, higher_is_better), least(found, i, reference, limit))
+        for i, d, p in zip(others, differences, p_values, strict=True)
+    }
+
+
+def all_contrasts(found: Contrasts, higher_is_better: bool = True) -> dict[tuple[int, int], Contrast]:
+    """Every row against each later one, by indices, with Holm's correction over all of them."""
+    names = list(combinations(range(len(found.mean)), 2))
+    differences = [found.difference(i, j) for i, j in names]
+    limit = LEVEL / max(1, len(names))
+    return {
+        (i, j): Contrast(d, p, verdict(d.mean, p, higher_is_better), least(found, i, j, limit))
+        for (i, j), d, p in zip(names, differences, holm([d.p_value for d in differences]), strict=True)
+    }
+
+
+def least(found: Contrasts, i: int, j: int, limit: float) -> float | None:
+    """The difference of two rows that would be found at this p-value; None with one seed."""
+    error, freedom = float(found.error[i, j]), float(found.freedom[i, j])
+    return None if math.isnan(error) else detectable(error, freedom, limit)
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
@@ -107,32 +145,23 @@ class Standing(Generic[AnyRow]):
 
     Attributes:
         metrics: mean over pairs of each metric of the registry.
-        group: tie group: 1 holds the best mean and all rows not separable from it, 2 the best of the rest and its like;
-            None for a row that is not ranked.
-        rank: mean over pairs of its rank among the ranked rows.
+        place: in the order of means, 1 is the best; equal means share one. None for a row that is not ranked.
+        ranks: the first and the last rank that the evidence leaves open; None with one seed.
     """
 
     row: AnyRow
     metrics: dict[str, Estimate] = field(default_factory=dict)
-    group: int | None = None
-    rank: Estimate | None = None
+    place: int | None = None
+    ranks: RankSet | None = None
+
+    @property
+    def like_the_leader(self) -> bool:
+        """Whether it stands below the first row and none is measurably better."""
+        return self.place is not None and self.place > 1 and self.ranks is not None and self.ranks[0] == 1
 
 
-def set_places(
-    ranked: Mapping[str, Standing[AnyRow]],
-    values: Mapping[str, np.ndarray],
-    scores: Mapping[str, np.ndarray],
-    higher_is_better: bool = True,
-) -> None:
-    """Give rows their tie groups and mean ranks.
-
-    Args:
-        ranked: by title.
-        values: (P, S, I), what is compared of each pair, seed and image.
-        scores: (P, S), what is ranked.
-    """
-    for number, titles in enumerate(tie_groups(values, higher_is_better), start=1):
-        for title in titles:
-            ranked[title].group = number
-    for title, rank in mean_ranks(scores, higher_is_better).items():
-        ranked[title].rank = rank
+def set_places(ranked: Sequence[Standing[AnyRow]], found: Contrasts, higher_is_better: bool = True) -> None:
+    """Give rows, in the order of the contrasts, their places and the ranks that are open."""
+    ahead = found.mean > 0 if higher_is_better else found.mean < 0
+    for i, (standing, ranks) in enumerate(zip(ranked, rank_sets(found, higher_is_better), strict=True)):
+        standing.place, standing.ranks = 1 + int(ahead[:, i].sum()), ranks

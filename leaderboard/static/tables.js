@@ -51,7 +51,7 @@ class BoardTable {
 
   sortBy(head) {
     const key = head.dataset.key;
-    const first = head.classList.contains("number") && !/^(group|rank|p|year)$/.test(key) ? "-" : "";
+    const first = head.classList.contains("number") && !/^(rank|p|year)$/.test(key) ? "-" : "";
     const turns = [first + key, (first ? "" : "-") + key, ""];
     this.sort = turns[(turns.indexOf(this.sort) + 1) % turns.length] || "";
     this.remember();

@@ -74,6 +74,12 @@ def test_built_in_suites_are_valid(name: str) -> None:
         ("clip_norm = 2.0", "clip_norm = 2.0\ndecay = 0.2", "recipe.students.vit_w16.decay has no effect"),
         ("revision = 1", 'revision = 1\nteachers = "pretrained"', "recipe.teacher.epochs has no effect on pretrained"),
         ("clip_norm = 2.0", 'clip_norm = "short"', "clip_norm"),
+        ("seed_df = 10", "seed_df = 0", "statistics.seed_df"),
+        (
+            '"vit:resnet8_w4"     = {',
+            '"vit:resnet8_w5" = {',
+            "statistics.pairs names the unknown pair 'vit:resnet8_w5'",
+        ),
         ("[recipe.students.vit_w16]", "[recipe.students.nobody]", "nobody"),
         ("[recipe.students.vit_w16]", "[recipe.students.resnet8]", "'resnet8', the student of no pair"),
         ('"resnet8:vit_w16",', '"resnet{8}:vit_w16",', "the unknown model 'resnet{8}'"),

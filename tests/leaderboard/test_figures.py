@@ -23,7 +23,7 @@ def both(results: Path) -> tuple[Board, list[Standing]]:
 
 def test_every_figure_is_valid_plotly(both: tuple[Board, list[Standing]]):
     found = figures.board_figures(*both)
-    assert {"ties", "heat", "ranks", "cost"} <= set(found)
+    assert {"gains", "heat", "ranks", "cost"} <= set(found)
     for figure in found.values():
         go.Figure(figure)
 
@@ -37,7 +37,7 @@ def test_the_heat_map_shows_each_gain_and_prints_it(both: tuple[Board, list[Stan
         s = next(s for s in rows if s.row.title == name)
         means = [r.gain.mean if (r := s.pairs[pair]).gain else None for pair in board.pairs]
         assert gains == means
-        stars = ["" if s.pairs[pair].verdict == "not separable" else "*" for pair in board.pairs]
+        stars = ["*" if s.pairs[pair].verdict in ("better", "worse") else "" for pair in board.pairs]
         assert texts == ["" if m is None else f"{m:+.2f}{star}" for m, star in zip(means, stars, strict=True)]
     assert trace["zmin"] == -trace["zmax"]
 

@@ -55,7 +55,7 @@ def test_a_broken_line_costs_that_record_alone(copy: Path, damage: str):
     assert "records.jsonl:1" in problem.what
     (board,) = make_boards(store)
     kd = next(s for s in standings(board, []) if s.row.name == "kd")
-    assert kd.group is None
+    assert kd.place is None
     assert "no record of seed" in kd.gaps[0]
 
 

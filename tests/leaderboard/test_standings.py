@@ -1,7 +1,8 @@
-"""Numbers are those of the records; ranks and ties have the properties that a reader takes for granted."""
+"""Numbers are those of the records; ranks have the properties that a reader takes for granted."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from kdbench.records.reader import read_results
 from kdbench.records.store import Entry, finish_cell, write_results
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards, reproductions
+from kdbench_leaderboard.power import board_notes, pair_limits
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import Standing, standings
 from kdbench_leaderboard.views import suite_table, verdict_cell
@@ -76,8 +78,9 @@ def test_the_gain_is_the_difference_of_means(results: Path):
 
 def test_what_is_better_by_far_is_alone_and_what_is_worse_is_last(results: Path):
     found = by_name(results)
-    assert [s.row.name for s in found.values() if s.group == 1] == ["good"]
-    assert found["bad"].group == max(s.group for s in found.values() if s.group)
+    assert [s.row.name for s in found.values() if s.ranks and s.ranks[0] == 1] == ["good"]
+    assert found["bad"].ranks == (7, 7)
+    assert (found["good"].place, found["bad"].place) == (1, 7)
     assert {c.verdict for c in found["good"].against.values()} == {"better"}
     assert {found["bad"].against[name].verdict for name in ("vanilla", "smoothing", "kd")} == {"worse"}
 
@@ -92,20 +95,22 @@ def test_two_copies_of_one_method_tie(copy: Path, suite: Suite, labels: np.ndarr
         twins.append(Entry(record.sealed(), entry.evidence, entry.folder))
     write_results(copy / "digits" / "twin", twins)
     found = by_name(copy)
-    assert found["twin"].group == found["good"].group == 1
+    assert found["twin"].ranks == found["good"].ranks == (1, 2)
+    assert found["twin"].place == found["good"].place == 1
     assert found["twin"].accuracy == found["good"].accuracy
 
 
 def test_adding_a_method_does_not_move_the_difference_of_two_others(copy: Path, suite: Suite):
     before = by_name(copy)["good"].against["kd"].difference
     write_method(copy, suite, make_method("newcomer"), 0.99)
-    assert by_name(copy)["good"].against["kd"].difference == before
+    after = by_name(copy)["good"].against["kd"].difference
+    assert (after.mean, after.low, after.p_value) == pytest.approx((before.mean, before.low, before.p_value))
 
 
 def test_an_incomplete_row_is_shown_and_not_ranked(results: Path):
     half = by_name(results)["half"]
-    assert half.group is None
-    assert half.rank is None
+    assert half.place is None
+    assert half.ranks is None
     assert half.gaps == ["resnet8:vit_w16: no record"]
     assert half.pairs["resnet8", "resnet8_w4"].accuracy is not None
 
@@ -140,7 +145,7 @@ def test_of_two_versions_the_newer_counts(copy: Path, suite: Suite, labels: np.n
     kd = by_name(copy)["kd"]
     assert kd.row.info.version == 2
     assert kd.row.older == len(old)
-    assert kd.group == 1
+    assert kd.place == 1
 
 
 def test_under_another_teacher_nothing_is_compared(copy: Path, suite: Suite, labels: np.ndarray, tmp_path: Path):
@@ -151,7 +156,7 @@ def test_under_another_teacher_nothing_is_compared(copy: Path, suite: Suite, lab
         record = entry.record.model_copy(update={"key": f"{seed}" * 64}).sealed()
         finish_cell(folder.with_name(record.key[:16]), record, entry.evidence)
     mine = by_name(copy, tmp_path / "runs")["kd (yours)"]
-    assert mine.group is None
+    assert mine.place is None
     assert any("teacher other than" in gap for gap in mine.gaps)
     assert mine.pairs["resnet8", "vit_w16"].gain is None
 
@@ -248,6 +253,83 @@ def test_with_one_seed_nothing_is_called_better_or_not_better(results: Path, tmp
     assert verdict_cell(good).text == "one seed: not comparable with the plain student"
 
 
+def test_a_set_of_ranks_never_contradicts_the_order(results: Path):
+    ranked = [s for s in by_name(results).values() if s.place is not None]
+    assert [s.place for s in ranked] == sorted(s.place for s in ranked if s.place is not None)
+    assert all(s.ranks and s.ranks[0] <= s.place <= s.ranks[1] for s in ranked if s.place is not None)
+    assert all(s.like_the_leader == (s.place != 1 and s.ranks[0] == 1) for s in ranked if s.ranks)
+
+
+def with_seeds(results: Path, suite: Suite, name: str, seeds: int, skill: float) -> None:
+    """Give a reference this many seeds."""
+    write_method(results, suite.model_copy(update={"seeds": seeds}), make_method(name), skill)
+
+
+def test_all_seeds_of_the_references_count(copy: Path, suite: Suite):
+    before = by_name(copy)["good"].against["vanilla"].difference
+    with_seeds(copy, suite, "vanilla", 20, 0.90)
+    with_seeds(copy, suite, "good", 8, 0.97)
+    found = by_name(copy)
+    assert {len(result.cells) for result in found["vanilla"].pairs.values()} == {20}
+    assert {len(result.cells) for result in found["good"].pairs.values()} == {5}
+    after = found["good"].against["vanilla"].difference
+    assert found["good"].accuracy
+    assert found["vanilla"].accuracy
+    assert after.mean == pytest.approx(found["good"].accuracy[0] - found["vanilla"].accuracy[0])
+    assert after.high - after.low < before.high - before.low  # type: ignore[operator]
+
+
+def test_on_a_board_that_kdbench_does_not_ship_methods_are_not_asked_for_the_references_seeds(copy: Path, suite: Suite):
+    strange = suite.model_copy(update={"name": "strange"})
+    for name, seeds in (("vanilla", 8), ("kd", 6), ("new", 3)):
+        write_method(copy, strange.model_copy(update={"seeds": seeds}), make_method(name), 0.9)
+    store = read_store(copy, None)
+    board = next(b for b in make_boards(store) if b.suite == "strange")
+    assert board.seeds == [0, 1, 2]
+    assert {s.row.name: s.gaps for s in standings(board, [])} == {"vanilla": [], "kd": [], "new": []}
+    assert board.prior() is None
+
+
+def test_a_verdict_that_lacks_power_says_undecided():
+    """Of the accepted results: wherever a gain that would be found as a rule is open, and nowhere else."""
+    store = read_store(Path("results"), None)
+    (board,) = make_boards(store)
+    undecided = level = 0
+    for s in standings(board, []):
+        for name, contrast in s.against.items():
+            if contrast.verdict != "not separable":
+                continue
+            assert contrast.detectable is not None
+            assert contrast.difference.high is not None
+            words = verdict_cell(s).text.partition("undecided against")[2]
+            open_ = contrast.difference.high >= contrast.detectable
+            assert ({"vanilla": "the plain student", "kd": "plain KD"}.get(name, name) in words) == open_
+            undecided, level = undecided + open_, level + (not open_)
+    assert undecided
+    assert level
+
+
+def test_a_board_says_what_it_detects_and_what_moderates_its_variances(results: Path):
+    store = read_store(results, None)
+    (board,) = make_boards(store)
+    rows = standings(board, [])
+    detects, moderated = board_notes(board, rows)
+    assert re.match(r"5 seeds tell a method from the plain student from \d\.\d points on", detects)
+    assert "what the suite states" in moderated
+
+
+def test_pairs_that_tell_nothing_are_named():
+    store = read_store(Path("results"), None)
+    (board,) = make_boards(store)
+    rows = standings(board, [])
+    teachers = {name: found.record.main.metrics.top1 for name, found in board.teachers.items()}
+    plain = next(s for s in rows if s.row.name == "vanilla")
+    expected = [p for p in board.pairs if teachers[p[0]] <= plain.pairs[p].accuracy[0]]
+    found = pair_limits(board, rows)
+    assert list(found) == expected != []
+    assert all(f"{teacher} → {student}: the teacher" in said for (teacher, student), said in found.items())
+
+
 def test_rows_stand_in_the_order_of_their_means(results: Path):
     store = read_store(results, None)
     (board,) = make_boards(store)
@@ -289,7 +371,7 @@ def test_a_seed_of_a_suite_that_kdbench_does_not_know_may_be_any_number(copy: Pa
     assert board.seeds == [3, 10**15]
     (kd,) = standings(board, [])
     assert kd.gaps == []
-    assert kd.group == 1
+    assert kd.place == 1
 
 
 def test_quick_looks_and_validation_runs_are_never_ranked(copy: Path, suite: Suite, labels: np.ndarray):

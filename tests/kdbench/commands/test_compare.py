@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kdbench.commands.compare import compare, contrasts_of, standing_of
+from kdbench.commands.compare import Named, compare, contrasts_of, measured, notes, standing_of
 from kdbench.commands.validate import validate
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
-from kdbench.records.metrics import METRICS, mean_over_images
+from kdbench.records.metrics import METRICS, Metric, mean_over_images
 from kdbench.records.reader import read_results
 from kdbench.records.rows import Row, find_row, with_recorded_content
-from kdbench.records.stats import paired_difference
+from kdbench.records.standings import Standing
 from kdbench.records.store import Entry, finish_cell, write_results
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards
@@ -43,6 +43,14 @@ def rows(suite: Suite, *names: str, results: Path = RESULTS) -> list[Row[Entry]]
     return [find_row(suite, name, Path("nowhere"), results, print) for name in names]
 
 
+def contrasts(found: list[Row[Entry]], suite: Suite, metric: Metric = TOP1) -> list[Named]:
+    return contrasts_of(found, measured(found, suite, metric), metric)
+
+
+def standing(found: list[Row[Entry]], suite: Suite) -> list[Standing[Row[Entry]]]:
+    return standing_of(found, measured(found, suite, TOP1), suite, TOP1)
+
+
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **options: Any) -> tuple[Any, str]:
     """The JSON of a comparison, and what it says to people."""
     (tmp_path / "runs").mkdir(exist_ok=True)
@@ -52,9 +60,9 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **opt
     return json.loads(capsys.readouterr().out), said.getvalue()
 
 
-def test_differences_equal_the_estimator_on_the_records_evidence(digits: Suite) -> None:
-    [contrast] = contrasts_of(rows(digits, "vanilla", "shuffled_logits"), digits, TOP1)
-    right = {}
+def test_differences_are_those_of_the_records_means(digits: Suite) -> None:
+    [contrast] = contrasts(rows(digits, "vanilla", "shuffled_logits"), digits)
+    mean = {}
     for name in ("vanilla", "shuffled_logits"):
         found = {
             (e.record.teacher, e.record.student, e.record.seed): e for e in read_results(RESULTS / "digits" / name)
@@ -62,41 +70,80 @@ def test_differences_equal_the_estimator_on_the_records_evidence(digits: Suite) 
         cells = [
             [found.get((p.teacher, p.student, s)) or found[None, p.student, s] for s in range(5)] for p in digits.pairs
         ]
-        right[name] = np.array([[e.evidence.rank == 0 for e in seeds if e.evidence] for seeds in cells])
-    assert contrast.difference == paired_difference(right["vanilla"], right["shuffled_logits"])
+        mean[name] = np.mean([[100 * np.mean(e.evidence.rank == 0) for e in seeds if e.evidence] for seeds in cells])
+    assert contrast.difference.mean == pytest.approx(mean["vanilla"] - mean["shuffled_logits"])
     assert contrast.verdict == "better"
 
 
 def test_a_subset_of_methods_gives_the_submatrix(digits: Suite) -> None:
-    """And so adding a method does not move the difference between two others."""
-    whole = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *METHODS), digits, TOP1)}
+    """And so adding a method does not move the difference between two others: the suite states its prior."""
+    whole = {(c.one, c.other): c.difference for c in contrasts(rows(digits, *METHODS), digits)}
     assert len(whole) == 10
     for names in (*combinations(METHODS, 2), *combinations(METHODS, 3)):
-        part = {(c.one, c.other): c.difference for c in contrasts_of(rows(digits, *names), digits, TOP1)}
-        assert part == {pair: whole[pair] for pair in part}
+        for c in contrasts(rows(digits, *names), digits):
+            full = whole[c.one, c.other]
+            assert (c.difference.mean, c.difference.low) == pytest.approx((full.mean, full.low))
 
 
 def test_the_correction_is_over_the_contrasts_shown(digits: Suite) -> None:
-    two = contrasts_of(rows(digits, "kd", "vanilla"), digits, TOP1)[0]
-    five = next(c for c in contrasts_of(rows(digits, *METHODS), digits, TOP1) if (c.one, c.other) == ("kd", "vanilla"))
+    two = contrasts(rows(digits, "kd", "vanilla"), digits)[0]
+    five = next(c for c in contrasts(rows(digits, *METHODS), digits) if (c.one, c.other) == ("kd", "vanilla"))
     assert two.adjusted == two.difference.p_value
     assert five.adjusted is not None
     assert two.adjusted is not None
     assert two.adjusted <= five.adjusted <= 10 * two.adjusted
 
 
-def test_two_copies_of_one_method_tie(digits: Suite) -> None:
+def test_two_copies_of_one_method_share_a_place(digits: Suite) -> None:
     one, other = rows(digits, "kd", "shuffled_logits")
     twin = replace(one, name="twin")
-    contrasts = {(c.one, c.other): c for c in contrasts_of([one, twin, other], digits, TOP1)}
-    assert (contrasts["kd", "twin"].difference.mean, contrasts["kd", "twin"].verdict) == (0, "not separable")
-    standing = {s.row.name: s for s in standing_of([one, twin, other], digits, TOP1)}
-    assert (standing["kd"].group, standing["kd"].rank) == (standing["twin"].group, standing["twin"].rank)
-    assert standing["shuffled_logits"].group == 2
+    found = {(c.one, c.other): c for c in contrasts([one, twin, other], digits)}
+    assert (found["kd", "twin"].difference.mean, found["kd", "twin"].verdict) == (0, "not separable")
+    places = {s.row.name: (s.place, s.ranks) for s in standing([one, twin, other], digits)}
+    assert places == {"kd": (1, (1, 2)), "twin": (1, (1, 2)), "shuffled_logits": (3, (3, 3))}
+
+
+def test_the_board_says_the_same_of_a_difference_and_a_milder_correction_calls_no_less(digits: Suite) -> None:
+    store = read_store(RESULTS, None)
+    (board,) = make_boards(store)
+    on_board = {s.row.title: s for s in standings(board, [])}
+    for name in ("kd", "srrl", "at"):
+        [c] = contrasts(rows(digits, name, "vanilla"), digits)
+        full = on_board[name].against["vanilla"]
+        assert (c.difference.mean, c.difference.low) == pytest.approx((full.difference.mean, full.difference.low))
+        assert c.adjusted is not None
+        assert full.adjusted is not None
+        assert c.adjusted <= full.adjusted
+
+
+def test_a_verdict_that_lacks_power_says_so(digits: Suite) -> None:
+    found = contrasts(rows(digits, *METHODS), digits)
+    for c in found:
+        assert c.detectable is not None
+        assert c.difference.low is not None
+        assert c.difference.high is not None
+        wide = max(abs(c.difference.low), abs(c.difference.high)) >= c.detectable
+        assert c.said == ("undecided" if c.verdict == "not separable" and wide else c.verdict)
+
+
+def test_what_can_be_told_and_what_stands_behind_it_is_said(digits: Suite) -> None:
+    found = rows(digits, "kd", "vanilla")
+    differences = measured(found, digits, TOP1)
+    said = "\n".join(notes(differences, contrasts_of(found, differences, TOP1), digits, TOP1))
+    assert "5 seeds tell two methods of usual variance apart from" in said
+    assert "what the suite states" in said
+    assert "corrected over the differences shown" in said
+    assert "one teacher of each architecture" in said
+
+
+def test_without_a_stated_prior_two_methods_have_their_own_variances(digits: Suite) -> None:
+    found = rows(digits, "kd", "vanilla")
+    assert measured(found, digits, METRICS["nll"]).prior is None
+    assert measured(found, digits.model_copy(update={"statistics": None}), TOP1).prior is None
 
 
 def test_nll_is_better_where_it_is_lower(digits: Suite) -> None:
-    [contrast] = contrasts_of(rows(digits, "kd", "crd"), digits, METRICS["nll"])
+    [contrast] = contrasts(rows(digits, "kd", "crd"), digits, METRICS["nll"])
     assert contrast.difference.mean < 0
     assert contrast.verdict == "better"
 
@@ -164,8 +211,7 @@ def test_your_own_records_stand_beside_the_accepted_ones(tmp_path: Path, capsys:
 
 
 def test_rows_stand_in_the_order_of_their_means(digits: Suite) -> None:
-    standing = standing_of(rows(digits, *METHODS), digits, TOP1)
-    means = [s.metrics["top1"][0] for s in standing]
+    means = [s.metrics["top1"][0] for s in standing(rows(digits, *METHODS), digits)]
     assert means == sorted(means, reverse=True)
 
 
@@ -195,8 +241,8 @@ def test_a_metric_is_one_row_more_and_comes_from_the_evidence_of_every_record(
     store = read_store(RESULTS, None)
     assert store.problems == []
     (board,) = make_boards(store)
-    standing = {s.row.title: s for s in standings(board, [])}
-    assert standing["kd"].metrics["brier"][0] == pytest.approx(expected)
+    places = {s.row.title: s for s in standings(board, [])}
+    assert places["kd"].metrics["brier"][0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_records import make_entry, make_method
-from kdbench.records.rows import Row, group
-from kdbench.records.standings import gain_over, mean_top1, pair_result
+from kdbench.records.rows import Row, group, seeds_of
+from kdbench.records.standings import mean_top1, pair_result, top1_sample
 from kdbench.records.store import Entry
 from kdbench.suite import Suite, load_suite, load_test_labels
 
@@ -70,13 +70,23 @@ def test_a_pair_says_what_it_lacks(suite: Suite) -> None:
     assert pair_result({0: no}, [0]).why == "not applicable: no maps"
 
 
-def test_a_gain_is_of_the_seeds_that_both_have(suite: Suite) -> None:
-    plain = {seed: entry(suite, "vanilla", seed, None) for seed in (0, 1)}
+def test_a_sample_has_the_records_top1_by_seed(suite: Suite) -> None:
     cells = {seed: entry(suite, "kd", seed) for seed in (1, 2)}
-    gain = gain_over(plain, cells)
-    assert gain is not None
-    assert gain.mean == pytest.approx(100 * np.mean(np.subtract(cells[1].correct, plain[1].correct, dtype=float)))
-    assert gain_over(plain, {2: cells[2]}) is None
+    found = top1_sample([cells])
+    assert found.scores == pytest.approx({seed: cell.record.main.metrics.top1 for seed, cell in cells.items()})
+    assert found.images == pytest.approx(100 * np.mean([cell.correct for cell in cells.values()], axis=0))
+
+
+def test_of_the_references_all_seeds_count_that_every_pair_has(suite: Suite) -> None:
+    labels, pairs = load_test_labels(suite), [PAIR, ("resnet8", "vit_w16")]
+    places = [*((PAIR, seed) for seed in range(4)), *((pairs[1], seed) for seed in range(3))]
+
+    def row(name: str) -> Row[Entry]:
+        return group([make_entry(suite, labels, make_method(name), p, seed, 0.9) for p, seed in places], "accepted")[0]
+
+    assert seeds_of(row("kd"), pairs, range(2)) == [0, 1, 2]
+    assert seeds_of(row("crd"), pairs, range(2)) == [0, 1]
+    assert seeds_of(row("kd"), pairs, range(5)) == [0, 1, 2, 3, 4]  # what the suite asks for may be missing
 
 
 def test_values_of_a_row_are_by_pair_and_seed(suite: Suite) -> None:

@@ -1,0 +1,46 @@
+"""What a board can tell, in sentences: what it detects, what moderates its variances, pairs that tell nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdbench.records.limits import limit
+from kdbench.records.moderation import moderation
+from kdbench.records.power import detectable_from
+from kdbench.records.rows import PLAIN
+from kdbench_leaderboard.boards import Board, Pair
+from kdbench_leaderboard.standings import Standing, differences_of
+
+
+def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
+    """What a reader must know of a board's verdicts; nothing of a board without a ranked row."""
+    ranked = [s for s in rows if not s.gaps]
+    if not ranked:
+        return []
+    found = differences_of(board, ranked)
+    plain = next((i for i, s in enumerate(ranked) if s.reference == PLAIN), None)
+    least = detectable_from(found, plain) if plain is not None else None
+    said = []
+    if plain is not None and least is not None:
+        own = len(next(iter(ranked[plain].pairs.values())).cells)
+        beside = f" and {own} of the plain student" if own != len(board.seeds) else ""
+        said.append(
+            f"{len(board.seeds)} seeds{beside} tell a method from the plain student from {least:.1f} points on: so "
+            f"large a gain is found with 80 % power among {len(ranked)} rows."
+        )
+    elif least is None and len(board.seeds) < 2:
+        said.append("One seed tells no methods apart.")
+    return [*said, moderation(found.prior)]
+
+
+def pair_limits(board: Board, rows: Sequence[Standing]) -> dict[Pair, str]:
+    """Pairs on which gains say little, each with the reason."""
+    plain = next((s for s in rows if s.reference == PLAIN), None)
+    found = {}
+    for pair in board.pairs if plain else ():
+        accuracy = plain.pairs[pair].accuracy if plain else None
+        teacher = board.teachers.get(pair[0])
+        top1 = teacher.record.main.metrics.top1 if teacher else None
+        if accuracy and (why := limit(top1, accuracy[0], board.num_classes, board.images)):
+            found[pair] = f"{pair[0]} → {pair[1]}: {why}."
+    return found
