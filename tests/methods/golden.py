@@ -179,17 +179,7 @@ class World:
         """A network's outputs, all or those named; the student's are leaves that keep their gradients."""
         shapes, shift = self.shapes[role], shift + 0.3 * self.step
         rows = shapes.get("logits", self.shapes["student"]["logits"])[0]
-        made: dict[str, Any] = {}
-        for name, shape in shapes.items():
-            if what is not None and name not in what:
-                continue
-            if name in VECTORS[role]:
-                a, b = VECTORS[role][name]
-                made[name] = golden([rows, shape if name == "embedding" else shape[1]], a, b + shift)
-            else:
-                a, more, b = MAPS[role]
-                levels = enumerate(shape, -1 if name == "stem" else 0)
-                made[name] = [golden([rows, *s], a + more * i, b + 0.1 * i + shift) for i, s in levels]
+        made = {n: formula_output(role, n, s, rows, shift) for n, s in shapes.items() if what is None or n in what}
         outputs = Outputs(role, **made)
         for tensor in flat(outputs).values() if role == "student" else ():
             tensor.requires_grad_(torch.is_grad_enabled())
@@ -213,7 +203,6 @@ class StandIn(nn.Module):
     def __init__(self, world: World, role: str, shift: float) -> None:
         super().__init__()
         self.world, self.role, self.shift = world, role if role == "teacher" else "student", shift
-        self.model = nn.Identity()
         self.said: Outputs | None = None
 
     def forward(self, images: Tensor) -> Outputs:
@@ -243,6 +232,16 @@ class Network(nn.Module):
 
     def read(self, images: Tensor) -> Outputs:
         return Outputs("teacher", logits=self(images), features=[self.stem(images)])
+
+
+def formula_output(role: str, name: str, shape: Any, rows: int, shift: float) -> Tensor | list[Tensor]:
+    """One of a network's outputs for so many images, by its name and shape in the case."""
+    if name in VECTORS[role]:
+        a, b = VECTORS[role][name]
+        return golden([rows, shape[1] if name == "logits" else shape], a, b + shift)
+    a, more, b = MAPS[role]
+    levels = enumerate(shape, -1 if name == "stem" else 0)
+    return [golden([rows, *s], a + more * level, b + 0.1 * level + shift) for level, s in levels]
 
 
 @torch.no_grad()
