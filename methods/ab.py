@@ -20,7 +20,14 @@ class AB(WithKD):
     Then:              L = CE(z_s, y)
 
     hinge(s, t) = max(0, s + m)^2 where t <= 0, max(0, m - s)^2 elsewhere, on maps before their ReLU. r_l is a
-    convolution with batch norm where shapes differ. Weights as in Tian et al. (2020).
+    convolution with batch norm where shapes differ.
+
+    As the code of Tian et al. (HobbitLong/RepDistiller, distiller_zoo/AB.py, models/util.py and helper/pretrain.py,
+    commit b84f547): maps, connectors, hinge, reduction, weights, epochs of the stage. The authors' for CIFAR-10
+    (bhheo/AB_distillation, cifar10_AB_distillation.py, commit a7701d3) has the same hinge and weights; its connectors
+    are all 1 x 1 and begin otherwise, the teacher's batch norm uses the batch, and KD alone follows unless switched
+    off. Both keep the first learning rate throughout the stage; here stages follow the recipe, as those of all methods
+    do. A smaller student's map than the teacher's, refused there but for half the size, is enlarged here.
     """
 
     name, version = "ab", 1

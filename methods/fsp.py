@@ -22,6 +22,11 @@ class FSP(WithKD):
 
     Both networks need equally many channels. The stem counts as a layer where it has equally many as well, as in the
     paper and in RepDistiller: three flows of a ResNet of three stages.
+
+    As the code of Tian et al. (HobbitLong/RepDistiller, distiller_zoo/FSP.py, helper/pretrain.py and train_student.py,
+    commit b84f547): maps, flows, reduction, epochs of the stage, CE alone afterwards; its script's weight of 50 reaches
+    neither stage. There stems that differ in channels are refused, and the first learning rate is kept throughout the
+    stage; here such stems are left out, and stages follow the recipe as those of all methods do.
     """
 
     name, version = "fsp", 2

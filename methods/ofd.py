@@ -18,7 +18,14 @@ class OFD(WithKD):
     d(s, t) = 0 where s <= t <= 0, (s - t)^2 elsewhere
 
     r_l is a 1 x 1 convolution with batch norm. The margin m of a channel, its mean over negative values, is measured
-    while training (the paper's first way), over all batches so far; the teacher stays in evaluation mode.
+    while training (the paper's first way), over all batches so far.
+
+    As the authors' code (clovaai/overhaul-distillation, CIFAR-100/distiller.py and train_with_distillation.py, commit
+    76344a8): maps, connectors, initial weights, distance, reduction, weights. There margins are computed from the
+    weights of the batch norm before each ReLU; here they are measured, because networks do not say which layer that is
+    and after a sum of branches there is none. There the teacher's batch norm uses the batch; here the teacher stays as
+    it was evaluated. A teacher's map of another size, refused there, is averaged to the student's as in mdistiller
+    (megvii-research/mdistiller, distillers/OFD.py, commit a08d46f).
     """
 
     name, version = "ofd", 1

@@ -23,6 +23,10 @@ class SimKD(WithKD):
 
     Deployed: the teacher's classifier on the mean of r(f_s). So the student grows by r, and its own classifier idles.
     CE and KD, where they weigh something, are of the deployed logits. The teacher must classify the mean of its map.
+
+    As the authors' code (DefangChen/SimKD, models/util.py and helper/loops.py, commit 2b389c3): maps, their sizes,
+    projector, initial weights, reduction, weights of 0 for CE and KD, evaluation. There CE and KD, if they are weighed,
+    train the student's own classifier, which is then not used; here they are of what is deployed.
     """
 
     name, version = "simkd", 1

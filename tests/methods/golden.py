@@ -5,11 +5,11 @@ A case is a file of `goldens/`, or an item of the list in it:
     source      repository, commit and files of the original
     how         what was run of it, in plain words
     params      the method's, where they differ from its defaults
-    setup       fields of `Setup`, where they matter: num_classes, num_steps, epochs, batch_size, train_labels, ...
-    student     shapes of its outputs: logits [B, C], the others without B: embedding D, features and
-    teacher     pre_activations [[C, H, W], ...]
-    batch       labels, and index, epoch, step, progress, number where they matter; a list is one batch after another,
-                without updates between them, of which the last one's loss counts
+    setup       fields of `Setup`, where they matter: epochs, batch_size, train_labels, ...; of `team`, how many
+    student     shapes of its outputs: logits [B, C], the others without B: embedding D, features, pre_activations and
+    teacher     stem [[C, H, W], ...]
+    batch       labels, and index and epoch where they matter; a list is one batch after another, without updates
+                between them, of which the last one's loss counts
     stage       the stage's name, if not the main one
     buffers     names of the buffers that are set like weights (banks); the others begin as in `build`
     draws       {name of the method's function that draws: the tensor that it returns instead}
@@ -23,8 +23,8 @@ Every tensor is x.flat[i] = 2 sin(a i + b) + 0.5 cos(0.37 a i^2 + b) in float64,
                          student                         teacher
     logits               a = 0.7, b = 0.1                a = 0.9, b = 0.5
     embedding            a = 0.3, b = 0.2                a = 0.5, b = 0.9
-    map l (from 0)       a = 0.11 + 0.03 l,              a = 0.19 + 0.04 l,
-                         b = 0.3 + 0.1 l                 b = 0.6 + 0.1 l          (features and pre_activations alike)
+    map l (from 0, the   a = 0.11 + 0.03 l,              a = 0.19 + 0.04 l,
+    stem's is -1)        b = 0.3 + 0.1 l                 b = 0.6 + 0.1 l          (features and pre_activations alike)
     images               a = 0.41, b = 0.7
     weight k (from 0)    a = 0.37 + 0.01 k, b = 0.1 k, times 0.5 / sqrt(fan in), in the order of `named_parameters`,
                          then `buffers`; the fan in of (n, m, ...) is m * ..., of a vector 1
@@ -56,7 +56,7 @@ VECTORS = {
     "teacher": {"logits": (0.9, 0.5), "embedding": (0.5, 0.9)},
 }
 MAPS = {"student": (0.11, 0.03, 0.3), "teacher": (0.19, 0.04, 0.6)}  # a, what a level adds to it, b
-IMAGES = (0.41, 0.7)
+IMAGES, IMAGE_SHAPE = (0.41, 0.7), (3, 8, 8)
 Case = dict[str, Any]
 
 
@@ -82,7 +82,7 @@ def run(cls: type[Method], case: Case) -> Found:
     world = World(case)
     method = cls(cls.Params.model_validate(case.get("params", {})))
     torch.manual_seed(0)
-    method.build(world.setup(method))
+    method.build(world.setup())
     stages = {stage.name: stage for stage in (*method.stages(), method.main(world.epochs))}
     stage = stages[case.get("stage", "")]
     method.double().train()
@@ -112,41 +112,37 @@ class World:
     """
 
     def __init__(self, case: Case) -> None:
-        self.case, self.step = case, 0
-        self.shapes = {role: case.get(role, {}) for role in ("student", "teacher")}
-        self.given = {"num_classes": self.shapes["student"]["logits"][1], "num_steps": 10, **case.get("setup", {})}
-        self.epochs = self.given.get("epochs", 1)
-        self.image_shape = tuple(self.given.get("image_shape", (3, 8, 8)))
+        self.shapes: dict[str, Case] = {role: case.get(role, {}) for role in ("student", "teacher")}
+        self.given: Case = case.get("setup", {})
+        self.epochs, self.step = self.given.get("epochs", 1), 0
         self.networks: list[StandIn] = []
         self.read_student = StandIn(self, "student", 0.5)
 
-    def setup(self, method: Method) -> Setup:
-        classes = self.given["num_classes"]
+    def setup(self) -> Setup:
+        classes = self.shapes["student"]["logits"][1]
         labels = self.given.get("train_labels", [i % classes for i in range(3 * classes)])
-        shapes = {
-            role: Shapes(role, **{what: shape for what, shape in frozen(shapes).items() if what != "logits"})
-            for role, shapes in self.shapes.items()
-        }
-        made = {role: Network(self.shapes[role], self.image_shape, classes) for role in ("student", "teacher")}
         team = range(1, 1 + self.given.get("team", 0))
+        student, teacher = (Network(shapes, classes) for shapes in self.shapes.values())
         values = {
+            "num_classes": classes,
             "mean": (0.0,),
             "std": (1.0,),
+            "num_steps": 10,
             "device": torch.device("cpu"),
             "generator": torch.Generator().manual_seed(1),
+            "image_shape": IMAGE_SHAPE,
             "network": self.network,
-            "student_network": made["student"],
-            "teacher_network": made["teacher"],
+            "student_network": student,
+            "teacher_network": teacher,
             "read_student": self.read_student,
-            "read_teacher": StandIn(self, "teacher", 0.5),
+            "read_teacher": teacher.read,
             "images": lambda index, view: self.images(len(index), 0.5),
             **self.given,
-            "image_shape": self.image_shape,
             "train_labels": torch.tensor(labels),
             "team": tuple(StandIn(self, "teacher", k) for k in team),
-            "team_networks": tuple(Network(self.shapes["teacher"], self.image_shape, classes, k) for k in team),
+            "team_networks": tuple(Network(self.shapes["teacher"], classes, k) for k in team),
         }
-        return Setup(**shapes, **values)
+        return Setup(**{role: setup_shapes(role, shapes) for role, shapes in self.shapes.items()}, **values)
 
     def network(self, role: str) -> StandIn:
         """What `Setup.network` makes."""
@@ -165,35 +161,25 @@ class World:
 
     def batch(self, given: Case) -> Batch:
         size = len(given["labels"])
-        numbers = {name: torch.tensor(given.get(name, 0)) for name in ("epoch", "step")}
         return Batch(
             images=self.images(size),
             labels=torch.tensor(given["labels"]),
             index=torch.tensor(given.get("index", list(range(size)))),
             view=torch.zeros(size, dtype=torch.int64),
-            progress=torch.tensor(given.get("progress", 0.0), dtype=torch.float64),
-            number=given.get("number"),
-            **numbers,
+            epoch=torch.tensor(given.get("epoch", 0)),
+            step=torch.tensor(0),
+            progress=torch.tensor(0.0, dtype=torch.float64),
         )
 
     def images(self, size: int, shift: float = 0) -> Tensor:
         a, b = IMAGES
-        return golden([size, *self.image_shape], a, b + shift + 0.3 * self.step)
+        return golden([size, *IMAGE_SHAPE], a, b + shift + 0.3 * self.step)
 
     def outputs(self, role: str, shift: float, what: set[str] | None = None) -> Outputs:
         """A network's outputs, all or those named; the student's are leaves that keep their gradients."""
         shapes, shift = self.shapes[role], shift + 0.3 * self.step
         rows = shapes.get("logits", self.shapes["student"]["logits"])[0]
-        made: dict[str, Any] = {}
-        for name, shape in shapes.items():
-            if what is not None and name not in what:
-                continue
-            if name in VECTORS[role]:
-                a, b = VECTORS[role][name]
-                made[name] = golden([rows, shape if name == "embedding" else shape[1]], a, b + shift)
-            else:
-                a, more, b = MAPS[role]
-                made[name] = [golden([rows, *s], a + more * i, b + 0.1 * i + shift) for i, s in enumerate(shape)]
+        made = {n: formula_output(role, n, s, rows, shift) for n, s in shapes.items() if what is None or n in what}
         outputs = Outputs(role, **made)
         for tensor in flat(outputs).values() if role == "student" else ():
             tensor.requires_grad_(torch.is_grad_enabled())
@@ -217,7 +203,6 @@ class StandIn(nn.Module):
     def __init__(self, world: World, role: str, shift: float) -> None:
         super().__init__()
         self.world, self.role, self.shift = world, role if role == "teacher" else "student", shift
-        self.model = nn.Identity()
         self.said: Outputs | None = None
 
     def forward(self, images: Tensor) -> Outputs:
@@ -229,12 +214,12 @@ class StandIn(nn.Module):
 
 
 class Network(nn.Module):
-    """A small network with a classifier of given width, from images to logits."""
+    """A small network that classifies the mean of its one map."""
 
-    def __init__(self, shapes: Case, image_shape: tuple[int, ...], classes: int, shift: float = 0) -> None:
+    def __init__(self, shapes: Case, classes: int, shift: float = 0) -> None:
         super().__init__()
         width = shapes.get("embedding", 4)
-        self.stem, self.classifier = nn.Conv2d(image_shape[0], width, 1), nn.Linear(width, classes)
+        self.stem, self.classifier = nn.Conv2d(IMAGE_SHAPE[0], width, 1), nn.Linear(width, classes)
         with torch.no_grad():
             self.classifier.weight.copy_(0.1 * golden([classes, width], 0.43, 0.2 + shift))
             self.classifier.bias.copy_(0.1 * golden([classes], 0.43, 0.3 + shift))
@@ -244,6 +229,19 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.stem(images).mean(dim=(2, 3)))
+
+    def read(self, images: Tensor) -> Outputs:
+        return Outputs("teacher", logits=self(images), features=[self.stem(images)])
+
+
+def formula_output(role: str, name: str, shape: Any, rows: int, shift: float) -> Tensor | list[Tensor]:
+    """One of a network's outputs for so many images, by its name and shape in the case."""
+    if name in VECTORS[role]:
+        a, b = VECTORS[role][name]
+        return golden([rows, shape[1] if name == "logits" else shape], a, b + shift)
+    a, more, b = MAPS[role]
+    levels = enumerate(shape, -1 if name == "stem" else 0)
+    return [golden([rows, *s], a + more * level, b + 0.1 * level + shift) for level, s in levels]
 
 
 @torch.no_grad()
@@ -274,8 +272,7 @@ def flat(outputs: Outputs) -> dict[str, Tensor]:
     return found
 
 
-def frozen(value: Any) -> Any:
-    """Lists to tuples, all the way down."""
-    if isinstance(value, dict):
-        return {name: frozen(item) for name, item in value.items()}
-    return tuple(map(frozen, value)) if isinstance(value, list) else value
+def setup_shapes(role: str, given: Case) -> Shapes:
+    """Shapes as `Setup` has them: tuples, without the logits'."""
+    shapes = {name: shape for name, shape in given.items() if name != "logits"}
+    return Shapes(role, **{n: tuple(map(tuple, s)) if isinstance(s, list) else s for n, s in shapes.items()})
