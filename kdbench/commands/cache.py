@@ -12,7 +12,7 @@ from rich.table import Table
 from kdbench.cache import cache_folder
 from kdbench.console import line_printer, write_json
 from kdbench.errors import KdbenchError, writing
-from kdbench.training.row_store import GB, LIMIT, ROWS, store_folder, store_limit
+from kdbench.training.row_store import GB, LIMIT, ROWS, amount, store_folder, store_limit
 
 
 def show_cache(clear: str | None, console: Console, as_json: bool) -> None:
@@ -28,7 +28,7 @@ def show_cache(clear: str | None, console: Console, as_json: bool) -> None:
         freed = size_on_disk(store_folder())
         with writing(store_folder(), "End the runs that use it"):
             shutil.rmtree(store_folder())
-        notice(f"Stored outputs removed: {freed / GB:.3f} GB.")
+        notice(f"Stored outputs removed: {amount(freed)}.")
     folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     sizes = {path.name: size_on_disk(path) for path in folders}
     stores = {path.stem: (size_on_disk(path), path.stat().st_size) for path in sorted(store_folder().glob(f"*{ROWS}"))}
@@ -36,11 +36,11 @@ def show_cache(clear: str | None, console: Console, as_json: bool) -> None:
         named = {name: {"bytes": size, "at_most": full} for name, (size, full) in stores.items()}
         write_json({"folder": str(folder), "bytes": sizes, "outputs": named, "limit": round(store_limit())})
         return
-    table = Table("", "GB on disk", "GB at most", box=None)
+    table = Table("", "on disk", "at most", box=None)
     for name, size in sizes.items():
-        table.add_row(escape(name), f"{size / GB:.3f}", "")
+        table.add_row(escape(name), amount(size), "")
     for name, (size, full) in stores.items():
-        table.add_row(f"  {escape(name)}", f"{size / GB:.3f}", f"{full / GB:.3f}")
+        table.add_row(f"  {escape(name)}", amount(size), amount(full))
     notice(f"{folder}; stores of outputs may grow to {store_limit() / GB:g} GB together ({LIMIT})")
     console.print(table)
 

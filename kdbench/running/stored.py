@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import timm
 import torch
 
@@ -51,6 +53,7 @@ def stored_outputs(
         "precision": recipe.precision,
         "batch": filled_in(recipe.batch_size, device),
         "device": device.type,
+        "computer": platform.node(),  # others that share a folder by network see late what this one writes
         "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_kernels(),
         "software": [torch.__version__, timm.__version__],
     }

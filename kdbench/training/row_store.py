@@ -52,6 +52,11 @@ def files_of(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + ROWS), path.with_name(path.name + MASK)
 
 
+def amount(size: float) -> str:
+    """Bytes, as people read them."""
+    return f"{size / GB:.3g} GB" if size >= GB else f"{size / 1e6:.3g} MB"
+
+
 class RowStore:
     """Rows of one type and width, some of which are there.
 
@@ -125,14 +130,14 @@ def open_stores(
             full = sum(new.values())
             if others + full > limit:
                 notice(
-                    f"{what} are not kept: with {full / GB:.2g} GB for them, stores could grow to more than "
+                    f"{what} are not kept: with {amount(full)} for them, stores could grow to more than "
                     f"{limit / GB:g} GB ({LIMIT}). 'kdbench cache --clear outputs' frees those that are there."
                 )
                 return None
             for name, size in new.items():
                 make_store(paths[name], size, rows)
             if new:
-                notice(f"{what} are computed once and kept in {folder}, in at most {full / GB:.2g} GB.")
+                notice(f"{what} are computed once and kept in {folder}, in at most {amount(full)}.")
             return {name: RowStore(paths[name], rows, *wanted[name]) for name in wanted}
 
 

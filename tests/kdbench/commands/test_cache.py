@@ -53,7 +53,7 @@ def test_a_person_is_shown_a_table() -> None:
     show_cache(None, console, as_json=False)
     text = console.export_text()
     assert "teacher-logits-0" in text
-    assert "0.040" in text
+    assert "40 MB" in text
     assert "10 GB together (KDBENCH_STORE_LIMIT)" in text
 
 

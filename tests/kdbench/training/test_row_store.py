@@ -87,7 +87,7 @@ def test_stores_that_could_outgrow_the_limit_together_are_not_made(monkeypatch: 
     said: list[str] = []
     assert open_stores({"other": (4, FLOATS)}, 10, "Others", said.append) is None
     assert len(said) == 1
-    assert "Others are not kept: with 1.6e-07 GB" in said[0]
+    assert "Others are not kept: with 0.00016 MB" in said[0]
     assert not (store_folder() / "other.rows").exists()
     opened(said)
     assert len(said) == 1
