@@ -90,6 +90,14 @@ def test_records_are_those_under_a_live_teacher_and_say_what_was_computed(suite:
     assert found["crd"] == found["kd"]  # embeddings were not there
 
 
+def test_stages_with_views_of_their_own_are_served_too(suite: Suite, tmp_path: Path) -> None:
+    [cell] = plan(suite.with_epochs(1), "takd")
+    live, stored = (run(cell, tmp_path / str(kind), kind).record for kind in (False, True))
+    assert stored.teachers[0].outputs == "stored"
+    assert stored.evidence_sha256 == live.evidence_sha256
+    assert stored.curve == live.curve
+
+
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_every_batch_is_given_what_the_teacher_would_have_said(precision: str, suite: Suite) -> None:
     """Whichever rows were computed before, and with which others."""
