@@ -162,9 +162,14 @@ def runs_as(cost: CostRecord, row: Row) -> bool:
 
 
 def compute_ratio(row: Row, plain: Row | None) -> float | None:
-    """Mean over trainings of their FLOPs over those of the plain student of the same name and seed."""
+    """Mean over trainings of their FLOPs over those of the plain student of the same name and seed.
+
+    Trainings from stored outputs are left out: what they computed depends on what others had computed before.
+    """
     ratios = []
     for (_, student, seed), cell in row.cells.items():
+        if any(teacher.outputs == "stored" for teacher in cell.record.teachers):
+            continue
         own, other = cell.record.cost, plain.cells.get((None, student, seed)) if plain else None
         beside = other.record.cost if other else None
         if own and beside and own.flops and beside.flops:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kdbench import __version__
-from kdbench.cli import methods, results, site, tuning
+from kdbench.cli import methods, results, site, storage, tuning
 from kdbench.cli.options import (
     CompileOption,
     DataDirOption,
@@ -42,6 +42,7 @@ app.add_typer(tuning.app)
 app.add_typer(methods.app)
 app.add_typer(results.app)
 app.add_typer(site.app)
+app.add_typer(storage.app)
 
 
 def print_version(asked: bool) -> None:
@@ -76,6 +77,9 @@ def run(
     workers: WorkersOption = "auto",
     compile_: CompileOption = False,
     graph: GraphOption = False,
+    live_teacher: Annotated[
+        bool, typer.Option("--live-teacher", help="Run the teacher in every step, rather than keep its outputs.")
+    ] = False,
     data_dir: DataDirOption = None,
     out: OutOption = RUNS,
     results: ResultsOption = None,
@@ -108,6 +112,7 @@ def run(
         device=device,
         workers=workers,
         execution=execution(compile_, graph),
+        live_teacher=live_teacher,
         out=out,
         results=results,
         dry_run=dry_run,

@@ -35,6 +35,7 @@ class Request:
     device: str = "auto"
     workers: str = "auto"
     execution: Execution = "eager"
+    live_teacher: bool = False
     out: Path = RUNS
     results: Path | None = None
     dry_run: bool = False

@@ -76,7 +76,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     settings = parse_settings(request.settings, request.methods)
     devices = parse_device(request.device)
     workers, execution = parse_workers(request.workers, devices), parse_execution(request.execution, devices)
-    machine = Machine(devices, workers, execution)
+    machine = Machine(devices, workers, execution, stored=not request.live_teacher)
     results = find_results(request.results)
 
     notice = line_printer(console)

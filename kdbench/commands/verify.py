@@ -23,6 +23,7 @@ from kdbench.records.agreement import Reproduction, answers_of, reproduction
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.gate import record_problems
 from kdbench.records.reader import read_results
+from kdbench.records.record import Record
 from kdbench.records.store import CELL_FOLDER, CURVES, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
@@ -215,11 +216,7 @@ def train_again(
     machine = Machine([device], parse_workers("auto", [device]))
     one = target.entry.record
     siblings = [
-        entry
-        for entry in target.beside
-        if entry.evidence is not None
-        and (entry.record.row, entry.record.teachers, entry.record.student, entry.record.method.version)
-        == (one.row, one.teachers, one.student, one.method.version)
+        entry for entry in target.beside if entry.evidence is not None and kind_of(entry.record) == kind_of(one)
     ]
     outcome = Outcome()
 
@@ -241,6 +238,11 @@ def train_again(
         except CannotTrain as error:
             return f"it cannot be trained here: {error}", "", []
     return (None, str(found), siblings) if found.holds else (str(found), "", [])
+
+
+def kind_of(record: Record) -> tuple[str, int, str, list[str]]:
+    """What all seeds of a pair have in common, whether their teachers' outputs were stored or live."""
+    return record.row, record.method.version, record.student, [teacher.sha256 for teacher in record.teachers]
 
 
 class CannotTrain(Exception):

@@ -87,12 +87,13 @@ class TeacherRef(Part):
     Attributes:
         model: its name in the suite.
         sha256: of its weights file.
-        outputs: "live" (its forward pass ran in the step).
+        outputs: "live" (its forward pass ran in the step) or "stored" (computed once for each view of an image, before
+            an epoch that asked for it, by this cell or an earlier one).
     """
 
     model: Name
     sha256: Hash
-    outputs: Literal["live"]
+    outputs: Literal["live", "stored"]
 
 
 class Match(GrownPart):

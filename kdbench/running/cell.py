@@ -53,8 +53,12 @@ def run_cell(
     on_epoch: OnEpoch,
     notice: Notice,
     execution: Execution = "eager",
+    stored: bool = False,
 ) -> tuple[Entry, bool] | None:
     """Train a cell, or carry on where it was interrupted, and write its record below `root`.
+
+    Args:
+        stored: its teacher's outputs may come from a store.
 
     Returns:
         the record, and whether it was made here (not by another process meanwhile); None if another process is
@@ -78,7 +82,7 @@ def run_cell(
                 if entry := usable_entry(cell, folder, notice):
                     return entry, False
                 set_aside(folder)
-            return train_cell(cell, folder, device, on_epoch, notice, execution), True
+            return train_cell(cell, folder, device, on_epoch, notice, execution, stored), True
         except (KdbenchError, CellFailed, KeyboardInterrupt):
             raise
         except torch.OutOfMemoryError as error:
@@ -119,13 +123,19 @@ def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
 
 
 def train_cell(
-    cell: Cell, folder: Path, device: torch.device, on_epoch: OnEpoch, notice: Notice, execution: Execution
+    cell: Cell,
+    folder: Path,
+    device: torch.device,
+    on_epoch: OnEpoch,
+    notice: Notice,
+    execution: Execution,
+    stored: bool,
 ) -> Entry:
     """The cell itself, under its lock."""
     set_up_device(device)
     dataset = load_dataset(cell.data)
     try:
-        trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice)
+        trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice, stored=stored)
     except NotApplicable as reason:
         record = build_record(cell, device, execution, status="not_applicable", reason=str(reason)).sealed()
         finish_cell(folder, record, None)
@@ -169,6 +179,7 @@ def train_cell(
         trainer.curve,
         main,
         deviations=changed_stages(trainer),
+        outputs="live" if trainer.stored is None else "stored",
     ).sealed()
     finish_cell(folder, record, main, evidence)
     return Entry(record, main, folder, evidence)
@@ -202,11 +213,12 @@ def build_record(
     status: Literal["done", "not_applicable"] = "done",
     reason: str | None = None,
     deviations: Sequence[str] = (),
+    outputs: Literal["live", "stored"] = "live",
 ) -> Record:
     """The record of a cell, not yet sealed."""
     info = loaded_info(cell.method)
     info = info.model_copy(update={"deviations": [*info.deviations, *deviations]})
-    teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs="live") for t in cell.teachers]
+    teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs=outputs) for t in cell.teachers]
     return Record(
         kind=cell.kind,
         status=status,

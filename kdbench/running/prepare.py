@@ -19,6 +19,7 @@ from kdbench.records.record import Match
 from kdbench.running.method_setup import build_method, make_setup
 from kdbench.running.plan import Cell
 from kdbench.running.readers import build_networks
+from kdbench.running.stored import stored_outputs
 from kdbench.tables import Execution
 from kdbench.training.trainer import Trainer
 
@@ -52,6 +53,7 @@ def prepare(
     execution: Execution = "eager",
     notice: Notice = print,
     cls: type[Method] | None = None,
+    stored: bool = False,
 ) -> tuple[Trainer, list[Match]]:
     """Networks, method and optimizer of a cell.
 
@@ -59,6 +61,7 @@ def prepare(
         teachers: in evaluation mode, without gradients to their weights; the pair's own first, none for a method that
             reads none.
         cls: the method, where it is not the registered one of the cell's name.
+        stored: a teacher's outputs may come from a store.
 
     Raises:
         NotApplicable: the method cannot serve the pair.
@@ -74,6 +77,7 @@ def prepare(
     without_broken_kernels(method)
     for module in (networks.student, *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
+    teacher = networks.readers.get("teacher") if stored else None
     trainer = Trainer(
         recipe=cell.recipe,
         images=inputs,
@@ -89,5 +93,6 @@ def prepare(
         device=device,
         execution=execution,
         notice=notice,
+        stored=stored_outputs(cell, cls, teacher, inputs, device, notice) if teacher else None,
     )
     return trainer, networks.matching()

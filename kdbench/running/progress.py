@@ -57,6 +57,7 @@ class Display:
         )
         self.overall = self.progress.add_task("all cells", total=total, loss="")
         self.rows: dict[str, TaskID] = {}
+        self.said: set[str] = set()
 
     def __enter__(self) -> Display:
         self.progress.start()
@@ -80,7 +81,8 @@ class Display:
             case Failed(cell, message):
                 self.end(cell)
                 self.console.print(f"[red]failed[/] {escape(str(cell))}: {escape(message)}", highlight=False)
-            case Noticed(text):
+            case Noticed(text) if text not in self.said:  # by one cell after another
+                self.said.add(text)
                 self.console.print(escape(text), highlight=False)
             case Waiting(cells):
                 self.progress.update(self.overall, description=f"{cells} in training by another run")

@@ -29,6 +29,7 @@ from kdbench.training.optimizer import build_optimizer, optimizer_tensors
 from kdbench.training.prediction import autocast, predict
 from kdbench.training.resumable import Resumable
 from kdbench.training.spending import Spending
+from kdbench.training.stored_outputs import StoredOutputs
 
 OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
 MAIN = ""  # name of the main stage
@@ -59,6 +60,7 @@ class Trainer(Resumable):
         generator: the method's own.
         execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
         notice: is told, in a line, of a step that cannot run so and runs eagerly instead.
+        stored: the teacher's outputs, where they need no teacher in the step.
     """
 
     stage: Stage
@@ -82,6 +84,7 @@ class Trainer(Resumable):
         device: torch.device,
         execution: Execution = "eager",
         notice: Notice = print,
+        stored: StoredOutputs | None = None,
     ) -> None:
         self.recipe, self.stream, self.seed, self.device, self.num_views = recipe, stream, seed, device, num_views
         self.student, self.method, self.generator = student, method, generator
@@ -90,6 +93,7 @@ class Trainer(Resumable):
         self.readers = {**readers, **own}
         self.read_student: Read = readers["student"]
         self.read_teacher: Read | None = readers.get("teacher")
+        self.stored = stored
         self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
         self.deployed = method.deployed(student, readers["student"])
         main = method.main(recipe.epochs)
@@ -192,11 +196,12 @@ class Trainer(Resumable):
         """
         n, size = len(self.labels), self.recipe.batch_size
         self.begin_epoch(epoch)
+        feed = self.feed(epoch)
         if epoch == 0 and self.method.eager:
             with self.spending.counting(self.readers, self.stage.epochs):
-                terms = self.run_steps(self.feed(epoch))
+                terms = self.run_steps(feed)
         else:
-            terms = self.run_steps(self.feed(epoch), counted=epoch == 0)
+            terms = self.run_steps(feed, counted=epoch == 0)
         terms = terms.double().cpu()
         if not terms.isfinite().all():
             first = int((~terms.isfinite()).any(dim=0).nonzero()[0])
@@ -215,13 +220,16 @@ class Trainer(Resumable):
             self.student.train()
 
     def feed(self, epoch: int) -> Feed:
-        """What the steps of an epoch of the stage read."""
+        """What the steps of an epoch of the stage read; stored outputs are made ready for them."""
         stage, n = self.stage, len(self.labels)
         rate = self.recipe.learning_rate if stage.learning_rate is None else stage.learning_rate
         recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
         recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
         stream = f"{self.stream}/{stage.name}".removesuffix("/")
-        return epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles)
+        feed = epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles)
+        if self.stored is not None and self.reads("teacher"):
+            self.stored.prepare(feed, self.spending)
+        return feed
 
     def run_steps(self, feed: Feed, counted: bool = False) -> Tensor:
         """The steps of an epoch, nothing in which waits for the device; returns their loss terms (T, S).
@@ -296,7 +304,7 @@ class Trainer(Resumable):
         """One optimizer step; returns the detached loss terms (T,), their sum last."""
         batch = self.method.inputs(batch)
         self.spending.note(len(batch.images))
-        student, teacher = self.outputs(batch.images)
+        student, teacher = self.outputs(batch.images, batch.index)
         terms = self.stage.loss(batch, student, teacher)
         check_terms(self.method.name, terms, self.terms[:-1])
         self.terms = [*terms, "loss"]
@@ -309,17 +317,28 @@ class Trainer(Resumable):
         self.optimizer.step()
         return torch.cat([values.detach(), loss.detach()[None]])
 
-    def outputs(self, images: Tensor) -> tuple[Outputs, Outputs]:
-        """What the stage reads of student and teacher."""
-        reads = self.stage.requires
+    def outputs(self, images: Tensor, index: Tensor | None = None) -> tuple[Outputs, Outputs]:
+        """What the stage reads of student and teacher.
+
+        Args:
+            index: of the samples, where the images are theirs in this epoch.
+        """
         student, teacher = Outputs("student"), Outputs("teacher")
         with autocast(self.device, self.recipe.precision):
-            if reads is None or any(output.startswith("student.") for output in reads):
+            if self.reads("student"):
                 student = self.counted(self.read_student)(images)
-            if self.read_teacher is not None and (reads is None or any(o.startswith("teacher.") for o in reads)):
-                with torch.no_grad():
-                    teacher = self.counted(self.read_teacher)(images)
+            if self.read_teacher is not None and self.reads("teacher"):
+                if self.stored is not None and index is not None:
+                    teacher = self.stored(index)
+                else:
+                    with torch.no_grad():
+                        teacher = self.counted(self.read_teacher)(images)
         return student, teacher
+
+    def reads(self, role: str) -> bool:
+        """Whether the stage reads outputs of a network."""
+        outputs = self.stage.requires
+        return outputs is None or any(output.startswith(f"{role}.") for output in outputs)
 
     def counted(self, read: Read) -> Read:
         """A network as it is, not compiled, while its operations are counted."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdbench.console import Notice
 from kdbench.data.small import load_data
 from kdbench.errors import NotApplicable
 from kdbench.plugins import list_plugins, load_method
@@ -36,14 +37,15 @@ def _exact() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode("default")
 
 
-def make(suite: Suite, method: str, execution: Execution = "eager") -> Trainer:
+def make(
+    suite: Suite, method: str, execution: Execution = "eager", stored: bool = False, notice: Notice = pytest.fail
+) -> Trainer:
     pair = suite.pairs[0]
     teacher = find_teacher(suite, pair.teacher, None, print)
     assert teacher is not None
     [cell] = plan_cells(suite, {method: {}}, [pair], [0], {pair.teacher: teacher})
-    return prepare(
-        cell, load_data(suite.data), load_teachers(cell), torch.device("cuda"), execution, notice=pytest.fail
-    )[0]
+    data, device = load_data(suite.data), torch.device("cuda")
+    return prepare(cell, data, load_teachers(cell), device, execution, notice, stored=stored)[0]
 
 
 @pytest.mark.parametrize("method", sorted(list_plugins()))
@@ -92,3 +94,16 @@ def test_a_captured_training_resumes_where_it_was(digits: Suite, tmp_path: Path)
     rest.restore(tmp_path / "half")
     rest.train(tmp_path / "rest")
     assert rest.predict().sub(whole.predict()).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("execution", ["eager", "captured"])
+def test_a_training_from_stored_outputs_is_that_under_a_live_teacher(
+    execution: Execution, digits: Suite, tmp_path: Path
+) -> None:
+    suite = digits.with_epochs(2)
+    live, stored = make(suite, "crd"), make(suite, "crd", execution, stored=True, notice=print)
+    assert stored.stored is not None
+    live.train(tmp_path / "live")
+    stored.train(tmp_path / "stored")
+    assert stored.execution == execution
+    assert stored.curve["loss"] == pytest.approx(live.curve["loss"], rel=1e-2)

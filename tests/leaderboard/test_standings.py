@@ -6,6 +6,8 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards, reproductions
 from kdbench_leaderboard.power import board_notes, pair_limits
 from kdbench_leaderboard.read import read_store
-from kdbench_leaderboard.standings import Standing, standings
+from kdbench_leaderboard.standings import Standing, compute_ratio, standings
 from kdbench_leaderboard.views import suite_table, verdict_cell
 
 
@@ -389,3 +391,17 @@ def test_records_of_another_protocol_are_a_board_of_their_own(copy: Path, suite:
     boards = make_boards(read_store(copy, None))
     assert [(b.main, b.current) for b in boards] == [(True, True), (False, False)]
     assert "late" not in {row.name for row in boards[0].rows}
+
+
+def test_what_trainings_from_stored_outputs_computed_is_not_compared():
+    def row(teacher: str | None, *cells: tuple[int, float, str | None]) -> Any:
+        found = {}
+        for seed, flops, outputs in cells:
+            teachers = [SimpleNamespace(outputs=outputs)] if outputs else []
+            record = SimpleNamespace(cost=SimpleNamespace(flops=flops), teachers=teachers)
+            found[teacher, "small", seed] = SimpleNamespace(record=record)
+        return SimpleNamespace(cells=found)
+
+    plain = row(None, (0, 10.0, None), (1, 10.0, None))
+    assert compute_ratio(row("large", (0, 30.0, "live"), (1, 12.0, "stored")), plain) == 3
+    assert compute_ratio(row("large", (0, 12.0, "stored")), plain) is None

@@ -57,11 +57,16 @@ Event = Progressed | Finished | Waiting | Failed | Noticed
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how cells are trained: `workers` processes, worker k on device k modulo their number."""
+    """Where and how cells are trained: `workers` processes, worker k on device k modulo their number.
+
+    Attributes:
+        stored: teachers' outputs may come from a store.
+    """
 
     devices: Sequence[str]
     workers: int
     execution: Execution = "eager"
+    stored: bool = False
 
     def __str__(self) -> str:
         how = "" if self.execution == "eager" else f", steps {self.execution}"

@@ -23,7 +23,6 @@ from typing import cast
 from kdbench.errors import KdbenchError
 from kdbench.running.engines.events import Event, Failed, Finished, Machine, Waiting
 from kdbench.running.plan import Cell
-from kdbench.tables import Execution
 
 BUSY_PAUSE = 0.3  # seconds before asking again for a cell that another process trains
 
@@ -58,7 +57,7 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
     todo = deque(cells)
     busy_elsewhere: deque[Cell] = deque()
     crew = [
-        start_worker(root, machine.devices[k % len(machine.devices)], machine.execution)
+        start_worker(root, machine.devices[k % len(machine.devices)], machine)
         for k in range(min(machine.workers, len(cells)))
     ]
     try:
@@ -85,7 +84,7 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
                 if not is_usable(worker, message):
                     worker.process.kill()
                     worker.process.join()
-                    crew[crew.index(worker)] = start_worker(root, worker.device, machine.execution)
+                    crew[crew.index(worker)] = start_worker(root, worker.device, machine)
     finally:
         for worker in crew:
             worker.process.kill()
@@ -127,16 +126,16 @@ def exit_reason(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def start_worker(root: Path, device: str, execution: Execution) -> Worker:
+def start_worker(root: Path, device: str, machine: Machine) -> Worker:
     context = multiprocessing.get_context("spawn")
     pipe, child_pipe = context.Pipe()
-    process = context.Process(target=work, args=(child_pipe, root, device, execution))
+    process = context.Process(target=work, args=(child_pipe, root, device, machine))
     process.start()
     child_pipe.close()
     return Worker(process, pipe, device)
 
 
-def work(pipe: Connection, root: Path, device_name: str, execution: Execution) -> None:
+def work(pipe: Connection, root: Path, device_name: str, machine: Machine) -> None:
     """A worker process: cells in, messages out, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     parent = multiprocessing.parent_process()
@@ -151,7 +150,7 @@ def work(pipe: Connection, root: Path, device_name: str, execution: Execution) -
     while True:
         cell = pipe.recv()
         try:
-            if not run_reporting(cell, root, device, execution, pipe.send):
+            if not run_reporting(cell, root, device, machine.execution, pipe.send, machine.stored):
                 pipe.send(Busy())
         except KdbenchError as error:
             pipe.send(Fatal(str(error)))

@@ -14,9 +14,17 @@ from kdbench.tables import Execution
 
 
 def run_reporting(
-    cell: Cell, root: Path, device: torch.device, execution: Execution, report: Callable[[Event], None]
+    cell: Cell,
+    root: Path,
+    device: torch.device,
+    execution: Execution,
+    report: Callable[[Event], None],
+    stored: bool = False,
 ) -> bool:
     """Run a cell and report its events, Finished or Failed last.
+
+    Args:
+        stored: its teacher's outputs may come from a store.
 
     Returns:
         False, with no event, if another process is training the cell now.
@@ -32,6 +40,7 @@ def run_reporting(
             on_epoch=lambda *progress: report(Progressed(cell, *progress)),
             notice=lambda text: report(Noticed(text)),
             execution=execution,
+            stored=stored,
         )
     except CellFailed as error:
         report(Failed(cell, str(error), error.details))

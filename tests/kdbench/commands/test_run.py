@@ -16,6 +16,7 @@ import pytest
 
 from kdbench.cli.app import main
 from kdbench.records.store import Entry, read_runs
+from kdbench.running.engines.events import Machine
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -281,3 +282,22 @@ def test_show_and_lists_answer_for_people_and_programs(kdbench: Command) -> None
     assert "no model 'cifar_resnet21'" in kdbench("show", "model", "cifar_resnet21").stderr
     assert "Write: show model NAME" in kdbench("show", "model").stderr
     assert "Write: show pair T:S" in kdbench("show", "pair").stderr
+
+
+@pytest.mark.parametrize(("options", "stored"), [((), True), (("--live-teacher",), False)])
+def test_a_teacher_is_asked_once_unless_it_is_to_be_live(
+    options: tuple[str, ...], stored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines: list[Machine] = []
+
+    def stop(cells: object, root: object, machine: Machine, *rest: object) -> None:
+        machines.append(machine)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdbench.commands.run.train", stop)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kdbench", "run", "--method", "kd", "--seeds", "1", "--no-mlflow", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert [machine.stored for machine in machines] == [stored]

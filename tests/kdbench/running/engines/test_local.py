@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.records.store import read_cell
 from kdbench.running.engines import local
-from kdbench.running.engines.events import Failed, Machine
+from kdbench.running.engines.events import Failed, Finished, Machine, Noticed
 from kdbench.running.plan import plan_cells
+from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite
 
 
@@ -22,3 +24,17 @@ def test_a_process_whose_cell_failed_on_a_gpu_takes_no_other_one(
     events = list(local.execute(cells, tmp_path, Machine(["cuda:99"], 1)))  # a device that is nowhere
     assert [type(event) for event in events] == [Failed, Failed]
     assert started == ["cuda:99"] * 3
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_worker_takes_outputs_from_a_store_where_the_machine_does(
+    stored: bool, digits: Suite, tmp_path: Path
+) -> None:
+    teacher = find_teacher(digits, "resnet8", None, print)
+    assert teacher is not None
+    cells = plan_cells(digits.with_epochs(1), {"kd": {}}, digits.pairs[:1], [0], {"resnet8": teacher})
+    events = list(local.execute(cells, tmp_path, Machine(["cpu"], 1, stored=stored)))
+    [finished] = [event for event in events if isinstance(event, Finished)]
+    [reference] = read_cell(finished.folder).record.teachers
+    assert reference.outputs == ("stored" if stored else "live")
+    assert any("computed once and kept" in event.text for event in events if isinstance(event, Noticed)) == stored
