@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from kdbench.cli.options import (
     OutOption,
     ResultsOption,
     SuiteOption,
+    TimeLimitOption,
     TrackingOption,
     WorkersOption,
     execution,
@@ -83,6 +85,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
     tracking_uri: TrackingOption = None,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
+    time: TimeLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train methods and the plain student on a suite's pairs and seeds, and compare them.
@@ -92,6 +95,7 @@ def run(
     Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
     """
     from kdbench.commands.request import Request, check_request, parse_data_dir
+    from kdbench.training.limit import time_limit
 
     parse_data_dir(data_dir)
     if tracking_uri and not mlflow:
@@ -116,10 +120,11 @@ def run(
         mlflow=mlflow,
         as_json=as_json,
     )
-    check_request(request)
-    from kdbench.commands.run import run as run_request
+    with time_limit(time) as limit:
+        check_request(request)
+        from kdbench.commands.run import run as run_request
 
-    raise typer.Exit(run_request(request, open_console(as_json)))
+        raise typer.Exit(run_request(replace(request, limit=limit), open_console(as_json)))
 
 
 @app.command()
@@ -134,17 +139,21 @@ def teach(
     data_dir: DataDirOption = None,
     results: ResultsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train again even where a teacher is found.")] = False,
+    time: TimeLimitOption = None,
 ) -> None:
     """Find a suite's teachers, and train those that are not there.
 
     Example: kdbench teach --suite digits --model resnet8
     """
     from kdbench.commands.request import parse_data_dir
-    from kdbench.commands.teach import teach as teach_suite
+    from kdbench.training.limit import time_limit
 
     parse_data_dir(data_dir)
-    how = execution(compile_, graph)
-    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, how, results, force, open_console()))
+    how, models = execution(compile_, graph), tuple(model or ())
+    with time_limit(time) as limit:
+        from kdbench.commands.teach import teach as teach_suite
+
+        raise typer.Exit(teach_suite(suite, models, out, device, workers, how, results, force, limit, open_console()))
 
 
 @app.command()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +23,7 @@ from kdbench.commands.request import (
     parse_settings,
     parse_workers,
 )
+from kdbench.commands.resuming import NOT_FINISHED, command_line, not_finished, unfinished
 from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError, did_you_mean
@@ -48,7 +47,7 @@ def run(request: Request, console: Console) -> int:
     """Plan, train what has no record, report.
 
     Returns:
-        the exit code: 0, 1 if a cell failed, 130 after Ctrl-C.
+        the exit code: 0, 1 if a cell failed, 3 if time was up before all were trained, 130 after Ctrl-C.
 
     Raises:
         KdbenchError: anything that the user can mend.
@@ -76,7 +75,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     settings = parse_settings(request.settings, request.methods)
     devices = parse_device(request.device)
     workers, execution = parse_workers(request.workers, devices), parse_execution(request.execution, devices)
-    machine = Machine(devices, workers, execution)
+    machine = Machine(devices, workers, execution, request.limit)
     results = find_results(request.results)
 
     notice = line_printer(console)
@@ -106,11 +105,18 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     if request.force:
         for cell in todo:
             clear_place(cell, request.out)
-    if todo:
+    ready = [cell for cell in todo if not cell.awaits]  # time may have been up before all teachers were trained
+    if ready and request.limit.suffices():
         load_with_progress(suite, console)
         with open_mirror(request, notice) as mirror:
-            train(todo, request.out, machine, console, outcome, mirror)
-    show_report(console, request, suite, Report(suite, cells, outcome.entries, pairs, teachers), outcome, results)
+            train(ready, request.out, machine, console, outcome, mirror)
+    taught = [pair for pair in pairs if pair.teacher in teachers]
+    left = unfinished(cells, outcome)
+    report = Report(suite, cells, outcome.entries, taught, teachers)
+    show_report(console, request, suite, report, outcome, results, len(left))
+    if left:
+        notice(not_finished(cells, outcome, request.out, command_line()))
+        return NOT_FINISHED
     return 1 if outcome.failures else 0
 
 
@@ -180,7 +186,13 @@ def plan_text(
 
 
 def show_report(
-    console: Console, request: Request, suite: Suite, report: Report, outcome: Outcome, results: Path | None
+    console: Console,
+    request: Request,
+    suite: Suite,
+    report: Report,
+    outcome: Outcome,
+    results: Path | None,
+    unfinished: int = 0,
 ) -> None:
     """Tables, whether accepted records were reproduced, where the records are, and what to do next."""
     notice = line_printer(console)
@@ -215,9 +227,8 @@ def show_report(
     notice("\n".join(lines))
     if request.as_json:
         failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
-        write_json(
-            {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures},
-        )
+        said = {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures}
+        write_json(said | ({"unfinished": unfinished} if unfinished else {}))
 
 
 def failed_lines(request: Request, outcome: Outcome) -> list[str]:
@@ -250,8 +261,3 @@ def planned(cell: Cell, outcome: Outcome) -> dict[str, Any]:
 
 def invocation_name(request: Request) -> str:
     return f"{','.join(request.methods)} {datetime.now(UTC).isoformat(timespec='seconds')}"
-
-
-def command_line() -> str:
-    """The command that carries on: what was typed, without --force."""
-    return shlex.join(["kdbench", *(word for word in sys.argv[1:] if word != "--force")])
