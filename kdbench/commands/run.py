@@ -192,9 +192,13 @@ def show_report(
     report: Report,
     outcome: Outcome,
     results: Path | None,
-    unfinished: int = 0,
+    left: int = 0,
 ) -> None:
-    """Tables, whether accepted records were reproduced, where the records are, and what to do next."""
+    """Tables, whether accepted records were reproduced, where the records are, and what to do next.
+
+    Args:
+        left: cells that there was no time for.
+    """
     notice = line_printer(console)
     found: list[dict[str, Any]] = []
     for row in report.rows:
@@ -223,12 +227,15 @@ def show_report(
     elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
     if not outcome.failures and request.mlflow and not elsewhere and Path("mlflow.db").is_file():
         lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    lines.append("Next: kdbench list methods, or kdbench show METHOD")
+    if not left:
+        lines.append("Next: kdbench list methods, or kdbench show METHOD")
     notice("\n".join(lines))
     if request.as_json:
         failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
-        said = {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures}
-        write_json(said | ({"unfinished": unfinished} if unfinished else {}))
+        off_protocol, unfinished = list(suite.off_protocol), {"unfinished": left} if left else {}
+        write_json(
+            {"suite": suite.name, "off_protocol": off_protocol, "methods": found, "failures": failures, **unfinished},
+        )
 
 
 def failed_lines(request: Request, outcome: Outcome) -> list[str]:

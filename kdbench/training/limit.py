@@ -16,6 +16,7 @@ from kdbench.errors import KdbenchError
 NUMBER = r"(\d+(?:\.\d+)?)"
 DURATION = re.compile(rf"(?:{NUMBER}h)?(?:{NUMBER}m)?(?:{NUMBER}s)?", re.ASCII)
 SPARE = 1.1  # times as long as the epochs before it, an epoch must fit
+CLOSING = 5.0  # seconds at most, and a tenth of a limit, that the report and the end of the processes take of it
 
 
 class OutOfTime(Exception):
@@ -48,12 +49,13 @@ class TimeLimit:
 
 @contextmanager
 def time_limit(text: str | None) -> Iterator[TimeLimit]:
-    """A limit from now on, as `--time-limit` gives it; meanwhile SIGTERM ends it.
+    """A limit for all that a command does from now on, as `--time-limit` gives it; meanwhile SIGTERM ends it.
 
     Raises:
         KdbenchError: not of the form 90s, 9m or 1h30m, or zero.
     """
-    limit = TimeLimit(math.inf if text is None else parse_duration(text))
+    seconds = math.inf if text is None else parse_duration(text)
+    limit = TimeLimit(seconds - min(CLOSING, seconds / 10))
     before = signal.signal(signal.SIGTERM, lambda number, frame: limit.end_now())
     try:
         yield limit

@@ -76,6 +76,13 @@ def test_a_training_without_a_length_yet_goes_by_the_last_one_of_the_others(cloc
     assert not limit.suffices(0)
 
 
+def test_a_commands_limit_leaves_some_seconds_for_its_end(clock: Clock) -> None:
+    for text, trained in (("10m", 595), ("20s", 18)):
+        with time_limit(text) as limit:
+            assert limit.suffices((trained - 0.1) / limit_module.SPARE)
+            assert not limit.suffices((trained + 0.1) / limit_module.SPARE)
+
+
 def test_sigterm_ends_the_limit_and_its_handler_ends_with_it() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with time_limit("1h") as limit:
