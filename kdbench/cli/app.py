@@ -82,6 +82,10 @@ def run(
     out: OutOption = RUNS,
     results: ResultsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    elsewhere: Annotated[
+        str | None,
+        typer.Option("--on", help="With --dry-run: time on h100, a100, rtx4090 or a .toml file's device."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
     tracking_uri: TrackingOption = None,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
@@ -100,6 +104,8 @@ def run(
     parse_data_dir(data_dir)
     if tracking_uri and not mlflow:
         raise KdbenchError("--tracking-uri and --no-mlflow contradict each other. Leave one out.")
+    if elsewhere and not dry_run:
+        raise KdbenchError(f"--on {elsewhere} estimates, and trains nothing there. Add --dry-run.")
 
     request = Request(
         suite=suite,
@@ -115,6 +121,7 @@ def run(
         out=out,
         results=results,
         dry_run=dry_run,
+        elsewhere=elsewhere,
         force=force,
         tracking_uri=tracking_uri,
         mlflow=mlflow,

@@ -43,6 +43,7 @@ class Request:
     tracking_uri: str | None = None
     mlflow: bool = True
     as_json: bool = False
+    elsewhere: str | None = None
     limit: TimeLimit = field(default_factory=TimeLimit, compare=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kdbench.commands.elsewhere import Device, load_device, seconds_elsewhere
 from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
 from kdbench.commands.report import Report, as_json, result_table
 from kdbench.commands.request import (
@@ -41,6 +42,8 @@ from kdbench.tables import Pair
 
 if TYPE_CHECKING:
     from kdbench.running.mlflow_mirror import Mirror
+
+TIMED_HERE = "from a few timed steps of each kind of cell"
 
 
 def run(request: Request, console: Console) -> int:
@@ -74,7 +77,8 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     settings = parse_settings(request.settings, request.methods)
     devices = parse_device(request.device)
-    workers, execution = parse_workers(request.workers, devices), parse_execution(request.execution, devices)
+    workers, elsewhere = parse_workers(request.workers, devices), load_device(request.elsewhere)
+    execution = request.execution if elsewhere else parse_execution(request.execution, devices)
     machine = Machine(devices, workers, execution, request.limit)
     results = find_results(request.results)
 
@@ -99,8 +103,8 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     if request.dry_run:
         if missing:
             notice(to_make(suite, missing))
-        seconds = estimate_seconds(suite, methods, count_kinds(todo), missing, machine, console)
-        say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells])
+        seconds, how = estimated(suite, methods, todo, missing, elsewhere, machine, console)
+        say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells], how)
         return 0
     if request.force:
         for cell in todo:
@@ -118,6 +122,24 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
         notice(not_finished(cells, outcome, request.out, command_line()))
         return NOT_FINISHED
     return 1 if outcome.failures else 0
+
+
+def estimated(
+    suite: Suite,
+    methods: Mapping[str, Mapping[str, Any]],
+    todo: Sequence[Cell],
+    missing: Sequence[str],
+    elsewhere: Device | None,
+    machine: Machine,
+    console: Console,
+) -> tuple[float, str]:
+    """Seconds of what is to be trained, here or on another device, and how they were found."""
+    kinds = count_kinds(todo)
+    if elsewhere is None:
+        return estimate_seconds(suite, methods, kinds, missing, machine, console), TIMED_HERE
+    seconds = seconds_elsewhere(suite, methods, kinds, missing, elsewhere, machine.execution)
+    assumed = elsewhere.assumptions(suite.recipe.precision, machine.execution)
+    return seconds, f"on one {elsewhere.title}, cell after cell, assuming {assumed}"
 
 
 def to_make(suite: Suite, teachers: Sequence[str]) -> str:
@@ -253,9 +275,10 @@ def say_estimate(
     request: Request,
     notice: Notice,
     cells: Sequence[dict[str, Any]] = (),
+    how: str = TIMED_HERE,
 ) -> None:
     """The end of a dry run."""
-    notice(f"Estimated time, from a few timed steps of each kind of cell: {duration(seconds)}.")
+    notice(f"Estimated time, {how}: {duration(seconds)}.")
     if request.as_json:
         write_json({"suite": suite.name, "cells": list(cells), "estimated_seconds": round(seconds, 1)})
 
