@@ -39,7 +39,7 @@ def test_a_limit_shorter_than_the_start_trains_nothing_and_says_so(
 
 
 def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
-    options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "60", "--workers", "1"]
+    options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "40", "--workers", "1"]
     done = 0.0
     for kill in (os.kill, os.killpg):  # the parent alone, as by hand; all processes, as SLURM does
         process = subprocess.Popen(
@@ -53,7 +53,7 @@ def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(kdbench: Command, small
         while process.poll() is None and newest_checkpoint(tmp_path / "cut") <= done:
             time.sleep(0.02)
         kill(process.pid, signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
         assert process.returncode == 3, output
         assert "Not finished: 0 of 2 cells are done, 1 in training, 1 waiting. Go on: kdbench run -m vanilla" in output
         assert "Failed" not in output
