@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from kdbench.cli.options import (
     OutOption,
     ResultsOption,
     SuiteOption,
+    TimeLimitOption,
     TrackingOption,
     WorkersOption,
     execution,
@@ -84,9 +86,14 @@ def run(
     out: OutOption = RUNS,
     results: ResultsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    elsewhere: Annotated[
+        str | None,
+        typer.Option("--on", help="With --dry-run: time on h100, a100, rtx4090 or a .toml file's device."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
     tracking_uri: TrackingOption = None,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
+    time: TimeLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train methods and the plain student on a suite's pairs and seeds, and compare them.
@@ -96,10 +103,13 @@ def run(
     Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
     """
     from kdbench.commands.request import Request, check_request, parse_data_dir
+    from kdbench.training.limit import time_limit
 
     parse_data_dir(data_dir)
     if tracking_uri and not mlflow:
         raise KdbenchError("--tracking-uri and --no-mlflow contradict each other. Leave one out.")
+    if elsewhere and not dry_run:
+        raise KdbenchError(f"--on {elsewhere} estimates, and trains nothing there. Add --dry-run.")
 
     request = Request(
         suite=suite,
@@ -116,15 +126,17 @@ def run(
         out=out,
         results=results,
         dry_run=dry_run,
+        elsewhere=elsewhere,
         force=force,
         tracking_uri=tracking_uri,
         mlflow=mlflow,
         as_json=as_json,
     )
-    check_request(request)
-    from kdbench.commands.run import run as run_request
+    with time_limit(time) as limit:
+        check_request(request)
+        from kdbench.commands.run import run as run_request
 
-    raise typer.Exit(run_request(request, open_console(as_json)))
+        raise typer.Exit(run_request(replace(request, limit=limit), open_console(as_json)))
 
 
 @app.command()
@@ -139,17 +151,21 @@ def teach(
     data_dir: DataDirOption = None,
     results: ResultsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train again even where a teacher is found.")] = False,
+    time: TimeLimitOption = None,
 ) -> None:
     """Find a suite's teachers, and train those that are not there.
 
     Example: kdbench teach --suite digits --model resnet8
     """
     from kdbench.commands.request import parse_data_dir
-    from kdbench.commands.teach import teach as teach_suite
+    from kdbench.training.limit import time_limit
 
     parse_data_dir(data_dir)
-    how = execution(compile_, graph)
-    raise typer.Exit(teach_suite(suite, tuple(model or ()), out, device, workers, how, results, force, open_console()))
+    how, models = execution(compile_, graph), tuple(model or ())
+    with time_limit(time) as limit:
+        from kdbench.commands.teach import teach as teach_suite
+
+        raise typer.Exit(teach_suite(suite, models, out, device, workers, how, results, force, limit, open_console()))
 
 
 @app.command()

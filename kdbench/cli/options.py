@@ -31,6 +31,10 @@ GraphOption = Annotated[bool, typer.Option("--graph", help="Capture the training
 TrackingOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
 ]
+TimeLimitOption = Annotated[
+    str | None,
+    typer.Option("--time-limit", help="90s, 9m, 1h30m: stop before at an epoch's end, to go on later; exit code 3."),
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
 
 

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from kdbench.data.small import Dataset
 from kdbench.environment import available_cores
 from kdbench.errors import NotApplicable
 from kdbench.plugins import load_method
@@ -19,7 +20,7 @@ from kdbench.running.plan import Cell, resolve_params
 from kdbench.running.teachers import BASELINE
 from kdbench.running.timing import Subject, random_dataset, time_between, time_prediction, time_steps, timed_trainer
 from kdbench.suite import Suite
-from kdbench.tables import Pair, Recipe, Recipes
+from kdbench.tables import Execution, Pair, Recipe, Recipes
 from kdbench.training.capture import WARM_UP
 
 TIMED = WARM_UP + 1  # steps: one that is captured among them
@@ -47,21 +48,37 @@ def estimate_seconds(
 ) -> float:
     """Seconds until all cells and missing teachers are trained, nothing else running on the machine."""
     device = torch.device(machine.devices[0])
-    dataset = random_dataset(suite.data)
+    jobs = jobs_of(suite, methods, kinds, teachers, random_dataset(suite.data), device, machine.execution)
+    quiet, taken = not console.is_terminal, []
+    for subject, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
+        with suppress(NotApplicable):  # such cells take no time
+            step, between, epochs = time_kind(subject)
+            taken += [epochs * (step * images / subject.suite.recipe.batch_size + between)] * count
+    lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
+    return max(sum(taken) / lanes, *taken, 0.0)
+
+
+def jobs_of(
+    suite: Suite,
+    methods: Mapping[str, Mapping[str, Any]],
+    kinds: Mapping[Kind, int],
+    teachers: Sequence[str],
+    dataset: Dataset,
+    device: torch.device,
+    execution: Execution = "eager",
+) -> list[tuple[Subject, int, int]]:
+    """What there is to train, first the teachers: a subject with its own recipe, images of an epoch, how many such."""
     trained = teachers if suite.teachers == "trained" else ()  # others are fetched, and evaluated once
     alone = [Pair(teacher=model, student=model) for model in trained]
     data, students = suite.data, suite.data.learned_from
     jobs: list[tuple[Kind, Recipe, int, int]] = [((BASELINE, p), suite.teacher_recipe(), data.train, 1) for p in alone]
     jobs += [(kind, suite.recipe_of(kind[1].student), students, count) for kind, count in kinds.items()]
-    quiet, taken = not console.is_terminal, []
-    for (name, pair), recipe, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
+    found = []
+    for (name, pair), recipe, images, count in jobs:
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
         alike = with_recipe(suite, recipe)
-        with suppress(NotApplicable):  # such cells take no time
-            step, between, epochs = time_kind(Subject(alike, pair, name, params, dataset, device, machine.execution))
-            taken += [epochs * (step * images / recipe.batch_size + between)] * count
-    lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
-    return max(sum(taken) / lanes, *taken, 0.0)
+        found.append((Subject(alike, pair, name, params, dataset, device, execution), images, count))
+    return found
 
 
 def with_recipe(suite: Suite, recipe: Recipe) -> Suite:

@@ -7,7 +7,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from kdbench.layout import RUNS
 from kdbench.plugins import find_plugin, load_method
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Execution, Pair
+from kdbench.training.limit import TimeLimit
 
 MAX_SEED = 10_000
 
@@ -43,6 +44,8 @@ class Request:
     tracking_uri: str | None = None
     mlflow: bool = True
     as_json: bool = False
+    elsewhere: str | None = None
+    limit: TimeLimit = field(default_factory=TimeLimit, compare=False)
 
 
 def check_request(request: Request) -> None:

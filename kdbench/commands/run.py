@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from kdbench.commands.elsewhere import Device, load_device, seconds_elsewhere
 from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
 from kdbench.commands.report import Report, as_json, result_table
 from kdbench.commands.request import (
@@ -25,6 +24,7 @@ from kdbench.commands.request import (
     parse_settings,
     parse_workers,
 )
+from kdbench.commands.resuming import NOT_FINISHED, command_line, not_finished, unfinished
 from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError, did_you_mean
@@ -43,12 +43,14 @@ from kdbench.tables import Pair
 if TYPE_CHECKING:
     from kdbench.running.mlflow_mirror import Mirror
 
+TIMED_HERE = "from a few timed steps of each kind of cell"
+
 
 def run(request: Request, console: Console) -> int:
     """Plan, train what has no record, report.
 
     Returns:
-        the exit code: 0, 1 if a cell failed, 130 after Ctrl-C.
+        the exit code: 0, 1 if a cell failed, 3 if time was up before all were trained, 130 after Ctrl-C.
 
     Raises:
         KdbenchError: anything that the user can mend.
@@ -75,8 +77,9 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     settings = parse_settings(request.settings, request.methods)
     devices = parse_device(request.device)
-    workers, execution = parse_workers(request.workers, devices), parse_execution(request.execution, devices)
-    machine = Machine(devices, workers, execution, stored=not request.live_teacher)
+    workers, elsewhere = parse_workers(request.workers, devices), load_device(request.elsewhere)
+    execution = request.execution if elsewhere else parse_execution(request.execution, devices)
+    machine = Machine(devices, workers, execution, request.limit, stored=not request.live_teacher)
     results = find_results(request.results)
 
     notice = line_printer(console)
@@ -100,18 +103,43 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     if request.dry_run:
         if missing:
             notice(to_make(suite, missing))
-        seconds = estimate_seconds(suite, methods, count_kinds(todo), missing, machine, console)
-        say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells])
+        seconds, how = estimated(suite, methods, todo, missing, elsewhere, machine, console)
+        say_estimate(seconds, suite, request, notice, [planned(cell, outcome) for cell in cells], how)
         return 0
     if request.force:
         for cell in todo:
             clear_place(cell, request.out)
-    if todo:
+    ready = [cell for cell in todo if not cell.awaits]  # time may have been up before all teachers were trained
+    if ready and request.limit.suffices():
         load_with_progress(suite, console)
         with open_mirror(request, notice) as mirror:
-            train(todo, request.out, machine, console, outcome, mirror)
-    show_report(console, request, suite, Report(suite, cells, outcome.entries, pairs, teachers), outcome, results)
+            train(ready, request.out, machine, console, outcome, mirror)
+    taught = [pair for pair in pairs if pair.teacher in teachers]
+    left = unfinished(cells, outcome)
+    report = Report(suite, cells, outcome.entries, taught, teachers)
+    show_report(console, request, suite, report, outcome, results, len(left))
+    if left:
+        notice(not_finished(cells, outcome, request.out, command_line()))
+        return NOT_FINISHED
     return 1 if outcome.failures else 0
+
+
+def estimated(
+    suite: Suite,
+    methods: Mapping[str, Mapping[str, Any]],
+    todo: Sequence[Cell],
+    missing: Sequence[str],
+    elsewhere: Device | None,
+    machine: Machine,
+    console: Console,
+) -> tuple[float, str]:
+    """Seconds of what is to be trained, here or on another device, and how they were found."""
+    kinds = count_kinds(todo)
+    if elsewhere is None:
+        return estimate_seconds(suite, methods, kinds, missing, machine, console), TIMED_HERE
+    seconds = seconds_elsewhere(suite, methods, kinds, missing, elsewhere, machine.execution)
+    assumed = elsewhere.assumptions(suite.recipe.precision, machine.execution)
+    return seconds, f"on one {elsewhere.title}, cell after cell, assuming {assumed}"
 
 
 def to_make(suite: Suite, teachers: Sequence[str]) -> str:
@@ -180,9 +208,19 @@ def plan_text(
 
 
 def show_report(
-    console: Console, request: Request, suite: Suite, report: Report, outcome: Outcome, results: Path | None
+    console: Console,
+    request: Request,
+    suite: Suite,
+    report: Report,
+    outcome: Outcome,
+    results: Path | None,
+    left: int = 0,
 ) -> None:
-    """Tables, whether accepted records were reproduced, where the records are, and what to do next."""
+    """Tables, whether accepted records were reproduced, where the records are, and what to do next.
+
+    Args:
+        left: cells that there was no time for.
+    """
     notice = line_printer(console)
     found: list[dict[str, Any]] = []
     for row in report.rows:
@@ -211,12 +249,14 @@ def show_report(
     elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
     if not outcome.failures and request.mlflow and not elsewhere and Path("mlflow.db").is_file():
         lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    lines.append("Next: kdbench list methods, or kdbench show METHOD")
+    if not left:
+        lines.append("Next: kdbench list methods, or kdbench show METHOD")
     notice("\n".join(lines))
     if request.as_json:
         failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
+        off_protocol, unfinished = list(suite.off_protocol), {"unfinished": left} if left else {}
         write_json(
-            {"suite": suite.name, "off_protocol": list(suite.off_protocol), "methods": found, "failures": failures},
+            {"suite": suite.name, "off_protocol": off_protocol, "methods": found, "failures": failures, **unfinished},
         )
 
 
@@ -235,9 +275,10 @@ def say_estimate(
     request: Request,
     notice: Notice,
     cells: Sequence[dict[str, Any]] = (),
+    how: str = TIMED_HERE,
 ) -> None:
     """The end of a dry run."""
-    notice(f"Estimated time, from a few timed steps of each kind of cell: {duration(seconds)}.")
+    notice(f"Estimated time, {how}: {duration(seconds)}.")
     if request.as_json:
         write_json({"suite": suite.name, "cells": list(cells), "estimated_seconds": round(seconds, 1)})
 
@@ -250,8 +291,3 @@ def planned(cell: Cell, outcome: Outcome) -> dict[str, Any]:
 
 def invocation_name(request: Request) -> str:
     return f"{','.join(request.methods)} {datetime.now(UTC).isoformat(timespec='seconds')}"
-
-
-def command_line() -> str:
-    """The command that carries on: what was typed, without --force."""
-    return shlex.join(["kdbench", *(word for word in sys.argv[1:] if word != "--force")])

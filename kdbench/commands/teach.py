@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from kdbench.cache import cache_folder
 from kdbench.commands.request import parse_device, parse_execution, parse_workers
+from kdbench.commands.resuming import NOT_FINISHED, command_line, is_begun, not_finished_line
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.records.store import Entry, find_results, weights_name, write_results
@@ -16,9 +18,10 @@ from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import clear_place, train_teachers
 from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress
-from kdbench.running.teachers import find_teacher
+from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import load_suite
 from kdbench.tables import Execution
+from kdbench.training.limit import TimeLimit
 
 
 def teach(
@@ -30,6 +33,7 @@ def teach(
     execution: Execution,
     results: Path | None,
     force: bool,
+    limit: TimeLimit,
     console: Console,
 ) -> int:
     """Make sure that the teachers are there; returns the exit code.
@@ -43,7 +47,7 @@ def teach(
         if model not in known:
             raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")
     names, devices = list(models) or known, parse_device(device)
-    machine = Machine(devices, parse_workers(workers, devices), parse_execution(execution, devices))
+    machine = Machine(devices, parse_workers(workers, devices), parse_execution(execution, devices), limit)
     found_results = find_results(results)
 
     notice = line_printer(console)
@@ -55,22 +59,30 @@ def teach(
         for name in missing:
             clear_place(plan_teacher(suite, name), cache_folder())
     try:
-        if missing:
+        if missing and limit.suffices():
             load_with_progress(suite, console)
         trained = train_teachers(suite, missing, machine, console) if missing else {}
     except KeyboardInterrupt:
         notice("Stopped. What was in training resumes from its last checkpoint: run the command again.")
         return 130
-    for name in names:
-        teacher = (found | trained)[name]
+    taught = {name: (found | trained)[name] for name in names if name in found or name in trained}
+    for name, teacher in taught.items():
         made = "fetched by timm, evaluated and kept" if suite.teachers == "pretrained" else "trained, and kept"
         where = made if name in trained else "found"
         notice(f"{name}: {teacher.record.main.metrics.top1:.2f} % top-1, {where} at {teacher.path}")
+    if left := [name for name in names if name not in taught]:
+        begun = sum(is_begun(plan_teacher(suite, name), cache_folder()) for name in left)
+        notice(not_finished_line("teachers", len(taught), begun, len(left) - begun, command_line()))
+        return NOT_FINISHED
     if out is not None:
-        teachers = [(found | trained)[name] for name in names]
-        write_results(out, [Entry(t.record, t.evidence, out) for t in teachers])
-        with writing(out):
-            for teacher in teachers:
-                shutil.copyfile(teacher.path, out / weights_name(teacher.model, teacher.sha256))
+        export(list(taught.values()), out)
         notice(f"Written with their records to {out}")
     return 0
+
+
+def export(teachers: Sequence[Teacher], out: Path) -> None:
+    """Write teachers and their records into a folder."""
+    write_results(out, [Entry(t.record, t.evidence, out) for t in teachers])
+    with writing(out):
+        for teacher in teachers:
+            shutil.copyfile(teacher.path, out / weights_name(teacher.model, teacher.sha256))

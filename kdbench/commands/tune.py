@@ -18,7 +18,8 @@ from kdbench.commands.request import (
     parse_seeds,
     parse_workers,
 )
-from kdbench.commands.run import command_line, failed_lines, open_mirror, seek_teachers, to_make
+from kdbench.commands.resuming import command_line
+from kdbench.commands.run import failed_lines, open_mirror, seek_teachers, to_make
 from kdbench.commands.search import Search
 from kdbench.commands.spaces import check_grid, spaces_of
 from kdbench.commands.suite_copy import block, write_copy

@@ -31,6 +31,7 @@ from kdbench.running.teachers import weights_are_whole
 from kdbench.source import source_sha256
 from kdbench.tables import Execution
 from kdbench.training.checkpoint import save_tensors
+from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.trainer import OnEpoch
 
 
@@ -53,6 +54,7 @@ def run_cell(
     on_epoch: OnEpoch,
     notice: Notice,
     execution: Execution = "eager",
+    limit: TimeLimit | None = None,
     stored: bool = False,
 ) -> tuple[Entry, bool] | None:
     """Train a cell, or carry on where it was interrupted, and write its record below `root`.
@@ -67,6 +69,7 @@ def run_cell(
     Raises:
         KdbenchError: a folder that cannot be written, a full disk, a model or data set that cannot be had.
         CellFailed: the method or the training failed.
+        OutOfTime: the limit leaves no time for another epoch; what was done is in a checkpoint.
     """
     folder = cell.folder(root)
     software()  # what this process has loaded, whatever is installed meanwhile
@@ -82,8 +85,8 @@ def run_cell(
                 if entry := usable_entry(cell, folder, notice):
                     return entry, False
                 set_aside(folder)
-            return train_cell(cell, folder, device, on_epoch, notice, execution, stored), True
-        except (KdbenchError, CellFailed, KeyboardInterrupt):
+            return train_cell(cell, folder, device, on_epoch, notice, execution, limit, stored), True
+        except (KdbenchError, CellFailed, OutOfTime, KeyboardInterrupt):
             raise
         except torch.OutOfMemoryError as error:
             raise CellFailed(
@@ -129,6 +132,7 @@ def train_cell(
     on_epoch: OnEpoch,
     notice: Notice,
     execution: Execution,
+    limit: TimeLimit | None,
     stored: bool,
 ) -> Entry:
     """The cell itself, under its lock."""
@@ -151,7 +155,7 @@ def train_cell(
         except KdbenchError as error:
             notice(f"{error} Set aside as {set_aside(checkpoint).name}; '{cell}' starts again.")
     if not is_pretrained(cell):
-        trainer.train(checkpoint, on_epoch)
+        trainer.train(checkpoint, on_epoch, limit)
 
     networks, weights = trained_networks(cell, trainer)
     logits = {role: trainer.predict(network).cpu() for role, network in networks.items()}

@@ -84,16 +84,19 @@ def failure_log(root: Path, cell: Cell) -> Path:
 def train_teachers(suite: Suite, models: Sequence[str], machine: Machine, console: Console) -> dict[str, Teacher]:
     """Train teachers into the cache.
 
+    Returns:
+        all of them, but for those that the machine's limit left no time for.
+
     Raises:
         KdbenchError: a teacher's training failed.
     """
-    outcome = Outcome()
-    train([plan_teacher(suite, model) for model in models], cache_folder(), machine, console, outcome)
+    outcome, cells = Outcome(), [plan_teacher(suite, model) for model in models]
+    train(cells, cache_folder(), machine, console, outcome)
     if outcome.failures:
         failed = outcome.failures[0]
         raise KdbenchError(f"Teacher '{failed.cell.student}' cannot be trained: {failed.message}")
     found: dict[str, Teacher] = {}
-    for name in models:
+    for name in (cell.student for cell in cells if cell.key in outcome.entries):
         teacher = find_teacher(suite, name, None, line_printer(console))
         if teacher is None:
             raise KdbenchError(

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from kdbench.data.access import decode_ahead, with_content
 from kdbench.data.sources import OnRows
-from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Waiting
+from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Stopped, Waiting
 from kdbench.running.plan import Cell
 from kdbench.suite import Suite
 from kdbench.tables import Data
@@ -81,6 +81,8 @@ class Display:
             case Failed(cell, message):
                 self.end(cell)
                 self.console.print(f"[red]failed[/] {escape(str(cell))}: {escape(message)}", highlight=False)
+            case Stopped(cell):
+                self.remove(cell)
             case Noticed(text) if text not in self.said:  # by one cell after another
                 self.said.add(text)
                 self.console.print(escape(text), highlight=False)
@@ -89,8 +91,12 @@ class Display:
 
     def end(self, cell: Cell) -> None:
         self.done += 1
-        if cell.key in self.rows:  # a cell that another run finished was never shown
-            self.progress.remove_task(self.rows.pop(cell.key))
+        self.remove(cell)
         self.progress.update(self.overall, completed=self.done, description="all cells")
         if not self.console.is_terminal:
             self.console.print(f"[{self.done}/{self.total}] {cell}", markup=False, highlight=False)
+
+    def remove(self, cell: Cell) -> None:
+        """Show no line of a cell any longer, if it had one."""
+        if cell.key in self.rows:
+            self.progress.remove_task(self.rows.pop(cell.key))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from pathlib import Path
@@ -25,6 +26,7 @@ from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled
 from kdbench.training.contract import check_stages, check_terms
+from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
 from kdbench.training.prediction import autocast, predict
 from kdbench.training.resumable import Resumable
@@ -35,6 +37,7 @@ OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many,
 MAIN = ""  # name of the main stage
 CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
 CHECKPOINT_SHARE = 0.05  # of the time at most
+RECENT = 3  # epochs, the longest of which says how long the next one takes: the first may warm up
 
 
 class Diverged(Exception):
@@ -120,16 +123,24 @@ class Trainer(Resumable):
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {}
 
-    def train(self, checkpoint: Path, on_epoch: OnEpoch = lambda *progress: None) -> None:
+    def train(
+        self, checkpoint: Path, on_epoch: OnEpoch = lambda *progress: None, limit: TimeLimit | None = None
+    ) -> None:
         """Train to the last epoch, from the first or from what `restore` read; keep `checkpoint` fresh.
 
         Raises:
             Diverged: a loss term became infinite or not a number.
             KdbenchError: the disk is full or the folder cannot be written.
+            OutOfTime: the limit leaves no time for another epoch; `checkpoint` holds all that was done.
         """
         on_epoch(self.epochs_done, self.epochs, None)
-        saved, pause = time.monotonic(), CHECKPOINT_EVERY
+        saved, pause, kept = time.monotonic(), CHECKPOINT_EVERY, self.epochs_done
+        limit, recent = limit or TimeLimit(), deque[float](maxlen=RECENT)
         while self.epochs_done < self.epochs:
+            if not limit.suffices(max(recent, default=None)):
+                if self.epochs_done > kept:
+                    self.save(checkpoint)
+                raise OutOfTime
             started = time.monotonic()
             terms = self.next_epoch()
             if self.stage.name == MAIN:
@@ -140,9 +151,11 @@ class Trainer(Resumable):
             self.seconds += now - started
             if now - saved > pause and self.epochs_done < self.epochs:
                 self.save(checkpoint)
-                saved = time.monotonic()
+                saved, kept = time.monotonic(), self.epochs_done
                 pause = max(CHECKPOINT_EVERY, (saved - now) / CHECKPOINT_SHARE)
             on_epoch(self.epochs_done, self.epochs, terms["loss"])
+            recent.append(time.monotonic() - started)
+            limit.learn(max(recent))
 
     @property
     def epochs(self) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdbench.running.plan import Cell
 from kdbench.tables import Execution
+from kdbench.training.limit import TimeLimit
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,25 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """A cell has no time for another epoch; another run carries on from its checkpoint."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True)
 class Noticed:
     """Something that the user should know, in one line."""
 
     text: str
 
 
-Event = Progressed | Finished | Waiting | Failed | Noticed
+Event = Progressed | Finished | Waiting | Failed | Stopped | Noticed
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how cells are trained: `workers` processes, worker k on device k modulo their number.
+    """Where, how and until when cells are trained: `workers` processes, worker k on device k modulo their number.
 
     Attributes:
         stored: teachers' outputs may come from a store.
@@ -66,6 +74,7 @@ class Machine:
     devices: Sequence[str]
     workers: int
     execution: Execution = "eager"
+    limit: TimeLimit = field(default_factory=TimeLimit, compare=False, repr=False)
     stored: bool = False
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import cast
 
 from kdbench.errors import KdbenchError
-from kdbench.running.engines.events import Event, Failed, Finished, Machine, Waiting
+from kdbench.running.engines.events import Event, Failed, Finished, Machine, Stopped, Waiting
 from kdbench.running.plan import Cell
 
 BUSY_PAUSE = 0.3  # seconds before asking again for a cell that another process trains
@@ -54,6 +54,8 @@ class Worker:
 
 def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
     """The engine."""
+    if not machine.limit.suffices():
+        return
     todo = deque(cells)
     busy_elsewhere: deque[Cell] = deque()
     crew = [
@@ -62,9 +64,12 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
     ]
     try:
         while todo or busy_elsewhere or any(worker.cell for worker in crew):
-            hand_out(todo, crew)
+            if has_time := machine.limit.suffices():
+                hand_out(todo, crew)
             training = {worker.pipe: worker for worker in crew if worker.cell}
             if not training:
+                if not has_time:
+                    return
                 yield Waiting(len(busy_elsewhere))
                 time.sleep(BUSY_PAUSE)
                 todo, busy_elsewhere = busy_elsewhere, deque()
@@ -79,7 +84,7 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
                     busy_elsewhere.append(cell)
                 else:
                     yield message
-                if isinstance(message, Finished | Failed | Busy):
+                if isinstance(message, Finished | Failed | Stopped | Busy):
                     worker.cell = None
                 if not is_usable(worker, message):
                     worker.process.kill()
@@ -102,21 +107,23 @@ def hand_out(todo: deque[Cell], crew: Sequence[Worker]) -> None:
 
 
 def receive(worker: Worker) -> Message:
-    """What a worker says; that its cell failed, if it died."""
+    """What a worker says; that its cell failed, if it died, or stopped, if it was told to before it could listen."""
     try:
         message: Message = worker.pipe.recv()
         return message
     except (EOFError, ConnectionError):
         worker.process.join()
         assert worker.cell is not None
+        if worker.process.exitcode == -signal.SIGTERM:
+            return Stopped(worker.cell)
         return Failed(worker.cell, f"its process died ({exit_reason(worker.process.exitcode)})", "")
 
 
 def is_usable(worker: Worker, message: Message) -> bool:
     """Whether a worker takes another cell after a message: it lives, and its device did not fail it."""
-    if isinstance(message, Failed):
-        return worker.device == "cpu" and worker.process.exitcode is None  # some errors end a GPU's use for a process
-    return True
+    if isinstance(message, Failed) and worker.device != "cpu":
+        return False  # some errors end a GPU's use for a process
+    return not isinstance(message, Failed | Stopped) or worker.process.exitcode is None
 
 
 def exit_reason(code: int | None) -> str:
@@ -138,6 +145,7 @@ def start_worker(root: Path, device: str, machine: Machine) -> Worker:
 def work(pipe: Connection, root: Path, device_name: str, machine: Machine) -> None:
     """A worker process: cells in, messages out, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a job's processes all get it; the parent's limit ends for all
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
@@ -150,7 +158,7 @@ def work(pipe: Connection, root: Path, device_name: str, machine: Machine) -> No
     while True:
         cell = pipe.recv()
         try:
-            if not run_reporting(cell, root, device, machine.execution, pipe.send, machine.stored):
+            if not run_reporting(cell, root, device, machine.execution, pipe.send, machine.limit, machine.stored):
                 pipe.send(Busy())
         except KdbenchError as error:
             pipe.send(Fatal(str(error)))

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from kdbench.running.cell import CellFailed, run_cell
-from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed
+from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Stopped
 from kdbench.running.plan import Cell
 from kdbench.tables import Execution
+from kdbench.training.limit import OutOfTime, TimeLimit
 
 
 def run_reporting(
@@ -19,9 +20,10 @@ def run_reporting(
     device: torch.device,
     execution: Execution,
     report: Callable[[Event], None],
+    limit: TimeLimit | None = None,
     stored: bool = False,
 ) -> bool:
-    """Run a cell and report its events, Finished or Failed last.
+    """Run a cell and report its events, Finished, Failed or Stopped last.
 
     Args:
         stored: its teacher's outputs may come from a store.
@@ -40,10 +42,14 @@ def run_reporting(
             on_epoch=lambda *progress: report(Progressed(cell, *progress)),
             notice=lambda text: report(Noticed(text)),
             execution=execution,
+            limit=limit,
             stored=stored,
         )
     except CellFailed as error:
         report(Failed(cell, str(error), error.details))
+        return True
+    except OutOfTime:
+        report(Stopped(cell))
         return True
     if done is None:
         return False

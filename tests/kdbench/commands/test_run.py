@@ -204,6 +204,8 @@ MISTAKES = [
     (["-m", "kd", "--results", "nowhere"], "nowhere"),
     (["-m", ","], "at least one method"),
     (["-m", "kd", "--out", "/proc/nowhere"], "/proc/nowhere"),
+    (["-m", "kd", "--time-limit", "0"], "--time-limit 0: give hours, minutes or seconds"),
+    (["-m", "kd", "--time-limit", "90"], "Did you mean 90s?"),
 ]
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.commands.resuming import is_begun
 from kdbench.records.store import read_cell
 from kdbench.running.engines import local
-from kdbench.running.engines.events import Failed, Finished, Machine, Noticed
+from kdbench.running.engines.events import Failed, Finished, Machine, Noticed, Progressed, Stopped
 from kdbench.running.plan import plan_cells
 from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite
+from kdbench.training.limit import TimeLimit
 
 
 def test_a_process_whose_cell_failed_on_a_gpu_takes_no_other_one(
@@ -38,3 +40,22 @@ def test_a_worker_takes_outputs_from_a_store_where_the_machine_does(
     [reference] = read_cell(finished.folder).record.teachers
     assert reference.outputs == ("stored" if stored else "live")
     assert any("computed once and kept" in event.text for event in events if isinstance(event, Noticed)) == stored
+
+
+def test_workers_stop_at_their_epochs_end_begin_nothing_new_and_go_on_bit_equal(digits: Suite, tmp_path: Path) -> None:
+    cells = plan_cells(digits.with_epochs(40), {"vanilla": {}}, digits.pairs[:1], [0, 1], {})
+    limit, events = TimeLimit(600), []
+    for event in local.execute(cells, tmp_path / "cut", Machine(["cpu"], 1, limit=limit)):
+        events.append(event)
+        if isinstance(event, Progressed) and event.epochs_done == 2:
+            limit.end_now()
+    assert events[-1] == Stopped(cells[0])
+    assert {event.cell.seed for event in events if isinstance(event, Progressed)} == {0}
+    assert [is_begun(cell, tmp_path / "cut") for cell in cells] == [True, False]
+    assert list(local.execute(cells, tmp_path / "cut", Machine(["cpu"], 1, limit=limit))) == []
+
+    *_, again = local.execute(cells[:1], tmp_path / "cut", Machine(["cpu"], 1))
+    *_, whole = local.execute(cells[:1], tmp_path / "whole", Machine(["cpu"], 1))
+    assert isinstance(again, Finished)
+    assert isinstance(whole, Finished)
+    assert read_cell(again.folder).record.evidence_sha256 == read_cell(whole.folder).record.evidence_sha256

@@ -1,0 +1,83 @@
+"""Estimates for devices that are not here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdbench.cli.app import main
+from kdbench.commands.elsewhere import DEVICES, Device, load_device, seconds_elsewhere, training_seconds
+from kdbench.errors import KdbenchError
+from kdbench.running.timing import Subject, random_dataset, timed_trainer
+from kdbench.suite import Suite
+
+FLOPS_ALONE = Device(title="x", teraflops={"float32": 1e-6}, utilisation=1, eager_us=1e-9, captured_us=1e-9)
+OPERATIONS_ALONE = Device(title="x", teraflops={"float32": 1e12}, utilisation=1, eager_us=10, captured_us=1)
+
+
+def test_a_training_takes_its_flops_at_the_peak_and_a_while_for_each_operation(digits: Suite) -> None:
+    torch.set_num_threads(1)
+    images = digits.data.learned_from
+    trainer = timed_trainer(
+        Subject(digits, digits.pairs[0], "vanilla", {}, random_dataset(digits.data), torch.device("cpu"))
+    )
+    seconds = training_seconds(trainer, images, FLOPS_ALONE, "eager")  # at a million operations a second
+    with_half_the_images = training_seconds(trainer, images // 2, FLOPS_ALONE, "eager")
+    assert seconds / 2 < with_half_the_images < seconds  # the tests are as long
+    eager, captured = (training_seconds(trainer, images, OPERATIONS_ALONE, how) for how in ("eager", "captured"))
+    assert eager / 10 < captured < eager / 2  # tests run eagerly
+    half = Device(**{**FLOPS_ALONE.model_dump(), "utilisation": 0.5})
+    assert training_seconds(trainer, images, half, "eager") == pytest.approx(2 * seconds)
+
+
+def test_cells_and_missing_teachers_add_up(digits: Suite) -> None:
+    kinds = {("vanilla", digits.pairs[0]): 1}
+    one = seconds_elsewhere(digits, {}, kinds, [], DEVICES["h100"], "eager")
+    three = seconds_elsewhere(digits, {}, dict.fromkeys(kinds, 3), [], DEVICES["h100"], "eager")
+    assert three == pytest.approx(3 * one)
+    assert seconds_elsewhere(digits, {}, kinds, ["resnet8"], DEVICES["h100"], "eager") > one
+
+
+def test_a_file_describes_a_device_of_ones_own(tmp_path: Path, digits: Suite) -> None:
+    path = tmp_path / "l4.toml"
+    path.write_text('title = "NVIDIA L4"\nteraflops = { bf16 = 121 }\nutilisation = 0.2\n')
+    device = load_device(str(path))
+    assert device is not None
+    assert device.assumptions("bf16", "eager") == "20 % of 121 TFLOPS (bf16), 10 us an operation"
+    with pytest.raises(KdbenchError, match="no peak for float32"):
+        seconds_elsewhere(digits, {}, {}, [], device, "eager")
+    path.write_text('title = "NVIDIA L4"\nteraflops = { bf16 = 121 }\nutilization = 0.2\n')
+    with pytest.raises(KdbenchError, match="unknown key 'utilization'"):
+        load_device(str(path))
+    with pytest.raises(KdbenchError, match=r"Cannot read the device nowhere\.toml"):
+        load_device("nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--on", "h100"], "Add --dry-run"), (["--dry-run", "--on", "h10"], "Did you mean 'h100'?")],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kdbench", "run", "-m", "vanilla", "--no-mlflow", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    errors = capsys.readouterr().err
+    assert (stopped.value.code, said in errors, len(errors.splitlines())) == (2, True, 1)
+
+
+def test_a_dry_run_says_what_it_assumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "-m", "kd", "--pair", "resnet8:resnet8_w2", "--no-mlflow", "--dry-run", "--graph", "--on", "a100"]
+    monkeypatch.setattr(sys, "argv", ["kdbench", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = "on one NVIDIA A100, cell after cell, assuming 30 % of 19.5 TFLOPS (float32), 3 us an operation: "
+    assert (stopped.value.code, said in capsys.readouterr().out) == (0, True)

@@ -1,0 +1,70 @@
+"""Commands that stop before all is done, because their time is up or they are told to, and go on later."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kdbench.records.store import Entry, read_runs
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def evidence(runs: Path) -> dict[str, str | None]:
+    """Hashes of the predictions of all records, none of which is corrupt."""
+    found = [entry for entry in read_runs(runs) if isinstance(entry, Entry)]
+    return {entry.record.key: entry.record.evidence_sha256 for entry in found}
+
+
+def test_a_limit_shorter_than_the_start_trains_nothing_and_says_so(
+    kdbench: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    cache = str(tmp_path / "cache")
+    run = ("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--time-limit", "0.1s")
+    done = kdbench(*run, "--json", KDBENCH_CACHE=cache)
+    assert done.returncode == 3, done.stderr
+    said = "Not finished: 0 of 4 cells are done, 0 in training, 4 waiting (teachers first: resnet8). Go on: kdbench run"
+    assert [line for line in done.stderr.splitlines() if line.startswith(said)]
+    assert json.loads(done.stdout)["unfinished"] == 4
+    assert not list((tmp_path / "runs").rglob("*.partial"))
+    done = kdbench("teach", "--suite", small_suite, "--time-limit", "0.1s", KDBENCH_CACHE=cache)
+    assert done.returncode == 3, done.stderr
+    assert "Not finished: 0 of 1 teachers are done, 0 in training, 1 waiting. Go on: kdbench teach" in done.stdout
+
+
+def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
+    options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "40", "--workers", "1"]
+    done = 0.0
+    for kill in (os.kill, os.killpg):  # the parent alone, as by hand; all processes, as SLURM does
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kdbench", *options, "--out", "cut"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        while process.poll() is None and newest_checkpoint(tmp_path / "cut") <= done:
+            time.sleep(0.02)
+        kill(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 3, output
+        assert "Not finished: 0 of 2 cells are done, 1 in training, 1 waiting. Go on: kdbench run -m vanilla" in output
+        assert "Failed" not in output
+        done = newest_checkpoint(tmp_path / "cut")
+    for out in ("cut", "whole"):
+        finished = kdbench(*options, "--out", out)
+        assert finished.returncode == 0, finished.stderr
+    assert len(evidence(tmp_path / "cut")) == 2
+    assert evidence(tmp_path / "cut") == evidence(tmp_path / "whole")
+
+
+def newest_checkpoint(runs: Path) -> float:
+    """When the newest checkpoint of a cell was written; 0 if there is none."""
+    return max((path.stat().st_mtime for path in runs.rglob("*.partial/checkpoint-*")), default=0.0)
