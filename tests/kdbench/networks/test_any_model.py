@@ -135,11 +135,11 @@ def test_a_model_that_declares_no_pre_activations_is_not_applicable(name: str) -
         OutputReader("teacher", network, {"pre_activations"}, maps)
 
 
-@pytest.mark.parametrize("name", ["digits_vit", "test_resnet"])
-def test_a_map_without_a_declared_pre_activation_stands_for_itself_beside_features(name: str) -> None:
+@pytest.mark.parametrize(("name", "size"), [("digits_vit", 8), ("test_convnext", 32)])
+def test_a_map_without_a_declared_pre_activation_stands_for_itself_beside_features(name: str, size: int) -> None:
     suite = load_suite("digits").model_copy(update={"models": {"it": Model(name=name)}})
     network = build_network(suite, "it", seed=0).eval()
-    images = torch.randn(2, 1, 8, 8)
+    images = torch.randn(2, 1, size, size)
     reader = OutputReader("teacher", network, {"features", "pre_activations"}, feature_maps(network, images))
     outputs, shapes = reader(images), reader.shapes(images)
     assert shapes.pre_activations == shapes.features
