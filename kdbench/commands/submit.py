@@ -17,7 +17,8 @@ from kdbench.layout import COSTS, TEACHERS
 from kdbench.records.cost_record import CostRecord, parse_cost
 from kdbench.records.gate import record_problems
 from kdbench.records.reader import read_results
-from kdbench.records.store import Entry, find_results, find_runs, write_results
+from kdbench.records.rows import REFERENCES
+from kdbench.records.store import Entry, find_results, find_runs, read_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of
@@ -96,7 +97,9 @@ def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, 
 
 
 def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teacher], notice: Notice) -> list[Entry]:
-    """The records of a method for the board: every pair and seed of the suite, each as `record_checks` wants it.
+    """The records of a method for the board: every pair and seed of the suite, each as the gate wants it.
+
+    Of the references, further seeds that every pair has come along, up to the first that is lacking.
 
     Raises:
         KdbenchError: names the first record that is missing or does not hold.
@@ -108,6 +111,10 @@ def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teac
             f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
             f"Run: kdbench run --method {method} --suite {suite.name}"
         )
+    if method in REFERENCES:
+        more = further_cells(suite, method, runs, teachers, notice)
+        cells += more
+        found |= find_recorded(more, runs, notice)
     labels = load_test_labels(suite)
     known = {teacher.sha256: name for name, teacher in teachers.items()}
     entries = [restamped(found[cell.key], cell) for cell in cells]
@@ -118,6 +125,15 @@ def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teac
         for problem in record_problems(record, entry.evidence, suite, labels, known, record.curve, entry.others):
             raise KdbenchError(f"{entry.folder}: {problem}.")
     return entries
+
+
+def further_cells(suite: Suite, method: str, runs: Path, teachers: dict[str, Teacher], notice: Notice) -> list[Cell]:
+    """The cells of a method's seeds that follow the suite's, up to the first seed that lacks a record on a pair."""
+    trained = [e.record.seed for e in read_runs(runs, suite.name, method) if isinstance(e, Entry)]
+    cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds, max(trained, default=0) + 1), teachers)
+    found = find_recorded(cells, runs, notice)
+    end = min((cell.seed for cell in cells if cell.key not in found), default=None)
+    return [cell for cell in cells if end is None or cell.seed < end]
 
 
 def restamped(entry: Entry, cell: Cell) -> Entry:

@@ -200,7 +200,7 @@ def origin(record: Record) -> tuple[int, str, str, str]:
 
 
 def row_problems(found: list[tuple[str, Record]], suite: Suite) -> Iterator[Problem]:
-    """A row is of one version of its method, and has every seed of each pair that it has."""
+    """A row is of one version of its method, and has every seed of each pair that it has, further ones without gaps."""
     rows: dict[str, list[tuple[str, Record]]] = {}
     for where, record in found:
         rows.setdefault(record.row, []).append((where, record))
@@ -212,7 +212,7 @@ def row_problems(found: list[tuple[str, Record]], suite: Suite) -> Iterator[Prob
         for _, record in members:
             seeds.setdefault((record.teacher, record.student), set()).add(record.seed)
         for (teacher, student), have in seeds.items():
-            if missing := sorted(set(range(suite.seeds)) - have):
+            if missing := sorted(set(range(max(suite.seeds, *(seed + 1 for seed in have)))) - have):
                 pair = f"{teacher}:{student}" if teacher else student
                 yield Problem(where, f"'{name}' on {pair} lacks seeds {', '.join(map(str, missing))}")
 

@@ -20,6 +20,7 @@ from kdbench.suite import Suite
 from kdbench.tables import NAME
 
 PLAIN, KD = "vanilla", "kd"
+REFERENCES = (PLAIN, KD)  # all others are compared with them: they may have more seeds than the suite asks for
 Origin = Literal["accepted", "yours"]
 PairNames = tuple[str, str]  # teacher, student
 Place = tuple[str | None, str, int]  # teacher (None for a method that reads none), student, seed
@@ -73,11 +74,8 @@ class Row(Generic[Cell]):
 
 
 def seeds_of(row: Row[Cell], pairs: Sequence[PairNames], seeds: Sequence[int]) -> list[int]:
-    """The seeds that count of a row: the suite's; of the plain student and KD all that every pair has a result of.
-
-    All methods are compared with these two, which are trained with more seeds where that is worth more.
-    """
-    if row.name not in (PLAIN, KD):
+    """The seeds that count of a row: the suite's; of the references all that every pair has a result of."""
+    if row.name not in REFERENCES:
         return list(seeds)
     known = [{seed for _, _, seed in row.cells if done(row.cell(pair, seed))} for pair in pairs]
     return sorted(set(seeds) | (set.intersection(*known) if known else set()))

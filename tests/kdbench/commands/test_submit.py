@@ -117,6 +117,13 @@ def test_a_record_that_took_its_best_epoch_is_refused(ran: Path) -> None:
     assert not (ran / "results" / "small" / "kd").exists()
 
 
+def test_further_seeds_of_a_reference_come_along(ran: Path) -> None:
+    suite = ran / "small.toml"
+    suite.write_text(suite.read_text().replace("seeds = 2", "seeds = 1"))
+    assert "kd: 2 records" in submit(ran)
+    assert {entry.record.seed for entry in read_results(ran / "results" / "small" / "kd")} == {0, 1}
+
+
 def test_a_missing_seed_is_refused(ran: Path) -> None:
     shutil.rmtree(first_cell(ran).folder)
     with pytest.raises(KdbenchError, match="1 of 2 cells have no valid record"):

@@ -100,7 +100,7 @@ def test_forged_evidence_contradicts_the_suites_labels(results: Path) -> None:
     ("changes", "said"),
     [
         ({"key": "0" * 64}, "its key does not follow"),
-        ({"seed": 7}, "seed 7 is not one of the suite's 5"),
+        ({"seed": 7}, "its key does not follow"),
         ({"params": {"temperature": 1.0}}, "its key does not follow"),
         ({"off_protocol": ["epochs: 1"]}, "off the protocol: epochs: 1"),
         ({"suite": "cifar100"}, "it belongs in cifar100/vanilla"),
@@ -179,6 +179,24 @@ def test_a_missing_seed_is_a_problem(results: Path) -> None:
     edit(results, lambda entries: entries[1:])
     [line] = problems(results)
     assert "lacks seeds 0" in line
+
+
+def with_seed_7(entries: list[Entry], **changes: Any) -> list[Entry]:
+    """The records, with one more that says to be of seed 7."""
+    record = entries[0].record.model_copy(update={"seed": 7, **changes}).sealed()
+    return [*entries, replace(entries[0], record=record)]
+
+
+def test_further_seeds_of_a_reference_have_no_gaps(results: Path) -> None:
+    edit(results, with_seed_7)
+    found = problems(results)
+    assert any("lacks seeds 5, 6" in text for text in found)
+    assert not any("is not one of the suite's" in text for text in found)
+
+
+def test_only_references_have_further_seeds(results: Path) -> None:
+    edit(results, lambda entries: with_seed_7(entries, variant={"x": 1}))
+    assert any("seed 7 is not one of the suite's 5" in text for text in problems(results))
 
 
 def test_a_record_without_its_teacher_is_a_problem(results: Path) -> None:
