@@ -30,8 +30,9 @@ def test_a_process_whose_cell_failed_on_a_gpu_takes_no_other_one(
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_worker_takes_outputs_from_a_store_where_the_machine_does(
-    stored: bool, digits: Suite, tmp_path: Path
+    stored: bool, digits: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))  # which no other test has filled
     teacher = find_teacher(digits, "resnet8", None, print)
     assert teacher is not None
     cells = plan_cells(digits.with_epochs(1), {"kd": {}}, digits.pairs[:1], [0], {"resnet8": teacher})
