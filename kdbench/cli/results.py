@@ -26,6 +26,13 @@ app = typer.Typer()
 def compare(
     method: Annotated[list[str], typer.Argument(help="Methods, or variants such as 'kd[temperature=2]'.")],
     suite: SuiteOption = "digits",
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many; of plain student and KD all count.")
+    ] = None,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Your runs with --validate, on validation images.")
+    ] = False,
     metric: Annotated[str, typer.Option("--metric", help="top1, top5 or nll.")] = "top1",
     runs: RunsOption = None,
     results: ResultsOption = None,
@@ -33,14 +40,15 @@ def compare(
 ) -> None:
     """Compare methods in pairs: difference, interval, corrected p-value, verdict; tie groups and mean ranks.
 
-    Reads accepted records and yours. A method needs a record of every pair and seed.
+    Reads accepted records and yours. A method needs a record of every pair and seed that is compared.
 
     Example: kdbench compare kd crd vanilla --suite digits
     """
     from kdbench.commands.compare import compare as compare_methods
+    from kdbench.commands.comparison import part_of
 
-    names = split_names(method)
-    raise typer.Exit(compare_methods(names, suite, runs, results, metric, open_console(as_json), as_json))
+    names, part = split_names(method), part_of(suite, pair or (), seeds, validate)
+    raise typer.Exit(compare_methods(names, part, runs, results, metric, open_console(as_json), as_json))
 
 
 @app.command()
