@@ -187,6 +187,12 @@ def belongs(record: Record, suite: Suite) -> bool:
     return not record.is_teacher and tuple(record.off_protocol) == suite.off_protocol
 
 
+def methods_in(suite: Suite, runs: Path, results: Path | None) -> set[str]:
+    """The methods that have a folder of records on a suite."""
+    known = {path.name for root in (runs, results) if root for path in (root / suite.name).glob("*") if path.is_dir()}
+    return {name for name in known if re.fullmatch(NAME, name)} - RESERVED
+
+
 def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Notice) -> Row[Entry]:
     """The row of this name: the accepted one, or yours where it is more complete or of a newer version.
 
@@ -194,8 +200,7 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
         KdbenchError: no record of it.
     """
     method = name.partition("[")[0]
-    known = {path.name for root in (runs, results) if root for path in (root / suite.name).glob("*") if path.is_dir()}
-    known = {name for name in known if re.fullmatch(NAME, name)} - RESERVED
+    known = methods_in(suite, runs, results)
     if method not in known:
         raise KdbenchError(
             f"No records of method '{method}' on suite '{suite.name}'.{did_you_mean(method, known)} "

@@ -298,7 +298,7 @@ def test_validation_runs_are_compared_among_themselves(
     assert {m["method"]: m["origin"] for m in found["methods"]} == {"kd": "yours", "at": "yours"}
     assert found["off_protocol"] == ["reported on validation"]
     assert said == ""
-    with pytest.raises(KdbenchError, match="No records of 'crd'"):
+    with pytest.raises(KdbenchError, match="No records of method 'crd'"):
         run(tmp_path, capsys, "kd", "crd", validate=True)  # which has accepted records alone
     found, _ = run(tmp_path, capsys, "kd", "at")
     assert {m["origin"] for m in found["methods"]} == {"accepted"}
