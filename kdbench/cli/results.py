@@ -1,4 +1,4 @@
-"""The commands that speak of results: compare, submit, validate, verify."""
+"""The commands that speak of results: compare, cite, submit, validate, verify."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdbench.cli.options import (
     SuiteOption,
     split_names,
 )
-from kdbench.console import open_console
+from kdbench.console import line_printer, open_console
 from kdbench.layout import RESULTS
 
 app = typer.Typer()
@@ -49,6 +49,19 @@ def compare(
 
     names, part = split_names(method), part_of(suite, pair or (), seeds, validate)
     raise typer.Exit(compare_methods(names, part, runs, results, metric, open_console(as_json), as_json))
+
+
+@app.command()
+def cite(
+    method: Annotated[list[str] | None, typer.Argument(help="Methods to cite.")] = None,
+) -> None:
+    """Print BibTeX of methods' papers, of the survey and of kdbench.
+
+    Example: kdbench cite kd crd > kd.bib
+    """
+    from kdbench.commands.cite import cite as cite_methods
+
+    cite_methods(split_names(method) if method else (), line_printer(open_console(to_stderr=True)))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.commands.ending import failed_lines
 from kdbench.commands.request import (
     Request,
     parse_device,
@@ -19,7 +20,7 @@ from kdbench.commands.request import (
     parse_workers,
 )
 from kdbench.commands.resuming import command_line
-from kdbench.commands.run import failed_lines, open_mirror, seek_teachers, to_make
+from kdbench.commands.run import open_mirror, seek_teachers, to_make
 from kdbench.commands.search import Search
 from kdbench.commands.spaces import check_grid, spaces_of
 from kdbench.commands.suite_copy import block, write_copy
