@@ -1,4 +1,4 @@
-"""The commands that speak of results: compare, cite, submit, validate, verify."""
+"""The commands that speak of results: compare, cite, export, submit, validate, verify."""
 
 from __future__ import annotations
 
@@ -62,6 +62,30 @@ def cite(
     from kdbench.commands.cite import cite as cite_methods
 
     cite_methods(split_names(method) if method else (), line_printer(open_console(to_stderr=True)))
+
+
+@app.command()
+def export(
+    record: Annotated[str, typer.Argument(help="A cell's folder in runs/, with its weights.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where to. Default: ./STUDENT-METHOD.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX too; needs kdbench[onnx].")] = False,
+    suite: Annotated[str | None, typer.Option("--suite", help="Your suite file. Default: the record's suite.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a student home: weights, a program that needs torch alone, ONNX, and ten lines that load it.
+
+    Its forms are checked against the record's predictions on the test images, where these are here.
+
+    Example: kdbench export runs/digits/kd/9e384d5b2f1a7c60 --onnx
+    """
+    from kdbench.commands.request import parse_data_dir
+
+    parse_data_dir(data_dir)
+    from kdbench.commands.export import export as export_record
+
+    raise typer.Exit(export_record(record, out, onnx, suite, force, open_console(as_json), as_json))
 
 
 @app.command()
