@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import shutil
@@ -45,14 +46,19 @@ def run(folder: Path, out: Path | None, **options: Any) -> str:
     return said.getvalue()
 
 
-def test_every_form_gives_the_records_predictions(runs: Path, tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    source = cell(runs, "kd")
-    said = run(source, tmp_path / "home", onnx=True)
+@pytest.fixture(scope="module")
+def home(runs: Path) -> Path:
+    """An export, with ONNX where that is installed."""
+    home = runs.parent.parent / "home"
+    said = run(cell(runs, "kd"), home, onnx=importlib.util.find_spec("onnxruntime") is not None)
     assert "Checked: the record's classes on 797 test images." in said
-    home = tmp_path / "home"
+    return home
+
+
+def test_every_form_gives_the_records_predictions(runs: Path, home: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
     about = json.loads((home / "model.json").read_text())
-    record = read_cell(source).record
+    record = read_cell(cell(runs, "kd")).record
     assert (about["key"], about["top1"], about["parameters"]) == (
         record.key,
         record.main.metrics.top1,
@@ -69,12 +75,11 @@ def test_every_form_gives_the_records_predictions(runs: Path, tmp_path: Path) ->
     assert all(torch.equal(plain[name], stored[name]) for name in plain)
 
 
-def test_it_loads_without_kdbench(runs: Path, tmp_path: Path) -> None:
-    run(cell(runs, "kd"), tmp_path / "home")
+def test_it_loads_without_kdbench(home: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((20, 20, 3), 90, np.uint8)).save(tmp_path / "grey.png")
     code = (
         "import sys, runpy; sys.modules['kdbench'] = None; sys.argv = ['load.py', sys.argv[2]]; "
-        f"runpy.run_path({str(tmp_path / 'home' / 'load.py')!r})"
+        f"runpy.run_path({str(home / 'load.py')!r})"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code, "load.py", tmp_path / "grey.png"], capture_output=True, text=True, check=False
@@ -92,9 +97,8 @@ def test_a_network_that_a_method_makes_is_named(runs: Path, tmp_path: Path) -> N
     assert not (tmp_path / "home").exists()
 
 
-def test_only_an_earlier_export_is_replaced_and_only_by_force(runs: Path, tmp_path: Path) -> None:
-    source, home = cell(runs, "kd"), tmp_path / "home"
-    run(source, home)
+def test_only_an_earlier_export_is_replaced_and_only_by_force(runs: Path, home: Path, tmp_path: Path) -> None:
+    source, home = cell(runs, "kd"), Path(shutil.copytree(home, tmp_path / "home"))
     with pytest.raises(KdbenchError, match="exists already"):
         run(source, home)
     (home / "model.pth").unlink()
