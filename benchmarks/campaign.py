@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 from rich.console import Console
 
 from benchmarks.archive import pack, unpack
+from kdbench.commands.ending import failed_lines
 from kdbench.commands.request import (
     Request,
     check_request,
@@ -34,7 +35,7 @@ from kdbench.commands.request import (
     parse_workers,
 )
 from kdbench.commands.resuming import NOT_FINISHED, is_begun, not_finished, unfinished
-from kdbench.commands.run import failed_lines, seek_teachers
+from kdbench.commands.run import seek_teachers
 from kdbench.console import Notice, line_printer, open_console
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.layout import RUNS

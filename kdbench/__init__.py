@@ -1,6 +1,7 @@
 """kdbench: the benchmark for knowledge distillation.
 
-The names below are the plugin API; `kdbench.method` documents it. They load on first use, so that importing
+The names below are the plugin API, which `kdbench.method` documents, and what Python code calls, which `kdbench.api`
+does. They load on first use, so that importing
 `kdbench.records.record` or `kdbench.records.stats` imports no torch.
 """
 
@@ -9,6 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdbench.api import Compared as Compared
+    from kdbench.api import compare as compare
+    from kdbench.api import load_class_results as load_class_results
+    from kdbench.api import load_results as load_results
+    from kdbench.api import run as run
     from kdbench.errors import KdbenchError as KdbenchError
     from kdbench.method import Batch as Batch
     from kdbench.method import Field as Field
@@ -28,7 +34,8 @@ __version__ = "0.1.0"
 METHOD = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Read", "Setup", "Shapes", "Stage")
 OWN = ("Adam", "OwnNetwork", "OwnNetworks")
 PLUGIN_API = (*METHOD, *OWN)
-__all__ = ["KdbenchError", *PLUGIN_API]  # noqa: PLE0604
+API = ("Compared", "compare", "load_class_results", "load_results", "run")
+__all__ = ["KdbenchError", *PLUGIN_API, *API]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
@@ -40,6 +47,10 @@ def __getattr__(name: str) -> Any:
         from kdbench.networks import own
 
         return getattr(own, name)
+    if name in API:
+        from kdbench import api
+
+        return getattr(api, name)
     if name == "KdbenchError":
         from kdbench.errors import KdbenchError
 

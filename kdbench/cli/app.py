@@ -261,13 +261,13 @@ def list_methods(
     long: Annotated[bool, typer.Option("--long", help="Load each method and show its scheme and paper.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the installed methods, with the package each comes from.
+    """List the installed methods, with the package each comes from; --json has all that --long shows.
 
     Example: kdbench list methods --long
     """
     from kdbench.commands.list_methods import show_methods
 
-    show_methods(long, open_console(), as_json)
+    show_methods(long or as_json, open_console(), as_json)
 
 
 @lists.command("suites")

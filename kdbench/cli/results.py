@@ -1,4 +1,4 @@
-"""The commands that speak of results: compare, submit, validate, verify."""
+"""The commands that speak of results: compare, cite, export, submit, validate, verify."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdbench.cli.options import (
     SuiteOption,
     split_names,
 )
-from kdbench.console import open_console
+from kdbench.console import line_printer, open_console
 from kdbench.layout import RESULTS
 
 app = typer.Typer()
@@ -26,6 +26,13 @@ app = typer.Typer()
 def compare(
     method: Annotated[list[str], typer.Argument(help="Methods, or variants such as 'kd[temperature=2]'.")],
     suite: SuiteOption = "digits",
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many; of plain student and KD all count.")
+    ] = None,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Your runs with --validate, on validation images.")
+    ] = False,
     metric: Annotated[str, typer.Option("--metric", help="top1, top5 or nll.")] = "top1",
     runs: RunsOption = None,
     results: ResultsOption = None,
@@ -33,14 +40,52 @@ def compare(
 ) -> None:
     """Compare methods in pairs: difference, interval, corrected p-value, verdict; tie groups and mean ranks.
 
-    Reads accepted records and yours. A method needs a record of every pair and seed.
+    Reads accepted records and yours. A method needs a record of every pair and seed that is compared.
 
     Example: kdbench compare kd crd vanilla --suite digits
     """
     from kdbench.commands.compare import compare as compare_methods
+    from kdbench.commands.comparison import part_of
 
-    names = split_names(method)
-    raise typer.Exit(compare_methods(names, suite, runs, results, metric, open_console(as_json), as_json))
+    names, part = split_names(method), part_of(suite, pair or (), seeds, validate)
+    raise typer.Exit(compare_methods(names, part, runs, results, metric, open_console(as_json), as_json))
+
+
+@app.command()
+def cite(
+    method: Annotated[list[str] | None, typer.Argument(help="Methods to cite.")] = None,
+) -> None:
+    """Print BibTeX of methods' papers, of the survey and of kdbench.
+
+    Example: kdbench cite kd crd > kd.bib
+    """
+    from kdbench.commands.cite import cite as cite_methods
+
+    cite_methods(split_names(method) if method else (), line_printer(open_console(to_stderr=True)))
+
+
+@app.command()
+def export(
+    record: Annotated[str, typer.Argument(help="A cell's folder in runs/, with its weights.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where to. Default: ./STUDENT-METHOD.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX too; needs kdbench[onnx].")] = False,
+    suite: Annotated[str | None, typer.Option("--suite", help="Your suite file. Default: the record's suite.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a student home: weights, a program that needs torch alone, ONNX, and ten lines that load it.
+
+    Its forms are checked against the record's predictions on the test images, where these are here.
+
+    Example: kdbench export runs/digits/kd/9e384d5b2f1a7c60 --onnx
+    """
+    from kdbench.commands.request import parse_data_dir
+
+    parse_data_dir(data_dir)
+    from kdbench.commands.export import export as export_record
+
+    raise typer.Exit(export_record(record, out, onnx, suite, force, open_console(as_json), as_json))
 
 
 @app.command()

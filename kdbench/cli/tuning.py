@@ -37,7 +37,13 @@ def tune(
             help="PARAM=VALUES, or METHOD.PARAM=VALUES; repeatable. VALUES: log:0.1..10, 0..1, int:1..8, or a,b,c.",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option("--trials", help="Settings to try of each method, beside its default.")] = 8,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="Settings to try of each method, beside its default: 8 if left out.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", help="30m, 2h: as many trials, of each method equally, as are done by then."),
+    ] = None,
     sampler: Annotated[str, typer.Option("--sampler", help="tpe, random or grid.")] = "tpe",
     suite: SuiteOption = "digits",
     pair: Annotated[list[str] | None, typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all.")] = None,
@@ -86,7 +92,7 @@ def tune(
     check_request(request)
     from kdbench.commands.search import parse_search
 
-    search = parse_search(request, space or (), trials, sampler, out)
+    search = parse_search(request, space or (), trials, sampler, out, budget)
     from kdbench.commands.tune import tune as tune_methods
 
     raise typer.Exit(tune_methods(search, open_console(as_json)))

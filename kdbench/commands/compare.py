@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.commands.comparison import Named, comparison
 from kdbench.console import line_printer, write_json
-from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.records.contrast import Contrasts, contrast_samples, sample
-from kdbench.records.evidence import Evidence
+from kdbench.records.contrast import Contrasts
 from kdbench.records.metrics import METRICS, Metric, metrics_for
-from kdbench.records.moderation import estimate_prior, moderation, stated_prior
+from kdbench.records.moderation import moderation
 from kdbench.records.power import detectable_between
-from kdbench.records.rows import Row, find_row, gaps, pairs_of, seeds_of, with_recorded_content
-from kdbench.records.standings import Contrast, Standing, all_contrasts, set_places
-from kdbench.records.stats import mean_interval
-from kdbench.records.store import Entry, evidence_of, find_results, find_runs
-from kdbench.suite import Suite, load_suite
-
-
-@dataclass(frozen=True, kw_only=True)
-class Named(Contrast):
-    """One method against another, over all pairs."""
-
-    one: str
-    other: str
-
-    @property
-    def said(self) -> str:
-        """Its verdict; one that lacks power says so."""
-        return "undecided" if self.undecided else self.verdict
+from kdbench.records.rows import Row
+from kdbench.records.standings import Standing
+from kdbench.records.store import Entry
+from kdbench.suite import Suite
 
 
 def compare(
     methods: Sequence[str],
-    suite_name: str,
+    suite: Suite,
     runs: Path | None,
     results: Path | None,
     metric_name: str,
@@ -51,36 +34,21 @@ def compare(
     """Compare rows pairwise and show their standing; returns the exit code.
 
     Raises:
-        KdbenchError: fewer than two methods with every pair and seed, or a metric that cannot be compared.
+        KdbenchError: as `comparison`.
     """
-    suite, notice = load_suite(suite_name), line_printer(console)
-    metric = find_metric(metric_name, suite)
-    accepted, runs = find_results(results), find_runs(runs)
-    suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, accepted)
-    rows, incomplete = [], {}
-    for name in dict.fromkeys(methods):
-        row = find_row(suite, name, runs, accepted, notice)
-        if missing := gaps(row, suite):
-            incomplete[name] = missing
-            notice(f"{row.title} is incomplete and not compared: {few(missing)}.")
-        else:
-            rows.append(row)
-    if len(rows) < 2:
-        raise KdbenchError(
-            f"Only {len(rows)} of the methods has a record of every pair and seed of '{suite.name}', and two are "
-            f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
-        )
-    check_teachers(suite, rows)
-    found = measured(rows, suite, metric)
-    contrasts, standing = contrasts_of(rows, found, metric), standing_of(rows, found, suite, metric)
+    notice = line_printer(console)
+    it = comparison(methods, suite, runs, results, metric_name, notice)
     if as_json:
-        write_json(to_json(suite, metric, contrasts, standing, incomplete))
+        write_json(to_json(it.suite, it.metric, it.contrasts, it.standing, it.incomplete))
         return 0
-    notice(f"Suite {suite.name}: {len(suite.pairs)} pairs, {suite.seeds} seeds, protocol {suite.fingerprint[:12]}")
-    console.print(standing_table(standing, suite))
+    pairs, seeds, protocol = len(it.suite.pairs), it.suite.seeds, it.suite.fingerprint[:12]
+    notice(f"Suite {it.suite.name}: {counted(pairs, 'pair')}, {counted(seeds, 'seed')}, protocol {protocol}")
+    for reason in it.suite.off_protocol:
+        notice(f"Off protocol, not for the board: {reason}")
+    console.print(standing_table(it.standing, it.suite))
     console.print()
-    console.print(contrast_table(contrasts, metric))
-    notice("\n".join(notes(found, contrasts, suite, metric)))
+    console.print(contrast_table(it.contrasts, it.metric))
+    notice("\n".join(notes(it.found, it.contrasts, it.suite, it.metric)))
     return 0
 
 
@@ -90,7 +58,9 @@ def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Me
     least = detectable_between(found)
     if least is not None:
         size = f"{least:.1f} percentage points" if metric.unit == "%" else f"{least:.2g} {metric.unit}"
-        said.append(f"{suite.seeds} seeds tell two methods of usual variance apart from {size} on, with 80 % power.")
+        said.append(
+            f"{counted(suite.seeds, 'seed')} tell two methods of usual variance apart from {size} on, with 80 % power."
+        )
     if any(c.undecided for c in contrasts):
         said.append(
             "Undecided: not told apart, and a difference that would be found as a rule is not ruled out either."
@@ -103,78 +73,8 @@ def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Me
     ]
 
 
-def find_metric(name: str, suite: Suite) -> Metric:
-    """A metric by which methods can be compared image by image.
-
-    Raises:
-        KdbenchError: unknown, or no mean over images, or of no use with so few classes.
-    """
-    known = [m.name for m in metrics_for(suite.data.num_classes) if m.per_image]
-    if name not in known:
-        raise KdbenchError(
-            f"Suite '{suite.name}' cannot be compared by '{name}' (--metric).{did_you_mean(name, known)}"
-        )
-    return METRICS[name]
-
-
-def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
-    """Methods are comparable under the same teachers alone.
-
-    Raises:
-        KdbenchError: two teachers of one name.
-    """
-    seen: dict[str, tuple[str, Row[Entry]]] = {}
-    for row in rows:
-        for teacher in (teacher for entry in row.cells.values() for teacher in entry.record.teachers):
-            sha256, other = seen.setdefault(teacher.model, (teacher.sha256, row))
-            if sha256 != teacher.sha256:
-                raise KdbenchError(
-                    f"{other.title} and {row.title} learned from different teachers '{teacher.model}' "
-                    f"({sha256[:12]}, {teacher.sha256[:12]}). Train both under one: kdbench teach --suite {suite.name}"
-                )
-
-
-def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray | float]) -> np.ndarray:
-    """(P, S, ...) of a complete row: what `of` says of each pair and seed's evidence."""
-    pairs = pairs_of(suite)
-    return row.values(pairs, seeds_of(row, pairs, range(suite.seeds)), lambda entry: of(evidence_of(entry)))
-
-
-def measured(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> Contrasts:
-    """Every row minus every other."""
-    assert metric.per_image is not None
-    pairs = pairs_of(suite)
-    samples = [
-        sample(values_of(row, suite, metric.per_image), seeds_of(row, pairs, range(suite.seeds))) for row in rows
-    ]
-    stated = stated_prior(suite) if metric.name == "top1" else None
-    return contrast_samples(samples, stated or estimate_prior([s.scores for s in samples]))
-
-
-def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -> list[Named]:
-    """Every row against every later one; p-values are corrected over all of them."""
-    return [
-        Named(c.difference, c.adjusted, c.verdict, c.detectable, one=rows[i].title, other=rows[j].title)
-        for (i, j), c in all_contrasts(found, metric.higher_is_better).items()
-    ]
-
-
-def standing_of(
-    rows: Sequence[Row[Entry]], found: Contrasts, suite: Suite, metric: Metric
-) -> list[Standing[Row[Entry]]]:
-    """The rows in order, the best mean first."""
-    known = metrics_for(suite.data.num_classes)
-    standing = [
-        Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known}) for row in rows
-    ]
-    set_places(standing, found, metric.higher_is_better)
-    return sorted(standing, key=lambda s: (s.place or 0, s.row.title))
-
-
-def few(items: Sequence[str], most: int = 3) -> str:
-    """The first of many items."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return f"{len(items)} missing, {', '.join(items[:most])}{more}"
+def counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Table:
@@ -234,6 +134,7 @@ def to_json(
     return {
         "suite": suite.name,
         "fingerprint": suite.fingerprint,
+        "off_protocol": list(suite.off_protocol),
         "metric": metric.name,
         "unit": metric.unit,
         "methods": [

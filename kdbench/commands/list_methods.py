@@ -16,7 +16,7 @@ from kdbench.plugins import Plugin, find_plugin, list_plugins, load_method
 def show_methods(long: bool, console: Console, as_json: bool) -> None:
     """Installed methods; `long` loads each, and a broken one is shown with the reason."""
     rows = [describe(plugin, len(plugins) > 1, long) for plugins in list_plugins().values() for plugin in plugins]
-    columns = ["name", "distribution", "version"] + (["scheme", "knowledge", "year", "paper"] if long else [])
+    columns = ["name", "distribution", "version"] + (["scheme", "knowledge", "year", "title"] if long else [])
     print_rows(rows, [*columns, "problem"] if any("problem" in row for row in rows) else columns, console, as_json)
 
 
@@ -31,7 +31,7 @@ def describe(plugin: Plugin, conflict: bool, long: bool) -> dict[str, Any]:
             return row | {"problem": str(error)}
         row |= {"scheme": method.scheme, "knowledge": ", ".join(method.knowledge)}
         if method.paper:
-            row |= {"year": method.paper.year, "paper": method.paper.title}
+            row |= {"year": method.paper.year, "title": method.paper.title}
     return row
 
 

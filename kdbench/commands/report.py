@@ -135,24 +135,35 @@ class Report:
         found = contrast_samples([top1_sample(method), top1_sample(plain)], self.prior(pair))
         return all_contrasts(found)[0, 1]
 
-    def notes(self, row: str, results: list[Line]) -> list[str]:
-        """What a reader must know of a row's differences: what they can show, and pairs that show nothing."""
-        last = results[-1]
-        limits = [
+    def limits(self, results: list[Line]) -> list[str]:
+        """Pairs on which nothing can be shown, and seeds that show too little."""
+        pairs = [
             f"{r.pair}: {why}."
             for r in results
             if r.pair and r.student
             if (why := limit(r.teacher, r.student[0], self.suite.data.num_classes, self.images))
         ]
+        seeds = max((len(r.seeds) for r in results), default=0)
+        few = {1: "One seed shows no spread, so nothing is compared", 2: "Two seeds tell next to nothing apart"}
+        return [*pairs, f"{few[seeds]}: the suite has {self.suite.seeds}."] if seeds in few else pairs
+
+    def notes(self, row: str, results: list[Line]) -> list[str]:
+        """What a reader must know of a row's differences: what they can show, and pairs that show nothing."""
+        last, limits = results[-1], self.limits(results)
         if row == BASELINE or last.contrast is None or last.contrast.detectable is None:
             return limits
         where = f"On {last.pair}" if last.pair else "Over all pairs"
-        return [
-            *limits,
-            f"{where} it is {spoken(last.contrast)} the plain student. {len(last.seeds)} seeds tell the two apart from "
-            f"{last.contrast.detectable:.1f} points on (80 % power); the board, corrected over all rows, from more.",
-            moderation(self.prior(str(last.pair) if last.pair else None)),
-        ]
+        return [*limits, f"{where} it is {spoken(last.contrast)} the plain student. {self.power(last, 'the two')}"]
+
+    def power(self, line: Line, whom: str) -> str:
+        """What these seeds can tell, and what moderates them."""
+        assert line.contrast is not None
+        assert line.contrast.detectable is not None
+        return (
+            f"{len(line.seeds)} seeds tell {whom} apart from {line.contrast.detectable:.1f} points on (80 % power); "
+            "the board, corrected over all rows, from more.\n"
+            + moderation(self.prior(str(line.pair) if line.pair else None))
+        )
 
     @property
     def images(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from kdbench.commands.elsewhere import Device, load_device, seconds_elsewhere
+from kdbench.commands.ending import show_report
 from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
-from kdbench.commands.report import Report, as_json, result_table
+from kdbench.commands.report import Report
 from kdbench.commands.request import (
     Request,
     parse_device,
@@ -29,11 +29,9 @@ from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.plugins import list_plugins
-from kdbench.records.agreement import answers_of, reproduction
-from kdbench.records.reader import read_results
 from kdbench.records.store import find_results
 from kdbench.running.engines.events import Machine
-from kdbench.running.fleet import Outcome, clear_place, failure_log, train, train_teachers
+from kdbench.running.fleet import Outcome, clear_place, train, train_teachers
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import BASELINE, Teacher, find_teacher
@@ -205,68 +203,6 @@ def plan_text(
         f"Cells {len(cells)} ({parts}): {recorded}, {len(todo)} to train{f' on {machine}' if todo else ''}",
     ]
     return "\n".join(lines)
-
-
-def show_report(
-    console: Console,
-    request: Request,
-    suite: Suite,
-    report: Report,
-    outcome: Outcome,
-    results: Path | None,
-    left: int = 0,
-) -> None:
-    """Tables, whether accepted records were reproduced, where the records are, and what to do next.
-
-    Args:
-        left: cells that there was no time for.
-    """
-    notice = line_printer(console)
-    found: list[dict[str, Any]] = []
-    for row in report.rows:
-        values = report.results(row)
-        console.print()
-        console.print(result_table(row, values, suite.data.evaluate_on))
-        for note in report.notes(row, values):
-            notice(note)
-        name = row.split("[")[0]
-        try:
-            accepted = read_results(results / suite.name / name) if results else []
-        except KdbenchError as error:
-            notice(f"{error} The accepted records of {name} are not compared.")
-            accepted = []
-        mine = report.row_entries(row)
-        found_again = reproduction(answers_of(mine), answers_of(accepted))
-        said = str(found_again) if found_again else None
-        if said:
-            notice(f"{row}: {said}")
-        elif accepted and not suite.off_protocol:
-            notice(f"{row}: the accepted records are of other cells.")
-        compared = found_again.as_json() if found_again else None
-        found.append({**as_json(row, values), "reproduction": said, "compared": compared})
-    lines = [f"\nRecords: {request.out / suite.name}"]
-    lines += failed_lines(request, outcome)
-    elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
-    if not outcome.failures and request.mlflow and not elsewhere and Path("mlflow.db").is_file():
-        lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    if not left:
-        lines.append("Next: kdbench list methods, or kdbench show METHOD")
-    notice("\n".join(lines))
-    if request.as_json:
-        failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
-        off_protocol, unfinished = list(suite.off_protocol), {"unfinished": left} if left else {}
-        write_json(
-            {"suite": suite.name, "off_protocol": off_protocol, "methods": found, "failures": failures, **unfinished},
-        )
-
-
-def failed_lines(request: Request, outcome: Outcome) -> list[str]:
-    """What failed and what to do about it; empty where nothing did."""
-    lines = []
-    for failed in outcome.failures:
-        log = f" (traceback in {failure_log(request.out, failed.cell)})" if failed.details else ""
-        lines.append(f"Failed: {failed.cell}: {failed.message}{log}")
-    return [*lines, "Run the same command again to retry the failed cells."] if lines else []
 
 
 def say_estimate(

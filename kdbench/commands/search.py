@@ -13,6 +13,9 @@ from kdbench.errors import KdbenchError
 from kdbench.running.study import Sampler, parse_sampler
 from kdbench.suite import list_suites, load_suite
 from kdbench.tables import NAME
+from kdbench.training.limit import parse_duration
+
+TRIALS = 8
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Search:
     Attributes:
         request: the cells that a trial has, without the parameters.
         trials: of each method, beside its default.
+        budget: seconds, from which `trials` follows once a trial's time is known; None for none.
         out: the suite file to write; None for none.
     """
 
@@ -30,9 +34,17 @@ class Search:
     trials: int
     sampler: Sampler
     out: Path | None
+    budget: float | None = None
 
 
-def parse_search(request: Request, spaces: Sequence[str], trials: int, sampler: str, out: Path | None) -> Search:
+def parse_search(
+    request: Request,
+    spaces: Sequence[str],
+    trials: int | None,
+    sampler: str,
+    out: Path | None,
+    budget: str | None = None,
+) -> Search:
     """The options of a search.
 
     Raises:
@@ -40,6 +52,10 @@ def parse_search(request: Request, spaces: Sequence[str], trials: int, sampler: 
             that cannot be written so.
     """
     given = parse_spaces(spaces, request.methods)
+    if trials is not None and budget is not None:
+        raise KdbenchError(f"--trials {trials} and --budget {budget} both say how much is tried. Leave one out.")
+    seconds = None if budget is None else parse_duration(budget, "--budget")
+    trials = TRIALS if trials is None else trials
     if trials < 1:
         raise KdbenchError(f"--trials {trials}: a search needs 1 or more.")
     suite = load_suite(request.suite)
@@ -49,7 +65,7 @@ def parse_search(request: Request, spaces: Sequence[str], trials: int, sampler: 
         )
     if out is not None:
         check_out(out)
-    return Search(request, tuple(given), trials, parse_sampler(sampler), out)
+    return Search(request, tuple(given), trials, parse_sampler(sampler), out, seconds)
 
 
 def check_out(out: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdbench.commands.ending import failed_lines
+from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
 from kdbench.commands.request import (
     Request,
     parse_device,
@@ -19,11 +22,12 @@ from kdbench.commands.request import (
     parse_workers,
 )
 from kdbench.commands.resuming import command_line
-from kdbench.commands.run import failed_lines, open_mirror, seek_teachers, to_make
+from kdbench.commands.run import open_mirror, seek_teachers, to_make
 from kdbench.commands.search import Search
 from kdbench.commands.spaces import check_grid, spaces_of
 from kdbench.commands.suite_copy import block, write_copy
 from kdbench.console import Notice, line_printer, write_json
+from kdbench.errors import KdbenchError
 from kdbench.records.store import Entry, find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, train, train_teachers
@@ -64,7 +68,7 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
     suite = load_suite(request.suite).with_validation()
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     spaces = spaces_of(search.spaces, request.methods)
-    if search.sampler == "grid":
+    if search.sampler == "grid" and search.budget is None:
         for name, space in spaces.items():
             check_grid(name, space, search.trials)
     devices = parse_device(request.device)
@@ -80,6 +84,8 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
     def plan(method: str, params: Mapping[str, Any]) -> list[Cell]:
         return plan_cells(suite, {method: params}, pairs, seeds, teachers)
 
+    if search.budget is not None:
+        search = within(search, search.budget, suite, plan, machine, console)
     with ExitStack() as stack, open_mirror(request, notice) as mirror:
         tunings = [stack.enter_context(open_tuning(search, name, space, plan)) for name, space in spaces.items()]
         notice(plan_text(search, suite, pairs, seeds, tunings, machine))
@@ -90,10 +96,31 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
     return show(search, suite, tunings, outcome, console)
 
 
+Plan = Callable[[str, Mapping[str, Any]], list[Cell]]
+
+
+def within(search: Search, seconds: float, suite: Suite, plan: Plan, machine: Machine, console: Console) -> Search:
+    """The same search, with as many trials of each method as the time is estimated to hold beside the defaults.
+
+    Raises:
+        KdbenchError: not even one.
+    """
+    methods: dict[str, dict[str, Any]] = {name: {} for name in search.request.methods}
+    cells = [cell for name in methods for cell in plan(name, {})]
+    each = estimate_seconds(suite, methods, count_kinds(cells), [], machine, console)
+    trials = int(seconds / each) - 1 if each > 0 else search.trials
+    if trials < 1:
+        raise KdbenchError(
+            f"--budget {duration(seconds)}: one setting of every method takes about {duration(each)}, and two are the "
+            f"least. Give {duration(2.2 * each)} or more, or fewer --seeds or pairs."
+        )
+    said = f"One setting of every method takes about {duration(each)}: {trials} trials beside the defaults."
+    line_printer(console)(said)
+    return replace(search, trials=trials)
+
+
 @contextmanager
-def open_tuning(
-    search: Search, method: str, space: Space, plan: Callable[[str, Mapping[str, Any]], list[Cell]]
-) -> Iterator[Tuning]:
+def open_tuning(search: Search, method: str, space: Space, plan: Plan) -> Iterator[Tuning]:
     """A method's search, with its study's file; a space that has no more points than trials is tried whole.
 
     Raises:

@@ -143,7 +143,7 @@ def with_recorded_content(suite: Suite, methods: Iterable[str], runs: Path, resu
     entries = [
         entry for method in methods for part in read_entries(suite, method, runs, results, silent) for entry in part
     ]
-    found = [e.record for e in entries if ranked(e.record, e.record.fingerprint) and suite.states(e.record.protocol)]
+    found = [e.record for e in entries if belongs(e.record, suite) and suite.states(e.record.protocol)]
     return suite.bound_to(max(found, key=lambda record: record.finished).protocol) if found else suite
 
 
@@ -174,19 +174,23 @@ def read_rows(suite: Suite, method: str, runs: Path, results: Path | None, notic
 
     Records of another protocol or other data are left out, and a corrupt one is too; `notice` is told.
     """
-    accepted, mine = read_entries(suite, method, runs, results, notice)
+    found = read_entries(suite, method, runs, results, notice)
     fingerprint = suite.fingerprint
-    others = sum(not ranked(e.record, fingerprint) for e in (*accepted, *mine))
-    if others:
+    fit = [[e for e in part if belongs(e.record, suite) and e.record.fingerprint == fingerprint] for part in found]
+    if others := sum(map(len, found)) - sum(map(len, fit)):
         notice(f"{method}: {others} records of another protocol or other data than {fingerprint[:12]} are left out.")
-    return [
-        *group((e for e in accepted if ranked(e.record, fingerprint)), "accepted"),
-        *group((e for e in mine if ranked(e.record, fingerprint)), "yours"),
-    ]
+    return [*group(fit[0], "accepted"), *group(fit[1], "yours")]
 
 
-def ranked(record: Record, fingerprint: str) -> bool:
-    return not record.is_teacher and record.fingerprint == fingerprint and not record.off_protocol
+def belongs(record: Record, suite: Suite) -> bool:
+    """Whether a record is of a cell, and off the protocol just as the suite is: of validation images, say."""
+    return not record.is_teacher and tuple(record.off_protocol) == suite.off_protocol
+
+
+def methods_in(suite: Suite, runs: Path, results: Path | None) -> set[str]:
+    """The methods that have a folder of records on a suite."""
+    known = {path.name for root in (runs, results) if root for path in (root / suite.name).glob("*") if path.is_dir()}
+    return {name for name in known if re.fullmatch(NAME, name)} - RESERVED
 
 
 def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: Notice) -> Row[Entry]:
@@ -196,8 +200,7 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
         KdbenchError: no record of it.
     """
     method = name.partition("[")[0]
-    known = {path.name for root in (runs, results) if root for path in (root / suite.name).glob("*") if path.is_dir()}
-    known = {name for name in known if re.fullmatch(NAME, name)} - RESERVED
+    known = methods_in(suite, runs, results)
     if method not in known:
         raise KdbenchError(
             f"No records of method '{method}' on suite '{suite.name}'.{did_you_mean(method, known)} "

@@ -63,7 +63,7 @@ def time_limit(text: str | None) -> Iterator[TimeLimit]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str = "--time-limit") -> float:
     """Seconds of a duration such as 90s, 9m or 1h30m.
 
     Raises:
@@ -75,4 +75,4 @@ def parse_duration(text: str) -> float:
     if seconds > 0:
         return seconds
     hint = f" Did you mean {text.strip()}s?" if number and float(number[0]) else ""
-    raise KdbenchError(f"--time-limit {text}: give hours, minutes or seconds, more than none: 90s, 9m or 1h30m.{hint}")
+    raise KdbenchError(f"{option} {text}: give hours, minutes or seconds, more than none: 90s, 9m or 1h30m.{hint}")

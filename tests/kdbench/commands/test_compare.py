@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kdbench.commands.compare import Named, compare, contrasts_of, measured, notes, standing_of
+from kdbench.commands.compare import compare, notes
+from kdbench.commands.comparison import Named, contrasts_of, measured, part_of, standing_of
 from kdbench.commands.validate import validate
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
@@ -54,9 +55,10 @@ def standing(found: list[Row[Entry]], suite: Suite) -> list[Standing[Row[Entry]]
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **options: Any) -> tuple[Any, str]:
     """The JSON of a comparison, and what it says to people."""
     (tmp_path / "runs").mkdir(exist_ok=True)
-    settings = {"runs": tmp_path / "runs", "results": RESULTS, "metric_name": "top1", **options}
     said = io.StringIO()
-    compare(methods, "digits", console=Console(file=said, width=300), as_json=True, **settings)
+    part = part_of("digits", **{name: options.pop(name) for name in ("pairs", "seeds", "validate") if name in options})
+    settings = {"runs": tmp_path / "runs", "results": RESULTS, "metric_name": "top1", **options}
+    compare(methods, part, console=Console(file=said, width=300), as_json=True, **settings)
     return json.loads(capsys.readouterr().out), said.getvalue()
 
 
@@ -105,7 +107,7 @@ def test_two_copies_of_one_method_share_a_place(digits: Suite) -> None:
 
 def test_the_board_says_the_same_of_a_difference_and_a_milder_correction_calls_no_less(digits: Suite) -> None:
     store = read_store(RESULTS, None)
-    (board,) = make_boards(store)
+    [board] = [b for b in make_boards(store) if b.suite == "digits"]
     on_board = {s.row.title: s for s in standings(board, [])}
     for name in ("kd", "srrl", "at"):
         [c] = contrasts(rows(digits, name, "vanilla"), digits)
@@ -240,7 +242,7 @@ def test_a_metric_is_one_row_more_and_comes_from_the_evidence_of_every_record(
     assert json.loads(capsys.readouterr().out)["problems"] == []
     store = read_store(RESULTS, None)
     assert store.problems == []
-    (board,) = make_boards(store)
+    [board] = [b for b in make_boards(store) if b.suite == "digits"]
     places = {s.row.title: s for s in standings(board, [])}
     assert places["kd"].metrics["brier"][0] == pytest.approx(expected)
 
@@ -281,3 +283,31 @@ def test_a_suite_that_does_not_state_its_data_is_compared_on_those_of_the_latest
     row = find_row(other, "kd", nowhere, results, said.append)
     assert len(row.cells) == 1
     assert f"kd: {len(entries)} records of another protocol or other data" in said[0]
+
+
+def test_validation_runs_are_compared_among_themselves(
+    results: Path, digits: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = digits.with_validation()
+    about = {"protocol": suite.protocol(), "fingerprint": suite.fingerprint, "off_protocol": list(suite.off_protocol)}
+    for name in ("kd", "at"):
+        for entry in read_results(results / "digits" / name):
+            record = entry.record.model_copy(update=about).sealed()
+            finish_cell(tmp_path / "runs" / "digits" / name / record.key[:16], record, entry.evidence)
+    found, said = run(tmp_path, capsys, "kd", "at", validate=True)
+    assert {m["method"]: m["origin"] for m in found["methods"]} == {"kd": "yours", "at": "yours"}
+    assert found["off_protocol"] == ["reported on validation"]
+    assert said == ""
+    with pytest.raises(KdbenchError, match="No records of method 'crd'"):
+        run(tmp_path, capsys, "kd", "crd", validate=True)  # which has accepted records alone
+    found, _ = run(tmp_path, capsys, "kd", "at")
+    assert {m["origin"] for m in found["methods"]} == {"accepted"}
+
+
+def test_pairs_and_seeds_can_be_fewer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, _ = run(tmp_path, capsys, "kd", "at", pairs=["resnet8:vit_w16"], seeds=2)
+    entries = [e for e in read_results(RESULTS / "digits" / "at") if e.record.student == "vit_w16"]
+    mean = np.mean([e.record.main.metrics.top1 for e in entries if e.record.seed < 2])
+    assert {m["method"]: m["metrics"]["top1"]["mean"] for m in found["methods"]}["at"] == pytest.approx(mean)
+    with pytest.raises(KdbenchError, match="has no pair 'a:b'"):
+        run(tmp_path, capsys, "kd", "at", pairs=["a:b"])

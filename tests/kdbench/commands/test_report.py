@@ -70,3 +70,6 @@ def test_one_seed_says_nothing_of_a_difference(digits: Suite) -> None:
     lines = found.results("crd")
     assert as_json("crd", lines)["results"][-1]["verdict"] == "not compared"
     assert not [note for note in found.notes("crd", lines) if "seeds tell the two" in note]
+    assert "One seed shows no spread, so nothing is compared: the suite has 5." in found.notes("crd", lines)
+    few = report(digits, "vanilla", "crd", seeds=2)
+    assert "Two seeds tell next to nothing apart: the suite has 5." in few.notes("crd", few.results("crd"))

@@ -83,13 +83,14 @@ def run(quick_suite: Path, trained: list[Cell], tmp_path: Path, capsys: pytest.C
         suite: Path = quick_suite,
         out: Path | None = None,
         runs: str = "runs",
+        budget: str | None = None,
     ) -> tuple[int, Any, str]:
         request = Request(
             str(suite), methods, seeds=seeds, validate=True, device="cpu", workers="1", out=tmp_path / runs,
             mlflow=False, as_json=True,
         )  # fmt: skip
         said = io.StringIO()
-        search = parse_search(request, space, trials, sampler, out)
+        search = parse_search(request, space, None if budget else trials, sampler, out, budget)
         code = tune(search, Console(file=said, width=200))
         printed = capsys.readouterr().out
         return code, json.loads(printed) if printed else None, said.getvalue()
@@ -299,6 +300,17 @@ def test_every_trial_is_mirrored(run: Tune, monkeypatch: pytest.MonkeyPatch, tmp
     assert sorted(mirrored) == sorted(entry.record.key for entry in records(tmp_path / "runs"))
 
 
+def test_a_budget_gives_every_method_as_many_trials_as_its_time_holds(
+    run: Tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdbench.commands.tune.estimate_seconds", lambda *given: 20.0)  # of one setting of both
+    _, found, said = run("kd", "label_smoothing", space=[SPACE, "label_smoothing.smoothing=0.1..0.5"], budget="65s")
+    assert [len(row["trials"]) for row in found["methods"]] == [3, 3]  # the default among them
+    assert "One setting of every method takes about 20 s: 2 trials beside the defaults." in said
+    with pytest.raises(KdbenchError, match=r"--budget 30 s: one setting .* about 20 s, .* Give 44 s or more"):
+        run("kd", budget="30s")
+
+
 def start(tmp_path: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "kdbench", "tune", *map(str, arguments)],
@@ -353,6 +365,8 @@ MISTAKES = [
     ("crd --space kd.kd_weight=0..1", "There is nothing to choose from for crd. Add --space crd.PARAM=VALUES. Known: "),
     ("vanilla --space kd_weight=0..1", "vanilla has no parameters, so there is nothing to choose. Leave it out."),
     (f"--space {SPACE} --trials 0", "--trials 0: a search needs 1 or more."),
+    (f"--space {SPACE} --trials 3 --budget 3m", "Leave one out."),
+    (f"--space {SPACE} --budget soon", "--budget soon"),
     (f"--space {SPACE} --sampler bayes", "Unknown sampler 'bayes' (--sampler). Known: grid, random, tpe."),
     ("--space kd_weight=1,2,3 --space temperature=1,2,3 --sampler grid", "has 9 points, more than --trials 8"),
     ("--space kd_weight=0..1 --sampler grid --trials 1", "has at least 2 points, more than --trials 1"),

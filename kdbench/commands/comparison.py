@@ -1,0 +1,177 @@
+"""Several rows of a suite against each other, from their records: for the terminal and for Python. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdbench.commands.request import parse_pairs
+from kdbench.console import Notice
+from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.records.contrast import Contrasts, contrast_samples, sample
+from kdbench.records.evidence import Evidence
+from kdbench.records.metrics import METRICS, Metric, metrics_for
+from kdbench.records.moderation import estimate_prior, stated_prior
+from kdbench.records.rows import Row, find_row, gaps, pairs_of, seeds_of, with_recorded_content
+from kdbench.records.standings import Contrast, Standing, all_contrasts, set_places
+from kdbench.records.stats import mean_interval
+from kdbench.records.store import Entry, evidence_of, find_results, find_runs
+from kdbench.suite import Suite, load_suite
+from kdbench.tables import Statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Contrast):
+    """One method against another, over all pairs."""
+
+    one: str
+    other: str
+
+    @property
+    def said(self) -> str:
+        """Its verdict; one that lacks power says so."""
+        return "undecided" if self.undecided else self.verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows against each other.
+
+    Attributes:
+        standing: the rows, the best mean first.
+        incomplete: what keeps a method from being compared, by its name.
+    """
+
+    suite: Suite
+    metric: Metric
+    found: Contrasts
+    contrasts: list[Named]
+    standing: list[Standing[Row[Entry]]]
+    incomplete: dict[str, list[str]]
+
+
+def comparison(
+    methods: Sequence[str], suite: Suite, runs: Path | None, results: Path | None, metric_name: str, notice: Notice
+) -> Comparison:
+    """Compare the rows that have every pair and seed of the suite; `notice` is told of those that have not.
+
+    Raises:
+        KdbenchError: fewer than two complete rows, or a metric that cannot be compared.
+    """
+    metric = find_metric(metric_name, suite)
+    accepted, runs = None if suite.off_protocol else find_results(results), find_runs(runs)
+    suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, accepted)
+    rows, incomplete = [], {}
+    for name in dict.fromkeys(methods):
+        row = find_row(suite, name, runs, accepted, notice)
+        if missing := gaps(row, suite):
+            incomplete[name] = missing
+            notice(f"{row.title} is incomplete and not compared: {few(missing)}.")
+        else:
+            rows.append(row)
+    if len(rows) < 2:
+        raise KdbenchError(
+            f"Only {len(rows)} of the methods has a record of every pair and seed of '{suite.name}', and two are "
+            f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
+        )
+    check_teachers(suite, rows)
+    found = measured(rows, suite, metric)
+    contrasts, standing = contrasts_of(rows, found, metric), standing_of(rows, found, suite, metric)
+    return Comparison(suite, metric, found, contrasts, standing, incomplete)
+
+
+def part_of(name: str, pairs: Sequence[str] = (), seeds: int | None = None, validate: bool = False) -> Suite:
+    """A suite, or what of it is compared: some pairs, the first seeds, validation runs.
+
+    Raises:
+        KdbenchError: an unknown suite or pair, or no seed.
+    """
+    suite = load_suite(name)
+    if validate:
+        suite = suite.with_validation()
+    if seeds is not None and seeds < 1:
+        raise KdbenchError(f"--seeds {seeds}: give how many, 1 or more.")
+    wanted = tuple(parse_pairs(suite, pairs))
+    pair_statistics = suite.statistics.pairs if suite.statistics else {}
+    statistics = suite.statistics
+    if wanted != suite.pairs:  # what is stated of the mean over all pairs says nothing of some of them
+        one = pair_statistics.get(str(wanted[0])) if len(wanted) == 1 else None
+        statistics = Statistics(**one.model_dump()) if one else None
+    return suite.model_copy(update={"pairs": wanted, "seeds": seeds or suite.seeds, "statistics": statistics})
+
+
+def find_metric(name: str, suite: Suite) -> Metric:
+    """A metric by which methods can be compared image by image.
+
+    Raises:
+        KdbenchError: unknown, or no mean over images, or of no use with so few classes.
+    """
+    known = [m.name for m in metrics_for(suite.data.num_classes) if m.per_image]
+    if name not in known:
+        raise KdbenchError(
+            f"Suite '{suite.name}' cannot be compared by '{name}' (--metric).{did_you_mean(name, known)}"
+        )
+    return METRICS[name]
+
+
+def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
+    """Methods are comparable under the same teachers alone.
+
+    Raises:
+        KdbenchError: two teachers of one name.
+    """
+    seen: dict[str, tuple[str, Row[Entry]]] = {}
+    for row in rows:
+        for teacher in (teacher for entry in row.cells.values() for teacher in entry.record.teachers):
+            sha256, other = seen.setdefault(teacher.model, (teacher.sha256, row))
+            if sha256 != teacher.sha256:
+                raise KdbenchError(
+                    f"{other.title} and {row.title} learned from different teachers '{teacher.model}' "
+                    f"({sha256[:12]}, {teacher.sha256[:12]}). Train both under one: kdbench teach --suite {suite.name}"
+                )
+
+
+def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray | float]) -> np.ndarray:
+    """(P, S, ...) of a complete row: what `of` says of each pair and seed's evidence."""
+    pairs = pairs_of(suite)
+    return row.values(pairs, seeds_of(row, pairs, range(suite.seeds)), lambda entry: of(evidence_of(entry)))
+
+
+def measured(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> Contrasts:
+    """Every row minus every other."""
+    assert metric.per_image is not None
+    pairs = pairs_of(suite)
+    samples = [
+        sample(values_of(row, suite, metric.per_image), seeds_of(row, pairs, range(suite.seeds))) for row in rows
+    ]
+    stated = stated_prior(suite) if metric.name == "top1" else None
+    return contrast_samples(samples, stated or estimate_prior([s.scores for s in samples]))
+
+
+def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -> list[Named]:
+    """Every row against every later one; p-values are corrected over all of them."""
+    return [
+        Named(c.difference, c.adjusted, c.verdict, c.detectable, one=rows[i].title, other=rows[j].title)
+        for (i, j), c in all_contrasts(found, metric.higher_is_better).items()
+    ]
+
+
+def standing_of(
+    rows: Sequence[Row[Entry]], found: Contrasts, suite: Suite, metric: Metric
+) -> list[Standing[Row[Entry]]]:
+    """The rows in order, the best mean first."""
+    known = metrics_for(suite.data.num_classes)
+    standing = [
+        Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known}) for row in rows
+    ]
+    set_places(standing, found, metric.higher_is_better)
+    return sorted(standing, key=lambda s: (s.place or 0, s.row.title))
+
+
+def few(items: Sequence[str], most: int = 3) -> str:
+    """The first of many items."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return f"{len(items)} missing, {', '.join(items[:most])}{more}"
