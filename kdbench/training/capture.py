@@ -73,7 +73,7 @@ def cuda_graph(body: Body, generator: torch.Generator, stream: torch.cuda.Stream
 
 
 def register(graph: torch.cuda.CUDAGraph, generator: torch.Generator) -> None:
-    """Tell older PyTorch which generator a graph draws from; newer ones find out, warn of being told, and will refuse."""
+    """Tell older PyTorch which generator a graph draws from; newer ones find out, and warn of being told."""
     tell = getattr(graph, "register_generator_state", None)
     if tell is not None:
         with warnings.catch_warnings(action="ignore"):

@@ -37,7 +37,9 @@ class Operation:
 def operation(func: Any) -> Operation:
     """The facts of an operator; reading its schema is slow."""
     schema, name = func._schema, func.name().split("::")[1].split(".")[0]
-    changed = [(i, a.name) for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write]
+    changed = [
+        (i, a.name) for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write
+    ]
     returned = [r.alias_info for r in schema.returns]
     in_place = len(returned) == 1 and returned[0] is not None and returned[0].is_write
     return Operation(

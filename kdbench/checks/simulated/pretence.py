@@ -1,4 +1,4 @@
-"""What PyTorch's Python code is told while a GPU is simulated: that there is one, with generators, streams and graphs."""
+"""What PyTorch's Python code is told while a GPU is simulated: that it is there, with its streams and graphs."""
 
 from __future__ import annotations
 
