@@ -6,6 +6,7 @@ it again is all that a step takes: no copy to the device, no wait for it.
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import warnings
@@ -31,10 +32,20 @@ class CaptureFailed(Exception):
     """
 
 
+@functools.cache
+def stream_of(make: Callable[[torch.device], torch.cuda.Stream], device: torch.device) -> torch.cuda.Stream:
+    """The one side stream of a device: libraries keep memory for every stream that they ever ran on.
+
+    Args:
+        make: `torch.cuda.Stream`, or what stands in for it where a GPU is simulated.
+    """
+    return make(device)
+
+
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[torch.cuda.Stream]:
     """One stream for warm-up and capture, which begins after the current stream's work, as that goes on after its."""
-    current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    current, side = torch.cuda.current_stream(device), stream_of(torch.cuda.Stream, device)
     side.wait_stream(current)
     try:
         with torch.cuda.stream(side):

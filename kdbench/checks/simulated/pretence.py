@@ -104,6 +104,7 @@ def names_of_cuda(gpu: SimulatedGpu, streams: Streams) -> list[Told]:
         (cuda, "set_device", lambda device: None),
         (cuda, "synchronize", lambda device=None: None),
         (cuda, "get_rng_state", lambda device=None: gpu.default.get_state()),
+        (cuda, "manual_seed_all", gpu.default.manual_seed),
         (cuda, "set_rng_state", lambda state, device=None: gpu.default.set_state(state)),
         (cuda, "is_current_stream_capturing", lambda: gpu.recording is not None),
         (cuda, "Stream", partial(Stream, gpu)),

@@ -42,6 +42,8 @@ def test_warm_up_and_capture_are_on_one_side_stream_and_replays_on_the_former_on
         assert side is not before
         assert seen == [(side, False)] * 3 + [(side, True), (before, False)]  # the last one is the short batch
         assert torch.cuda.current_stream(GPU) is before
+        with side_stream(GPU) as again:
+            assert again is side  # that of every training
 
 
 def test_the_former_stream_is_the_current_one_again_after_a_failure() -> None:

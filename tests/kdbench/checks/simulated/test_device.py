@@ -84,6 +84,15 @@ def test_waits_are_counted_and_forbidden_on_demand(run: Run, said: str) -> None:
             run(x)
 
 
+def test_the_default_generator_is_seeded_with_pytorch() -> None:
+    with torch.random.fork_rng(devices=[]), simulated_gpu():
+        drawn = []
+        for _ in range(2):
+            torch.manual_seed(5)
+            drawn.append(torch.rand(3, device=GPU).tolist())
+        assert drawn[0] == drawn[1] == torch.rand(3, generator=torch.Generator().manual_seed(5)).tolist()
+
+
 def test_pinned_memory_is_copied_without_a_wait() -> None:
     with simulated_gpu() as gpu:
         pinned = torch.ones(3).pin_memory()
