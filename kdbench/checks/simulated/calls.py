@@ -57,10 +57,9 @@ class Call:
     def __init__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.func, self.args, self.kwargs, self.operation = func, args, kwargs, operation(func)
         self.name = self.operation.name
-        self.on_gpu: list[OnGpu] = []
-        self.on_cpu: list[Tensor] = []
-        for tensor in tensors((*args, *kwargs.values())):
-            self.on_gpu.append(tensor) if isinstance(tensor, OnGpu) else self.on_cpu.append(tensor)
+        given = list(tensors((*args, *kwargs.values())))
+        self.on_gpu = [tensor for tensor in given if isinstance(tensor, OnGpu)]
+        self.on_cpu = [tensor for tensor in given if not isinstance(tensor, OnGpu)]
         device = kwargs.get("device")
         self.device = None if device is None else torch.device(device)
         if self.on_gpu and self.device == CPU and not wants_cpu.get():
