@@ -114,7 +114,7 @@ def seconds_elsewhere(
         with suppress(NotApplicable):  # such cells take no time
             trainer = timed_trainer(subject)
             alone = suite.data.is_large or trainer.never_captured()
-            how = "eager" if execution == "captured" and alone else execution
+            how: Execution = "eager" if execution == "captured" and alone else execution
             taken += count * training_seconds(trainer, images, device, how)
     return taken
 

@@ -51,7 +51,11 @@ class SimulatedGpu(TorchDispatchMode):
 
     def adopt(self, generator: torch.Generator) -> None:
         """A generator is one of this device."""
-        self.generators[generator._cdata] = generator
+        self.generators[address(generator)] = generator
+
+    def owns(self, generator: torch.Generator) -> bool:
+        """Whether a generator is one of this device."""
+        return address(generator) in self.generators
 
     @contextmanager
     def waits_forbidden(self) -> Iterator[None]:
@@ -162,7 +166,7 @@ class SimulatedGpu(TorchDispatchMode):
         if not call.operation.draws:
             return
         generator, onto_gpu = call.kwargs.get("generator"), call.to_gpu or bool(call.on_gpu)
-        if generator is not None and (generator._cdata in self.generators) != onto_gpu:
+        if generator is not None and self.owns(generator) != onto_gpu:
             wanted, found = ("cuda", "cpu") if onto_gpu else ("cpu", "cuda")
             raise MixedDevices(f"{call.name}: expected a '{wanted}' device type for generator but found '{found}'")
         if generator is None and onto_gpu:
@@ -188,6 +192,12 @@ class SimulatedGpu(TorchDispatchMode):
             self.wait("indexing with a mask")
         if call.name == "repeat_interleave" and call.kwargs.get("output_size") is None:
             self.wait("repeat_interleave without output_size")
+
+
+def address(generator: torch.Generator) -> int:
+    """Of what C++ has, whichever Python object stands for it."""
+    found: int = generator._cdata  # type: ignore[attr-defined]
+    return found
 
 
 def is_mask(index: Any) -> bool:

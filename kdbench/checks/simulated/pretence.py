@@ -153,8 +153,6 @@ def generators_of(gpu: SimulatedGpu) -> type[torch.Generator]:
 
         def __init__(self, device: Any = "cpu") -> None: ...
 
-        @property
-        def device(self) -> torch.device:
-            return GPU if self._cdata in gpu.generators else CPU
+        device = property(lambda self: GPU if gpu.owns(self) else CPU)  # type: ignore[assignment]
 
     return Generator
