@@ -200,8 +200,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RUNS, help="where records go")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--workers", default="auto", help="cells at a time")
-    parser.add_argument("--graph", action="store_true", help="capture the training step as a CUDA graph")
+    parser.add_argument("--workers", default="auto", help="cells at a time, on each GPU")
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     options = parser.parse_args()
     if options.campaign is None and options.unpack is None:
         parser.error("name a campaign, or an archive to --unpack")
@@ -218,7 +218,7 @@ def answer(options: argparse.Namespace, limit: TimeLimit) -> int:
         return 0
     parse_data_dir(options.data_dir)
     campaign, devices = load_campaign(options.campaign), parse_device(options.device)
-    execution: Execution = parse_execution("captured" if options.graph else "eager", devices)
+    execution: Execution = parse_execution("eager" if options.eager else None, devices)
     machine = Machine(devices, parse_workers(options.workers, devices), execution, limit)
     plans = make_plans(campaign, console)
     if options.plan:

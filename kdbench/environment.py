@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kdbench.tables import Execution
 
+SHARING = "KDBENCH_SHARING"  # processes that train at a time, in the environment of each
 PACKAGES = ("kdbench", "torch", "timm", "numpy", "safetensors")
 
 
@@ -74,6 +75,12 @@ def git_commit() -> str | None:
     return commit.strip() + ("+changes" if changes.strip() else "")
 
 
+def share_cores(processes: int) -> None:
+    """This process is one of so many that train at a time: it and those that it starts use their part of the cores."""
+    os.environ[SHARING] = str(processes)
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get(SHARING, "1")))

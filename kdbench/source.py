@@ -12,7 +12,7 @@ import importlib.util
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -82,7 +82,7 @@ class Home:
         installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
         if root not in {Path(folder).resolve() for folder in installed}:
             return Home(frozenset({top}), root)
-        files = [f for name in packages_distributions().get(top, ()) for f in distribution(name).files or ()]
+        files = [f for name in installed_packages().get(top, ()) for f in distribution(name).files or ()]
         return Home(frozenset({top, *(f.parts[0].removesuffix(".py") for f in files if f.suffix == ".py")}), None)
 
     def holds(self, name: str, path: Path) -> bool:
@@ -90,6 +90,12 @@ class Home:
         return name.partition(".")[0] in self.packages or (
             self.folder is not None and path.resolve().is_relative_to(self.folder) and "site-packages" not in path.parts
         )
+
+
+@functools.cache
+def installed_packages() -> Mapping[str, list[str]]:
+    """The distributions of each top-level package; it takes most of a second to find them."""
+    return packages_distributions()
 
 
 def module_file(name: str) -> Path | None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from kdbench.checks import declaration, gradients, honesty, numbers, repetition
+from kdbench.checks import declaration, devices, gradients, honesty, numbers, repetition
 from kdbench.checks.bench import Bench, CheckFailed
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.method import Method
@@ -37,6 +37,7 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     numbers.averages_over_the_batch,
     numbers.survives_half_precision,
     numbers.never_waits_for_the_device,
+    devices.runs_on_a_gpu,
     repetition.draws_from_its_generator,
     repetition.keeps_state_in_buffers,
     repetition.repeats_itself,

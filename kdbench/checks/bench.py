@@ -23,6 +23,7 @@ from kdbench.suite import Suite, load_suite
 from kdbench.tables import Pair
 from kdbench.training.trainer import Trainer
 
+CPU = torch.device("cpu")
 BATCH, SAMPLES = 16, 40  # the third batch is a short one
 SEED = 7
 PAIRS = {  # (teacher, student) of the suite "digits"
@@ -70,7 +71,7 @@ class Bench:
 
     def __init__(self, cls: type[Method]) -> None:
         self.cls = cls
-        set_up_device(torch.device("cpu"))
+        set_up_device(CPU)
 
     def trainer(
         self,
@@ -79,8 +80,12 @@ class Bench:
         train_seed: int = SEED,
         precision: str = "float32",
         params: Mapping[str, Any] = {},
+        device: torch.device = CPU,
     ) -> Trainer:
         """A training before its first step.
+
+        Args:
+            device: the CPU, or the GPU of a simulation that is on.
 
         Raises:
             NotApplicable: the method serves none of the pairs of this kind.
@@ -88,28 +93,30 @@ class Bench:
         for teacher, student in PAIRS[kind]:
             try:
                 dataset = random_images(test_seed, train_seed)
-                return self.prepare(Pair(teacher=teacher, student=student), dataset, precision, params)
+                return self.prepare(Pair(teacher=teacher, student=student), dataset, precision, params, device)
             except NotApplicable:
                 if (teacher, student) == PAIRS[kind][-1]:
                     raise
         raise AssertionError(kind)
 
-    def trainers(self) -> Iterator[Trainer]:
+    def trainers(self, device: torch.device = CPU) -> Iterator[Trainer]:
         """A training of one family, and one across families unless the method declines it."""
-        yield self.trainer()
+        yield self.trainer(device=device)
         try:
-            yield self.trainer("across families")
+            yield self.trainer("across families", device=device)
         except NotApplicable as reason:
             fail_if(not str(reason), "NotApplicable is raised without a reason: say what the pair lacks.")
 
-    def prepare(self, pair: Pair, dataset: Dataset, precision: str, params: Mapping[str, Any]) -> Trainer:
+    def prepare(
+        self, pair: Pair, dataset: Dataset, precision: str, params: Mapping[str, Any], device: torch.device
+    ) -> Trainer:
         suite = small_suite()
         recipe = suite.recipe.model_copy(update={"precision": precision})
         suite = suite.model_copy(update={"recipe": recipe})
         values = self.cls.Params.model_validate({**self.cls.checked_with, **params}).model_dump(mode="json")
         cell = assemble(suite, self.cls, pair, SEED, values, {}, source="")
         teachers = untrained_teachers(suite, self.cls, pair)
-        trainer, _ = prepare(cell, dataset, teachers, torch.device("cpu"), cls=self.cls)
+        trainer, _ = prepare(cell, dataset, teachers, device, cls=self.cls)
         self.teacher = teachers[0] if teachers else None
         trainer.replan(replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages)
         trainer.student.train()

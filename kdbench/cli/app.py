@@ -15,7 +15,7 @@ from kdbench.cli.options import (
     CompileOption,
     DataDirOption,
     DeviceOption,
-    GraphOption,
+    EagerOption,
     JsonOption,
     OutOption,
     ResultsOption,
@@ -78,7 +78,7 @@ def run(
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
     compile_: CompileOption = False,
-    graph: GraphOption = False,
+    eager: EagerOption = False,
     live_teacher: Annotated[
         bool, typer.Option("--live-teacher", help="Run the teacher in every step, rather than keep its outputs.")
     ] = False,
@@ -121,7 +121,7 @@ def run(
         settings=tuple(settings or ()),
         device=device,
         workers=workers,
-        execution=execution(compile_, graph),
+        execution=execution(compile_, eager),
         live_teacher=live_teacher,
         out=out,
         results=results,
@@ -147,7 +147,7 @@ def teach(
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
     compile_: CompileOption = False,
-    graph: GraphOption = False,
+    eager: EagerOption = False,
     data_dir: DataDirOption = None,
     results: ResultsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train again even where a teacher is found.")] = False,
@@ -161,7 +161,7 @@ def teach(
     from kdbench.training.limit import time_limit
 
     parse_data_dir(data_dir)
-    how, models = execution(compile_, graph), tuple(model or ())
+    how, models = execution(compile_, eager), tuple(model or ())
     with time_limit(time) as limit:
         from kdbench.commands.teach import teach as teach_suite
 
@@ -213,7 +213,7 @@ def cost(
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps timed in each of five rounds.")] = 20,
     device: DeviceOption = "auto",
     compile_: CompileOption = False,
-    graph: GraphOption = False,
+    eager: EagerOption = False,
     out: OutOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -237,7 +237,7 @@ def cost(
 
     found = load_suite(suite)
     devices, pairs = parse_device(device), parse_pairs(found, pair or ())
-    how, values = parse_execution(execution(compile_, graph), devices), parse_settings(settings or (), names)
+    how, values = parse_execution(execution(compile_, eager), devices), parse_settings(settings or (), names)
     raise typer.Exit(measure_costs(found, values, pairs, devices[0], how, steps, out, open_console(as_json), as_json))
 
 

@@ -17,7 +17,9 @@ SuiteOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-WorkersOption = Annotated[str, typer.Option("--workers", help="Processes, a cell each at a time; auto: cores or GPUs.")]
+WorkersOption = Annotated[
+    str, typer.Option("--workers", help="Cells at a time: on each GPU (auto: 1), or on the CPU (auto: its cores).")
+]
 RunsOption = Annotated[Path | None, typer.Option("--runs", help="Where your records are. Default: ./runs.")]
 ResultsOption = Annotated[
     Path | None, typer.Option("--results", help="Accepted results. Default: ./results, else the source checkout's.")
@@ -27,7 +29,9 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", help="Your copy of the data sets' Parquet files. Default: KDBENCH_DATA, else download."),
 ]
 CompileOption = Annotated[bool, typer.Option("--compile", help="Run networks through torch.compile.")]
-GraphOption = Annotated[bool, typer.Option("--graph", help="Capture the training step as a CUDA graph.")]
+EagerOption = Annotated[
+    bool, typer.Option("--eager", help="Run steps operation by operation; by default a GPU runs them as a CUDA graph.")
+]
 TrackingOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow. Default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db.")
 ]
@@ -38,11 +42,11 @@ TimeLimitOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
 
 
-def execution(compile_: bool, graph: bool) -> Execution:
-    """How training steps run."""
-    if compile_ and graph:
-        raise KdbenchError("--compile and --graph are two ways to run a step. Choose one.")
-    return "compiled" if compile_ else "captured" if graph else "eager"
+def execution(compile_: bool, eager: bool) -> Execution | None:
+    """How training steps run; None is the device's own way."""
+    if compile_ and eager:
+        raise KdbenchError("--compile and --eager are two ways to run a step. Choose one.")
+    return "compiled" if compile_ else "eager" if eager else None
 
 
 def split_names(values: list[str]) -> tuple[str, ...]:

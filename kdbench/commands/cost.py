@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -22,7 +23,7 @@ from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.cost_record import CostRecord, StepCost, file_name
 from kdbench.running.plan import resolve_params
 from kdbench.running.teachers import BASELINE
-from kdbench.running.timing import Subject, random_dataset, time_steps, timed_trainer
+from kdbench.running.timing import Subject, eagerly_if_need_be, random_dataset, time_steps, timed_trainer
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Pair
 from kdbench.training.capture import WARM_UP
@@ -31,29 +32,22 @@ from kdbench.training.trainer import Trainer
 ROUNDS = 5  # of plain and method steps in turn, so that a change of the machine's pace meets both
 
 
-def measure(
-    suite: Suite,
-    pair: Pair,
-    name: str,
-    user: Mapping[str, Any],
-    device: torch.device,
-    execution: Execution,
-    steps: int,
-    notice: Notice,
-) -> CostRecord:
+def measure(subject: Subject, steps: int, notice: Notice) -> CostRecord:
     """Time a method's step against the plain student's.
 
+    Args:
+        subject: the method; the plain student's step runs as its does.
+
     Raises:
+        CaptureFailed: a step cannot be captured.
         NotApplicable: the method cannot serve the pair.
     """
-    dataset = random_dataset(suite.data)
-    params, _ = resolve_params(load_method(name), suite, pair, user)
+    suite, name, device = subject.suite, subject.method, subject.device
     trainers: list[Trainer] = []
     memory: list[int | None] = []
-    for method, chosen in ((BASELINE, {}), (name, params)):
+    for one in (replace(subject, method=BASELINE, params={}), subject):
         before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-        subject = Subject(suite, pair, method, chosen, dataset, device, execution)
-        trainers.append(timed_trainer(subject, notice))
+        trainers.append(timed_trainer(one, notice))
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         time_steps(trainers[-1], steps)  # the warm-up
@@ -71,9 +65,9 @@ def measure(
     return CostRecord(
         suite=suite.name,
         fingerprint=suite.fingerprint,
-        pair=str(pair),
+        pair=str(subject.pair),
         info=method_info(load_method(name), find_plugin(name)),
-        params=params,
+        params=dict(subject.params),
         batch_size=trainers[0].recipe.batch_size,
         precision=trainers[0].recipe.precision,
         plain=plain,
@@ -102,13 +96,15 @@ def cost(
         KdbenchError: no pair that the methods can serve, a folder that cannot be written, too few steps for a graph.
     """
     if execution == "captured" and steps <= WARM_UP:
-        raise KdbenchError(f"--steps {steps}: with --graph, give more than {WARM_UP}, which run before the capture.")
+        raise KdbenchError(f"--steps {steps}: give more than {WARM_UP}, which run before the capture; or --eager.")
     rows: list[dict[str, Any]] = []
-    device = torch.device(device_name)
+    device, dataset, notice = torch.device(device_name), random_dataset(suite.data), line_printer(console)
     for name, user in methods.items():
         for pair in pairs:
             try:
-                record = measure(suite, pair, name, user, device, execution, steps, line_printer(console))
+                params, _ = resolve_params(load_method(name), suite, pair, user)
+                subject = Subject(suite, pair, name, params, dataset, device, execution)
+                record = eagerly_if_need_be(subject, lambda one: measure(one, steps, notice), notice)
             except NotApplicable as reason:
                 rows.append({"method": name, "teacher:student": str(pair), "not applicable": str(reason)})
                 continue
@@ -120,7 +116,7 @@ def cost(
         write_json(rows)
         return 0
     print_rows(rows, list(dict.fromkeys(column for row in rows for column in row)), console, False)
-    line_printer(console)(f"Records: {out / suite.name / COSTS}. A measurement wants the machine for itself.")
+    notice(f"Records: {out / suite.name / COSTS}. A measurement wants the machine for itself.")
     return 0
 
 

@@ -112,7 +112,10 @@ def seconds_elsewhere(
     taken, dataset = 0.0, random_dataset(suite.data)
     for subject, images, count in jobs_of(suite, methods, kinds, teachers, dataset, torch.device("cpu")):
         with suppress(NotApplicable):  # such cells take no time
-            taken += count * training_seconds(timed_trainer(subject), images, device, execution)
+            trainer = timed_trainer(subject)
+            alone = suite.data.is_large or trainer.never_captured()
+            how: Execution = "eager" if execution == "captured" and alone else execution
+            taken += count * training_seconds(trainer, images, device, how)
     return taken
 
 

@@ -18,7 +18,15 @@ from kdbench.plugins import load_method
 from kdbench.running.engines.events import Machine
 from kdbench.running.plan import Cell, resolve_params
 from kdbench.running.teachers import BASELINE
-from kdbench.running.timing import Subject, random_dataset, time_between, time_prediction, time_steps, timed_trainer
+from kdbench.running.timing import (
+    Subject,
+    eagerly_if_need_be,
+    random_dataset,
+    time_between,
+    time_prediction,
+    time_steps,
+    timed_trainer,
+)
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Pair, Recipe, Recipes
 from kdbench.training.capture import WARM_UP
@@ -52,7 +60,7 @@ def estimate_seconds(
     quiet, taken = not console.is_terminal, []
     for subject, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         with suppress(NotApplicable):  # such cells take no time
-            step, between, epochs = time_kind(subject)
+            step, between, epochs = eagerly_if_need_be(subject, time_kind, lambda text: None)
             taken += [epochs * (step * images / subject.suite.recipe.batch_size + between)] * count
     lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
     return max(sum(taken) / lanes, *taken, 0.0)
@@ -95,6 +103,7 @@ def time_kind(subject: Subject) -> tuple[float, float, int]:
         subject: its suite with one recipe for all networks.
 
     Raises:
+        CaptureFailed: the step cannot be captured.
         NotApplicable: the method cannot serve the pair.
     """
     recipe = subject.suite.recipe

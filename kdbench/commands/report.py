@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -165,11 +166,11 @@ class Report:
             + moderation(self.prior(str(line.pair) if line.pair else None))
         )
 
-    @property
+    @cached_property
     def images(self) -> int:
         """How many test images the run speaks of."""
-        found = [len(e.correct) for row in self.found.values() for e in row.cells.values() if e.correct is not None]
-        return found[0] if found else 1
+        entries = (entry for row in self.found.values() for entry in row.cells.values())
+        return next((len(entry.evidence.rank) for entry in entries if entry.evidence is not None), 1)
 
 
 def mean_or_none(values: list[float | None]) -> float | None:

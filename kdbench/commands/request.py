@@ -35,7 +35,7 @@ class Request:
     settings: tuple[str, ...] = ()
     device: str = "auto"
     workers: str = "auto"
-    execution: Execution = "eager"
+    execution: Execution | None = None
     live_teacher: bool = False
     out: Path = RUNS
     results: Path | None = None
@@ -177,23 +177,27 @@ def find_gpus() -> tuple[int, str]:
 
 
 def parse_workers(text: str, devices: Sequence[str]) -> int:
-    """A number, or as many as there are cores (CPU) or GPUs."""
+    """Processes of all devices: so many on each, or as many as there are cores (CPU) or GPUs.
+
+    Raises:
+        KdbenchError: not a number above 0.
+    """
     if text == "auto":
         return available_cores() if devices == ["cpu"] else len(devices)
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise KdbenchError(f"--workers {text}: give a number of processes, 1 or more, or auto.")
-    return int(text)
+    return int(text) * len(devices)
 
 
-def parse_execution(execution: Execution, devices: Sequence[str]) -> Execution:
-    """How steps run.
+def parse_execution(execution: Execution | None, devices: Sequence[str]) -> Execution:
+    """How steps run: if nothing else is asked for, as a CUDA graph where there is a GPU.
 
     Raises:
         KdbenchError: a CUDA graph on a CPU.
     """
     if execution == "captured" and devices == ["cpu"]:
-        raise KdbenchError("--graph captures steps as CUDA graphs, and the device is a CPU. Leave it out.")
-    return execution
+        raise KdbenchError("Steps are captured as CUDA graphs, and the device is a CPU. Run them eagerly.")
+    return execution or ("eager" if devices == ["cpu"] else "captured")
 
 
 def parse_data_dir(folder: Path | None) -> None:

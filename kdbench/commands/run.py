@@ -76,7 +76,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     settings = parse_settings(request.settings, request.methods)
     devices = parse_device(request.device)
     workers, elsewhere = parse_workers(request.workers, devices), load_device(request.elsewhere)
-    execution = request.execution if elsewhere else parse_execution(request.execution, devices)
+    execution = parse_execution(request.execution, ["cuda"] if elsewhere else devices)
     machine = Machine(devices, workers, execution, request.limit, stored=not request.live_teacher)
     results = find_results(request.results)
 

@@ -30,7 +30,7 @@ def teach(
     out: Path | None,
     device: str,
     workers: str,
-    execution: Execution,
+    execution: Execution | None,
     results: Path | None,
     force: bool,
     limit: TimeLimit,

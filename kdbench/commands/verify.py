@@ -208,12 +208,12 @@ def train_again(
     target: Target, suite: Suite, results: Path | None, device: str, console: Console
 ) -> tuple[str | None, str, list[Entry]]:
     """Level 3: the cell again, and all seeds of its pair if its predictions differ; the records that this verifies."""
-    from kdbench.commands.request import parse_workers
+    from kdbench.commands.request import parse_execution, parse_workers
     from kdbench.running.engines.events import Machine
     from kdbench.running.fleet import Outcome, train
 
     notice = line_printer(console)
-    machine = Machine([device], parse_workers("auto", [device]))
+    machine = Machine([device], parse_workers("auto", [device]), parse_execution(None, [device]))
     one = target.entry.record
     siblings = [
         entry for entry in target.beside if entry.evidence is not None and kind_of(entry.record) == kind_of(one)

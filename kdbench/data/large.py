@@ -10,16 +10,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.data import create_transform
 from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from kdbench.data.feed import Feed
 from kdbench.data.folders import folder_of, list_parts
@@ -33,8 +35,9 @@ from kdbench.hashing import file_sha256, labels_sha256
 from kdbench.tables import Data
 
 CROP_PCT = 0.875  # test images: the centre 224 of 256
+IN_PROCESS = 256  # images of both parts; fewer are decoded sooner than a process starts
 HASHED = 4096  # files at a time
-Row = tuple[int, int]  # of the split, and the seed of its view
+Row = tuple[str, int, int]  # a part, a row of it, the seed of its view
 
 
 @dataclass(frozen=True)
@@ -126,48 +129,83 @@ def files_content(data: Data, on_rows: OnRows = lambda rows: None, listed: str |
 
 
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Decoded and transformed files; an item is asked for by row and seed."""
+    """Decoded and transformed files of both parts; an item is asked for by part, row and seed."""
 
-    def __init__(self, paths: list[Path], data: Data, training: bool) -> None:
-        self.paths = paths
+    def __init__(self, dataset: FileDataset, data: Data) -> None:
+        self.paths = {"train": dataset.train_paths, "test": dataset.test_paths}
         self.channels = data.channels
-        self.transform = create_transform(
-            (data.channels, *data.image_size),
-            is_training=training,
-            hflip=0.5 if data.horizontal_flip else 0.0,
-            color_jitter=0.0,
-            interpolation="bilinear",
-            crop_pct=CROP_PCT,
-            use_prefetcher=True,
-        )
+        self.transforms = {part: transform(data, training=part == "train") for part in self.paths}
 
     def __getitem__(self, item: Row) -> tuple[Tensor, int]:
-        row, seed = item
-        random.seed(seed)  # in a process of the loader's own, whose other draws do not matter
-        torch.manual_seed(seed)
-        return self.transform(open_image(self.paths[row], self.channels, str(self.paths[row]))), row
+        part, row, seed = item
+        path = self.paths[part][row]
+        with seeded(seed):
+            return self.transforms[part](open_image(path, self.channels, str(path))), row
+
+
+def transform(data: Data, training: bool) -> Callable[[Any], Tensor]:
+    """Timm's: a random crop and flip of training images, the centre of others; to uint8."""
+    made: Callable[[Any], Tensor] = create_transform(
+        (data.channels, *data.image_size),
+        is_training=training,
+        hflip=0.5 if data.horizontal_flip else 0.0,
+        color_jitter=0.0,
+        interpolation="bilinear",
+        crop_pct=CROP_PCT,
+        use_prefetcher=True,
+    )
+    return made
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Global generators of the CPU under a seed; afterwards as they were, since a training may draw from them."""
+    before, torchs = random.getstate(), torch.get_rng_state()
+    random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        torch.set_rng_state(torchs)
+
+
+class Rows(Sampler[Row]):
+    """The rows of the next pass."""
+
+    def __init__(self) -> None:
+        self.now: list[Row] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.now)
+
+    def __len__(self) -> int:
+        return len(self.now)
 
 
 class LargeImages:
-    """The images of a suite, decoded by worker processes while the device trains."""
+    """The images of a suite, decoded by worker processes while the device trains; a few of them by this process.
+
+    The processes, which take seconds to start, are started for the first pass and kept.
+    """
 
     can_cut = False
 
     def __init__(self, data: Data, dataset: FileDataset, batch_size: int, device: torch.device) -> None:
         self.data, self.batch_size, self.device = data, batch_size, device
-        self.workers = max(1, available_cores() - 1)
-        self.train_pictures = Pictures(dataset.train_paths, data, training=True)
-        self.test_pictures = Pictures(dataset.test_paths, data, training=False)
+        images = len(dataset.train_paths) + len(dataset.test_paths)
+        self.workers = 0 if images < IN_PROCESS else max(1, available_cores() - 1)
+        self.pictures, self.rows = Pictures(dataset, data), Rows()
 
     def epoch(self, feed: Feed, first: int) -> Iterator[Tensor]:
         """The images of an epoch's batches (B, C, H, W), from batch `first` on."""
         start = first * self.batch_size
         rows = zip(feed.index[start:].tolist(), feed.view[start:].tolist(), strict=True)
-        return self.load(self.train_pictures, list(rows))
+        return self.load([("train", *row) for row in rows])
 
     def test(self) -> Iterator[Tensor]:
         """The test images, batch by batch."""
-        return self.load(self.test_pictures, [(row, 0) for row in range(len(self.test_pictures.paths))])
+        return self.load([("test", row, 0) for row in range(len(self.pictures.paths["test"]))])
 
     def cut(self, index: Tensor, view: Tensor) -> Tensor:
         """An empty batch, of an empty index.
@@ -179,21 +217,30 @@ class LargeImages:
             return torch.empty(0, self.data.channels, *self.data.image_size, device=self.device)
         raise RuntimeError("files are decoded by other processes")
 
-    def load(self, pictures: Pictures, rows: Iterable[Row]) -> Iterator[Tensor]:
-        loader = DataLoader(
-            pictures,
-            self.batch_size,
-            sampler=list(rows),
-            num_workers=self.workers,
-            collate_fn=fast_collate,
-            pin_memory=self.device.type == "cuda",
-            multiprocessing_context="spawn" if self.workers else None,
-        )
+    def load(self, rows: list[Row]) -> Iterator[Tensor]:
+        """A pass over some rows, which ends one that was begun before."""
+        self.rows.now = rows
         try:
-            for images, _ in PrefetchLoader(loader, self.data.mean, self.data.std, self.data.channels, self.device):
+            for images, _ in PrefetchLoader(
+                self.loader, self.data.mean, self.data.std, self.data.channels, self.device
+            ):
                 if images.is_cuda:  # made on a stream of the loader's
                     images.record_stream(torch.cuda.current_stream(images.device))
                 yield images
         except KdbenchError as error:  # with the traceback of a worker before it
             said = str(error).splitlines()[-1].removeprefix(f"{KdbenchError.__module__}.{KdbenchError.__name__}: ")
             raise KdbenchError(said) from error
+
+    @functools.cached_property
+    def loader(self) -> DataLoader[Any]:
+        """Timm's batches of the rows of a pass."""
+        return DataLoader(
+            self.pictures,
+            self.batch_size,
+            sampler=self.rows,
+            num_workers=self.workers,
+            collate_fn=fast_collate,
+            pin_memory=self.device.type == "cuda",
+            multiprocessing_context="spawn" if self.workers else None,
+            persistent_workers=self.workers > 0,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,21 @@ def source_files(data: Data) -> list[Path]:
 
 
 def sklearn_digits() -> Images:
-    """1,797 handwritten digits of 8 x 8 pixels (UCI), 17 grey levels spread over 0..255."""
-    from sklearn.datasets import load_digits
+    """1,797 handwritten digits of 8 x 8 pixels (UCI), 17 grey levels spread over 0..255.
 
-    digits = load_digits()
-    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return pixels[:, None], digits.target.astype(np.int64)
+    Read from scikit-learn's file, since every process of every cell would take seconds to import scikit-learn.
+
+    Raises:
+        KdbenchError: scikit-learn is not there, or has the file elsewhere.
+    """
+    spec = find_spec("sklearn")
+    path = Path(spec.origin if spec and spec.origin else "sklearn").parent / "datasets" / "data" / "digits.csv.gz"
+    try:
+        rows = np.loadtxt(path, delimiter=",")
+    except OSError as error:
+        raise KdbenchError(f"Cannot read {path}: {first_line(error)}. Install scikit-learn anew.") from error
+    pixels = np.rint(rows[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return pixels, rows[:, -1].astype(np.int64)
 
 
 POOLS: dict[str, Callable[[], Images]] = {"sklearn/digits": sklearn_digits}

@@ -30,6 +30,7 @@ from kdbench.running.synthetic import save_synthetic
 from kdbench.running.teachers import weights_are_whole
 from kdbench.source import source_sha256
 from kdbench.tables import Execution
+from kdbench.training.capture import CaptureFailed
 from kdbench.training.checkpoint import save_tensors
 from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.trainer import OnEpoch
@@ -69,6 +70,7 @@ def run_cell(
     Raises:
         KdbenchError: a folder that cannot be written, a full disk, a model or data set that cannot be had.
         CellFailed: the method or the training failed.
+        CaptureFailed: the step cannot be captured; run the cell again, eagerly and in a fresh process.
         OutOfTime: the limit leaves no time for another epoch; what was done is in a checkpoint.
     """
     folder = cell.folder(root)
@@ -86,7 +88,7 @@ def run_cell(
                     return entry, False
                 set_aside(folder)
             return train_cell(cell, folder, device, on_epoch, notice, execution, limit, stored), True
-        except (KdbenchError, CellFailed, OutOfTime, KeyboardInterrupt):
+        except (KdbenchError, CellFailed, CaptureFailed, OutOfTime, KeyboardInterrupt):
             raise
         except torch.OutOfMemoryError as error:
             raise CellFailed(

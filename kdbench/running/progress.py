@@ -72,6 +72,7 @@ class Display:
         """Update the display for one event of an engine."""
         match event:
             case Progressed(cell, epochs_done, epochs, None):
+                self.remove(cell)  # that of an earlier try
                 row = self.progress.add_task(escape(str(cell)), total=epochs, completed=epochs_done, loss="")
                 self.rows[cell.key] = row
             case Progressed(cell, epochs_done, _, loss):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,9 +19,11 @@ from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.suite import Suite
 from kdbench.tables import Data, Execution, Pair
+from kdbench.training.capture import CaptureFailed
 from kdbench.training.prediction import predict
 from kdbench.training.trainer import Trainer
 
+Measured = TypeVar("Measured")
 LARGE_ROWS = 1024  # of images that are too many to be held
 
 
@@ -60,14 +62,25 @@ def timed_trainer(subject: Subject, notice: Notice = print) -> Trainer:
     """
     suite, pair = subject.suite, subject.pair
     set_up_device(subject.device)
-    if suite.data.is_large:  # large images: crops and flips on the device cost next to nothing
+    execution = subject.execution
+    if suite.data.is_large:  # crops and flips on the device cost next to nothing
+        execution = "eager" if execution == "captured" else execution
         suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
     cls = load_method(subject.method)
     cell = assemble(suite, cls, pair, 0, subject.params, {}, source="")
     teachers = untrained_teachers(suite, cls, pair)
-    trainer, _ = prepare(cell, subject.dataset, teachers, subject.device, subject.execution, notice)
+    trainer, _ = prepare(cell, subject.dataset, teachers, subject.device, execution, notice)
     trainer.begin(trainer.stages[-1])
     return trainer
+
+
+def eagerly_if_need_be(subject: Subject, measure: Callable[[Subject], Measured], notice: Notice) -> Measured:
+    """What is measured of a subject; eagerly, and said so, where its step cannot be captured."""
+    try:
+        return measure(subject)
+    except CaptureFailed as error:
+        notice(str(error))
+    return measure(replace(subject, execution="eager"))
 
 
 def untrained_teachers(suite: Suite, cls: type[Method], pair: Pair) -> list[nn.Module]:

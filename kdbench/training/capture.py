@@ -6,9 +6,12 @@ it again is all that a step takes: no copy to the device, no wait for it.
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 
 import torch
@@ -19,33 +22,88 @@ from kdbench.data.feed import Feed
 from kdbench.given import Outputs
 
 Body = Callable[[], None]
-Capture = Callable[[Body, torch.Generator], Body]  # returns what runs the body again
 WARM_UP = 3  # eager steps that initialise libraries and caches before the capture
 
 
-def cuda_graph(body: Body, generator: torch.Generator) -> Body:
-    """Record a body's kernels, without running them; the generator's draws go on from replay to replay."""
+class CaptureFailed(Exception):
+    """A step that cannot be captured, and why.
+
+    In older versions of PyTorch its generators refuse to be drawn from ever after: go on in a fresh process.
+    """
+
+
+@functools.cache
+def stream_of(make: Callable[[torch.device], torch.cuda.Stream], device: torch.device) -> torch.cuda.Stream:
+    """The one side stream of a device: libraries keep memory for every stream that they ever ran on.
+
+    Args:
+        make: `torch.cuda.Stream`, or what stands in for it where a GPU is simulated.
+    """
+    return make(device)
+
+
+@contextmanager
+def side_stream(device: torch.device) -> Iterator[torch.cuda.Stream]:
+    """One stream for warm-up and capture, which begins after the current stream's work, as that goes on after its."""
+    current, side = torch.cuda.current_stream(device), stream_of(torch.cuda.Stream, device)
+    side.wait_stream(current)
+    try:
+        with torch.cuda.stream(side):
+            yield side
+    finally:
+        torch.cuda.set_stream(current)  # to which a failed capture does not return
+    current.wait_stream(side)
+
+
+def cuda_graph(body: Body, generator: torch.Generator, stream: torch.cuda.Stream) -> Body:
+    """Record a body's kernels, without running them; the generator's draws go on from replay to replay.
+
+    Args:
+        stream: the current one, on which the body ran before.
+
+    Returns:
+        what runs them again, on whatever stream.
+
+    Raises:
+        CaptureFailed: they cannot be recorded.
+        OutOfMemoryError: the device is full.
+    """
     gc.collect()  # an earlier cell's graph, destroyed during the capture, would spoil it
-    with torch.cuda.device(generator.device):
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        graph.register_generator_state(generator)
-        torch.cuda.synchronize()
-        try:
-            with torch.cuda.graph(graph):
-                body()
-        finally:
-            torch.cuda.set_stream(stream)  # which a failed capture does not return to
+    graph = torch.cuda.CUDAGraph()
+    register(graph, generator)
+    torch.cuda.synchronize()
+    try:
+        with torch.cuda.graph(graph, stream=stream):
+            body()
+    except Exception as error:
+        cause = error.__context__ or error  # the end of a failed capture has a complaint of its own
+        if isinstance(cause, torch.OutOfMemoryError):
+            raise cause from None
+        raise CaptureFailed((str(cause).splitlines() or [type(cause).__name__])[0]) from error
     return graph.replay
+
+
+def register(graph: torch.cuda.CUDAGraph, generator: torch.Generator) -> None:
+    """Tell older PyTorch which generator a graph draws from; newer ones find out, and warn of being told."""
+    tell = getattr(graph, "register_generator_state", None)
+    if tell is not None:
+        with warnings.catch_warnings(action="ignore"):
+            tell(generator)
 
 
 class CapturedStep:
     """The step of a training, recorded once and run again for each full batch.
 
+    It holds neither the step nor its training, which hold it: their memory on the device is free once they are dropped.
+
     Args:
         feed: an epoch's inputs, copied into buffers of the step's own.
         step: trains on batch i of a feed, i being a (1,) tensor; returns the loss terms (T,).
         num_terms: T.
-        capture: `cuda_graph`; a test passes one that needs no GPU.
+        stream: the current one, on which the step ran before.
+
+    Raises:
+        CaptureFailed: as `cuda_graph`.
     """
 
     def __init__(
@@ -54,19 +112,19 @@ class CapturedStep:
         step: Callable[[Feed, Tensor], Tensor],
         num_terms: int,
         generator: torch.Generator,
-        capture: Capture = cuda_graph,
+        stream: torch.cuda.Stream,
     ) -> None:
         self.feed = Feed(**{f.name: getattr(feed, f.name).clone() for f in fields(feed)})
         self.cursor = torch.zeros(1, dtype=torch.int64, device=feed.step.device)
         # Not a number until they are computed: a capture that recorded nothing is then a loss that diverged.
         self.terms = torch.full((num_terms, len(feed.step)), math.nan, device=feed.step.device)
-        self.step = step
-        self.replay = capture(self.body, generator)
 
-    def body(self) -> None:
-        terms = self.step(self.feed, self.cursor)
-        self.terms.index_copy_(1, self.cursor, terms[:, None])
-        self.cursor += 1
+        def body() -> None:
+            terms = step(self.feed, self.cursor)
+            self.terms.index_copy_(1, self.cursor, terms[:, None])
+            self.cursor += 1
+
+        self.replay = cuda_graph(body, generator, stream)
 
     def run(self, feed: Feed, first: int, last: int) -> Tensor:
         """Train on the batches from `first` up to `last`; returns their loss terms (T, last - first)."""

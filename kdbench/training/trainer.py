@@ -24,7 +24,7 @@ from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
-from kdbench.training.capture import WARM_UP, CapturedStep, Compiled
+from kdbench.training.capture import WARM_UP, CapturedStep, CaptureFailed, Compiled, side_stream
 from kdbench.training.contract import check_stages, check_terms
 from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
@@ -62,7 +62,7 @@ class Trainer(Resumable):
             further teachers.
         generator: the method's own.
         execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
-        notice: is told, in a line, of a step that cannot run so and runs eagerly instead.
+        notice: is told, in a line, of steps that never run so and run eagerly instead.
         stored: the teacher's outputs, where they need no teacher in the step.
     """
 
@@ -129,6 +129,7 @@ class Trainer(Resumable):
         """Train to the last epoch, from the first or from what `restore` read; keep `checkpoint` fresh.
 
         Raises:
+            CaptureFailed: the step cannot be captured: begin again eagerly, in a fresh process.
             Diverged: a loss term became infinite or not a number.
             KdbenchError: the disk is full or the folder cannot be written.
             OutOfTime: the limit leaves no time for another epoch; `checkpoint` holds all that was done.
@@ -253,8 +254,9 @@ class Trainer(Resumable):
         full = len(feed.index) // self.recipe.batch_size
         done: list[Tensor] = []
         if self.execution == "captured" and self.captured is None and full > WARM_UP:
-            done = [self.step_at(feed, i, counted=counted and i == 0)[:, None] for i in range(WARM_UP)]
-            self.capture(feed)
+            with side_stream(self.device) as stream:
+                done = [self.step_at(feed, i, counted=counted and i == 0)[:, None] for i in range(WARM_UP)]
+                self.capture(feed, stream)
         if self.captured is not None:
             done.append(self.captured.run(feed, len(done), full))
         first = sum(terms.shape[1] for terms in done)
@@ -273,18 +275,18 @@ class Trainer(Resumable):
             return f"An epoch has no more than {WARM_UP} full batches"
         return ""
 
-    def capture(self, feed: Feed) -> None:
-        """Record the step; a method that cannot be recorded runs eagerly, and is told so."""
+    def capture(self, feed: Feed, stream: torch.cuda.Stream) -> None:
+        """Record the step, which ran on a stream before.
+
+        Raises:
+            CaptureFailed: it cannot be recorded; the training cannot go on.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            self.captured = CapturedStep(feed, self.step_at, len(self.terms), self.generator)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            self.execution = "eager"
-            cause = error.__context__ or error  # the end of a failed capture has a complaint of its own
-            said = (str(cause).splitlines() or [type(cause).__name__])[0]
-            self.notice(f"The step of '{self.method.name}' cannot be captured and runs eagerly: {said}")
+            self.captured = CapturedStep(feed, self.step_at, len(self.terms), self.generator, stream)
+        except CaptureFailed as error:
+            said = f"The step of '{self.method.name}' cannot be captured and runs eagerly: {error}"
+            raise CaptureFailed(said) from error
 
     def step_at(self, feed: Feed, i: int | Tensor, images: Tensor | None = None, counted: bool = False) -> Tensor:
         """The step on batch i of a feed, at its learning rate."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ from kdbench.console import Notice
 from kdbench.data.small import load_data
 from kdbench.errors import NotApplicable
 from kdbench.plugins import list_plugins, load_method
+from kdbench.running.engines.events import Finished, Machine, Noticed
+from kdbench.running.engines.local import execute
 from kdbench.running.plan import plan_cells, resolve_params
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
@@ -107,3 +109,38 @@ def test_a_training_from_stored_outputs_is_that_under_a_live_teacher(
     stored.train(tmp_path / "stored")
     assert stored.execution == execution
     assert stored.curve["loss"] == pytest.approx(live.curve["loss"], rel=1e-2)
+
+
+READS_A_VALUE = """
+from kdbench_methods.vanilla import Vanilla
+
+class Reads(Vanilla):
+    name = "reads"
+
+    def loss(self, batch, student, teacher):
+        terms = super().loss(batch, student, teacher)
+        return {"ce": terms["ce"] * (1.0 if terms["ce"].item() > 0 else 0.0)}
+"""
+
+
+def test_what_pytorch_refuses_to_capture_is_trained_eagerly_by_a_fresh_process(
+    digits: Suite, tmp_path: Path, install_plugin: Callable[..., Path]
+) -> None:
+    install_plugin("theirs", {"reads": "reads_a_value:Reads"}, reads_a_value=READS_A_VALUE)
+    cells = plan_cells(digits.with_epochs(2), {"reads": {}}, digits.pairs[:1], [0, 1], {})
+    events = list(execute(cells, tmp_path / "runs", Machine(["cuda:0"], 1, "captured")))
+    [said] = [event.text for event in events if isinstance(event, Noticed)]
+    assert said.startswith("The step of 'reads' cannot be captured and runs eagerly: ")
+    assert [event.cell for event in events if isinstance(event, Finished)] == cells
+
+
+def test_a_captured_training_leaves_the_device_when_it_is_dropped(digits: Suite, tmp_path: Path) -> None:
+    left = []
+    for _ in range(3):
+        trainer = make(digits.with_epochs(1), "kd", "captured")
+        trainer.train(tmp_path / "checkpoint")
+        assert trainer.captured is not None
+        del trainer
+        torch.cuda.synchronize()
+        left.append(torch.cuda.memory_allocated())
+    assert left[2] <= left[1]  # the first one loads libraries

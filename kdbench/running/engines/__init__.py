@@ -3,7 +3,8 @@
 An engine is one function, `(cells, root, machine) -> events`, in a file of its own here. It has each cell trained by
 `work.run_reporting`, in whatever process or on whatever computer it likes, and yields the events as they come, ending
 each cell with Finished, Failed or Stopped. It begins none where `machine.limit` leaves no time for an epoch: those
-that are left end without an event. What a cell is, and what becomes of its record, is not known to it.
+that are left end without an event. A cell whose step cannot be captured (CaptureFailed) it runs again, eagerly and in a
+fresh process. What a cell is, and what becomes of its record, is not known to it.
 
 To add one, write its file and name it in `ENGINES`. Nothing that it needs is imported before it is asked for.
 """

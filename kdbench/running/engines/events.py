@@ -65,9 +65,10 @@ Event = Progressed | Finished | Waiting | Failed | Stopped | Noticed
 
 @dataclass(frozen=True)
 class Machine:
-    """Where, how and until when cells are trained: `workers` processes, worker k on device k modulo their number.
+    """Where, how and until when cells are trained.
 
     Attributes:
+        workers: processes, a cell each at a time; worker k is on device k modulo their number.
         stored: teachers' outputs may come from a store.
     """
 
@@ -79,4 +80,5 @@ class Machine:
 
     def __str__(self) -> str:
         how = "" if self.execution == "eager" else f", steps {self.execution}"
-        return f"{', '.join(self.devices)}, {self.workers} at a time{how}"
+        each = " on each" if len(self.devices) > 1 else ""
+        return f"{', '.join(self.devices)}, {self.workers // len(self.devices)} at a time{each}{how}"

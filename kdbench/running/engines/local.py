@@ -1,7 +1,8 @@
 """Cells in worker processes on this machine.
 
 Each worker is a process of its own, which takes a cell, reports on it and asks for the next. A worker that dies costs
-its own cell alone, and one whose cell failed on a GPU is replaced; workers die with their parent.
+its own cell alone, and one whose cell failed on a GPU is replaced; workers die with their parent. A method whose step
+cannot be captured is trained eagerly from then on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -20,8 +21,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import cast
 
+from kdbench.environment import available_cores, share_cores
 from kdbench.errors import KdbenchError
-from kdbench.running.engines.events import Event, Failed, Finished, Machine, Stopped, Waiting
+from kdbench.running.engines.events import Event, Failed, Finished, Machine, Noticed, Stopped, Waiting
 from kdbench.running.plan import Cell
 
 BUSY_PAUSE = 0.3  # seconds before asking again for a cell that another process trains
@@ -39,7 +41,14 @@ class Fatal:
     message: str
 
 
-Message = Event | Busy | Fatal  # of a worker to its parent
+@dataclass(frozen=True)
+class Uncaptured:
+    """The cell's step cannot be captured, and the process may be unable to go on."""
+
+    message: str
+
+
+Message = Event | Busy | Fatal | Uncaptured  # of a worker to its parent
 
 
 @dataclass
@@ -58,6 +67,7 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
         return
     todo = deque(cells)
     busy_elsewhere: deque[Cell] = deque()
+    eager: set[str] = set()  # methods that cannot be captured
     crew = [
         start_worker(root, machine.devices[k % len(machine.devices)], machine)
         for k in range(min(machine.workers, len(cells)))
@@ -65,7 +75,7 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
     try:
         while todo or busy_elsewhere or any(worker.cell for worker in crew):
             if has_time := machine.limit.suffices():
-                hand_out(todo, crew)
+                hand_out(todo, crew, machine, eager)
             training = {worker.pipe: worker for worker in crew if worker.cell}
             if not training:
                 if not has_time:
@@ -78,13 +88,18 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
                 worker = training[cast(Connection, pipe)]
                 cell, message = worker.cell, receive(worker)
                 assert cell is not None
-                if isinstance(message, Fatal):
-                    raise KdbenchError(message.message)
-                if isinstance(message, Busy):
-                    busy_elsewhere.append(cell)
-                else:
-                    yield message
-                if isinstance(message, Finished | Failed | Stopped | Busy):
+                match message:
+                    case Fatal(said):
+                        raise KdbenchError(said)
+                    case Busy():
+                        busy_elsewhere.append(cell)
+                    case Uncaptured(said):
+                        eager.add(cell.method)
+                        todo.appendleft(cell)
+                        yield Noticed(said)
+                    case _:
+                        yield message
+                if isinstance(message, Finished | Failed | Stopped | Busy | Uncaptured):
                     worker.cell = None
                 if not is_usable(worker, message):
                     worker.process.kill()
@@ -97,13 +112,14 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
             worker.process.join()
 
 
-def hand_out(todo: deque[Cell], crew: Sequence[Worker]) -> None:
+def hand_out(todo: deque[Cell], crew: Sequence[Worker], machine: Machine, eager: Collection[str]) -> None:
     """A cell for each worker that has none, while there are some."""
     for worker in crew:
         if worker.cell is None and todo:
             worker.cell = todo.popleft()
+            execution = "eager" if worker.cell.method in eager else machine.execution
             with suppress(ConnectionError):  # a worker that died meanwhile is found by its closed pipe
-                worker.pipe.send(worker.cell)
+                worker.pipe.send((worker.cell, execution))
 
 
 def receive(worker: Worker) -> Message:
@@ -121,6 +137,8 @@ def receive(worker: Worker) -> Message:
 
 def is_usable(worker: Worker, message: Message) -> bool:
     """Whether a worker takes another cell after a message: it lives, and its device did not fail it."""
+    if isinstance(message, Uncaptured):
+        return False
     if isinstance(message, Failed) and worker.device != "cpu":
         return False  # some errors end a GPU's use for a process
     return not isinstance(message, Failed | Stopped) or worker.process.exitcode is None
@@ -150,15 +168,21 @@ def work(pipe: Connection, root: Path, device_name: str, machine: Machine) -> No
     assert parent is not None
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
+    share_cores(machine.workers)
+
     import torch
 
     from kdbench.running.engines.work import run_reporting
+    from kdbench.training.capture import CaptureFailed
 
+    torch.set_num_threads(available_cores())
     device = torch.device(device_name)
     while True:
-        cell = pipe.recv()
+        cell, execution = pipe.recv()
         try:
-            if not run_reporting(cell, root, device, machine.execution, pipe.send, machine.limit, machine.stored):
+            if not run_reporting(cell, root, device, execution, pipe.send, machine.limit, machine.stored):
                 pipe.send(Busy())
+        except CaptureFailed as error:
+            pipe.send(Uncaptured(str(error)))
         except KdbenchError as error:
             pipe.send(Fatal(str(error)))

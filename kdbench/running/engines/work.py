@@ -32,6 +32,7 @@ def run_reporting(
         False, with no event, if another process is training the cell now.
 
     Raises:
+        CaptureFailed: the step cannot be captured; run the cell again, eagerly and in a fresh process.
         KdbenchError: no further cell could succeed.
     """
     try:

@@ -13,7 +13,14 @@ from kdbench.commands.check import summary
 from kdbench.errors import KdbenchError
 from kdbench.plugins import list_plugins
 from kdbench.testing import parametrize_with_checks
-from tests.kdbench.checks import test_declaration, test_gradients, test_honesty, test_numbers, test_repetition
+from tests.kdbench.checks import (
+    test_declaration,
+    test_devices,
+    test_gradients,
+    test_honesty,
+    test_numbers,
+    test_repetition,
+)
 from tests.kdbench.checks.good import Good
 
 BUILT_IN = sorted(name for name, [plugin, *_] in list_plugins().items() if plugin.distribution == "kdbench")
@@ -25,7 +32,7 @@ def test_every_method_that_ships_passes(method: type[Method], check: Callable[[t
 
 
 def test_each_check_has_a_method_that_it_catches() -> None:
-    modules = (test_declaration, test_gradients, test_honesty, test_numbers, test_repetition)
+    modules = (test_declaration, test_devices, test_gradients, test_honesty, test_numbers, test_repetition)
     assert {check for module in modules for _, check, _ in module.BROKEN} == set(NAMES)
 
 

@@ -13,6 +13,7 @@ from kdbench.commands.elsewhere import DEVICES, Device, load_device, seconds_els
 from kdbench.errors import KdbenchError
 from kdbench.running.timing import Subject, random_dataset, timed_trainer
 from kdbench.suite import Suite
+from kdbench.tables import Execution
 
 FLOPS_ALONE = Device(title="x", teraflops={"float32": 1e-6}, utilisation=1, eager_us=1e-9, captured_us=1e-9)
 OPERATIONS_ALONE = Device(title="x", teraflops={"float32": 1e12}, utilisation=1, eager_us=10, captured_us=1)
@@ -39,6 +40,14 @@ def test_cells_and_missing_teachers_add_up(digits: Suite) -> None:
     three = seconds_elsewhere(digits, {}, dict.fromkeys(kinds, 3), [], DEVICES["h100"], "eager")
     assert three == pytest.approx(3 * one)
     assert seconds_elsewhere(digits, {}, kinds, ["resnet8"], DEVICES["h100"], "eager") > one
+
+
+def test_a_method_that_cannot_be_captured_is_estimated_eagerly(digits: Suite) -> None:
+    def seconds(method: str, how: Execution) -> float:
+        return seconds_elsewhere(digits, {}, {(method, digits.pairs[0]): 1}, [], OPERATIONS_ALONE, how)
+
+    assert seconds("dfad", "captured") == pytest.approx(seconds("dfad", "eager"))
+    assert seconds("kd", "captured") < seconds("kd", "eager") / 2
 
 
 def test_a_file_describes_a_device_of_ones_own(tmp_path: Path, digits: Suite) -> None:
@@ -75,7 +84,7 @@ def test_a_dry_run_says_what_it_assumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["run", "-m", "kd", "--pair", "resnet8:resnet8_w2", "--no-mlflow", "--dry-run", "--graph", "--on", "a100"]
+    words = ["run", "-m", "kd", "--pair", "resnet8:resnet8_w2", "--no-mlflow", "--dry-run", "--on", "a100"]
     monkeypatch.setattr(sys, "argv", ["kdbench", *words])
     with pytest.raises(SystemExit) as stopped:
         main()

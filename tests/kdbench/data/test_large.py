@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def images(dataset: FileDataset) -> LargeImages:
-    source = LargeImages(DATA, dataset, 4, CPU)
-    source.workers = 0  # quicker than processes
-    return source
+    return LargeImages(DATA, dataset, 4, CPU)
 
 
 def test_rows_are_in_the_order_of_their_paths_with_a_class_a_folder(folder: Path) -> None:
@@ -69,18 +69,40 @@ def test_rows_are_in_the_order_of_their_paths_with_a_class_a_folder(folder: Path
 
 
 def test_an_epochs_batches_are_a_function_of_the_stream(folder: Path) -> None:
-    source = images(list_images(DATA))
+    source, elsewhere = images(list_images(DATA)), images(list_images(DATA))
     recipe = load_suite("digits").recipe_of().model_copy(update={"batch_size": 4})
     feed = epoch_feed(recipe, "animals", 0, 0, 9, DATA.num_views, CPU)
-    source.workers = 2
-    whole = list(source.epoch(feed, 0))
-    source.workers = 0
+    elsewhere.workers = 2
+    whole, before = list(elsewhere.epoch(feed, 0)), torch.get_rng_state()
     assert [len(batch) for batch in whole] == [4, 4, 1]
     assert whole[0].shape == (4, 3, 72, 72)
     [_, second, _] = whole
     assert torch.equal(next(source.epoch(feed, 1)), second)  # the same images from the middle of the epoch
     other = next(source.epoch(replace(feed, view=feed.view + 1), 0))
     assert not torch.equal(other, whole[0])  # the views are the stream's
+    assert torch.equal(torch.get_rng_state(), before)  # from which a training may draw
+
+
+def test_processes_are_started_for_many_images_once_and_end_with_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = list_images(DATA)
+    assert images(dataset).workers == 0
+    monkeypatch.setattr("kdbench.data.large.IN_PROCESS", 13)
+    source = images(dataset)
+    assert source.workers >= 1
+    source.workers, others, seen = 1, {process.pid for process in active_children()}, set()
+    recipe = load_suite("digits").recipe_of().model_copy(update={"batch_size": 4})
+    for epoch in range(2):
+        begun = source.epoch(epoch_feed(recipe, "animals", 0, epoch, 9, DATA.num_views, CPU), 0)
+        assert len(next(begun)) == 4  # the rest is left
+        [batch] = source.test()
+        assert torch.equal(batch, next(images(dataset).test()))
+        seen |= {process.pid for process in active_children()}
+    assert len(seen - others) == 1
+    del source, begun
+    gc.collect()
+    assert {process.pid for process in active_children()} <= others
 
 
 def test_a_data_free_method_is_given_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from kdbench.data import sources
 from kdbench.data.small import canonical_order, load_data
@@ -27,6 +31,22 @@ def test_digits_are_the_suites_real_images(digits: Suite) -> None:
 
 def test_shipped_test_labels_are_those_of_the_data(digits: Suite) -> None:
     assert load_test_labels(digits).tolist() == load_data(digits.data).test_labels.tolist()
+
+
+def test_the_digits_are_scikit_learns_without_its_import() -> None:
+    """Which takes seconds of each process; PyTorch is not needed to read them either."""
+    code = """
+import sys
+from kdbench.data.sources import sklearn_digits
+sklearn_digits()
+print(sorted({"sklearn", "scipy", "pandas", "torch", "timm"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+    images, labels = sklearn_digits()
+    known = load_digits()
+    assert np.abs(images[:, 0] - known.images * (255 / 16)).max() <= 0.5
+    assert (labels == known.target).all()
 
 
 def test_the_order_of_the_source_does_not_matter(digits: Suite, monkeypatch: pytest.MonkeyPatch) -> None:

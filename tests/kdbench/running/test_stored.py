@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from kdbench.cache import cache_folder
+from kdbench.checks.simulated import GPU, simulated_gpu
 from kdbench.data.small import load_data
 from kdbench.plugins import load_method
 from kdbench.records.record import Record
@@ -20,7 +20,7 @@ from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.stored import can_be_served
 from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite, load_suite
-from kdbench.training.capture import CapturedStep
+from kdbench.tables import Execution
 from kdbench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -57,9 +57,9 @@ def run(cell: Cell, root: Path, stored: bool) -> Entry:
     return done[0]
 
 
-def ready(cell: Cell, stored: bool) -> Trainer:
+def ready(cell: Cell, stored: bool, device: torch.device = CPU, execution: Execution = "eager") -> Trainer:
     teachers = load_teachers(cell)
-    return prepare(cell, load_data(cell.suite.data), teachers, CPU, notice=silent, stored=stored)[0]
+    return prepare(cell, load_data(cell.suite.data), teachers, device, execution, silent, stored=stored)[0]
 
 
 def passes(record: Record) -> tuple[int, int]:
@@ -138,13 +138,13 @@ def test_an_interrupted_training_goes_on(suite: Suite, tmp_path: Path, monkeypat
 
 def test_a_captured_step_reads_each_epochs_own(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [cell] = plan(suite, "kd")
-    eager, captured = ready(cell, False), ready(cell, True)
-    same = partial(CapturedStep, capture=lambda body, generator: body)
-    monkeypatch.setattr("kdbench.training.trainer.CapturedStep", same)
-    captured.execution = "captured"
+    monkeypatch.setattr("kdbench.training.stored_outputs.GPU_BATCH", 0)  # as many at a time as a step has
+    eager = ready(cell, False)
     eager.train(tmp_path / "eager")
-    captured.train(tmp_path / "captured")
-    assert captured.captured is not None
+    with simulated_gpu():
+        captured = ready(cell, True, GPU, "captured")
+        captured.train(tmp_path / "captured")
+        assert captured.captured is not None
     assert captured.curve == eager.curve
 
 

@@ -18,8 +18,9 @@ from kdbench.records.cost_record import CostRecord
 from kdbench.running import cell as cell_module
 from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.plan import plan_cells
-from kdbench.running.timing import Subject, random_dataset, time_steps, timed_trainer
+from kdbench.running.timing import Subject, eagerly_if_need_be, random_dataset, time_steps, timed_trainer
 from kdbench.suite import Suite
+from kdbench.training.capture import CaptureFailed
 from tests.conftest import Command
 
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def test_a_timed_step_is_a_real_one(digits: Suite) -> None:
 
 
 def test_a_cost_record_holds_both_steps_and_its_hash(digits: Suite) -> None:
-    record = measure(digits, digits.pairs[0], "crd", {}, CPU, "eager", 2, print)
+    record = measure(Subject(digits, digits.pairs[0], "crd", {}, random_dataset(digits.data), CPU), 2, print)
     assert record.method.parameters - record.plain.parameters == 10_496  # two linear embeddings
     assert record.plain.milliseconds < record.method.milliseconds  # a live teacher more
     content = json.loads(record.model_dump_json())
@@ -87,7 +88,7 @@ def test_a_driver_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_graph_wants_more_steps_than_run_before_its_capture(digits: Suite, tmp_path: Path) -> None:
-    with pytest.raises(KdbenchError, match="--steps 3: with --graph, give more than 3"):
+    with pytest.raises(KdbenchError, match="--steps 3: give more than 3, which run before the capture; or --eager"):
         cost(digits, {"kd": {}}, digits.pairs[:1], "cuda", "captured", 3, tmp_path, Console(), as_json=False)
 
 
@@ -104,6 +105,22 @@ def test_a_device_that_is_full_between_cells_is_one_line(
     assert capsys.readouterr().err.startswith("kdbench: the device is out of memory: free it of other programs")
 
 
-def test_a_cuda_graph_on_a_cpu_is_refused() -> None:
-    with pytest.raises(Exception, match="the device is a CPU"):
+def test_a_gpu_captures_steps_unless_it_is_asked_not_to() -> None:
+    assert parse_execution(None, ["cpu"]) == "eager"
+    assert parse_execution(None, ["cuda:0", "cuda:1"]) == "captured"
+    assert [parse_execution(how, ["cuda:0"]) for how in ("eager", "compiled")] == ["eager", "compiled"]
+    with pytest.raises(KdbenchError, match="the device is a CPU"):
         parse_execution("captured", ["cpu"])
+
+
+def test_what_cannot_be_captured_is_measured_eagerly_and_says_so(digits: Suite) -> None:
+    subject = Subject(digits, digits.pairs[0], "kd", {}, random_dataset(digits.data), CPU, "captured")
+    said: list[str] = []
+
+    def measure_(subject: Subject) -> str:
+        if subject.execution == "captured":
+            raise CaptureFailed("The step of 'kd' cannot be captured and runs eagerly: not permitted")
+        return subject.execution
+
+    assert eagerly_if_need_be(subject, measure_, said.append) == "eager"
+    assert said == ["The step of 'kd' cannot be captured and runs eagerly: not permitted"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from kdbench.schedule import learning_rate
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Recipe
 from kdbench.training import trainer as trainer_module
-from kdbench.training.capture import CapturedStep, Compiled
+from kdbench.training.capture import Compiled
 from kdbench.training.trainer import Diverged, Trainer
 
 CPU = torch.device("cpu")
@@ -213,51 +212,6 @@ def test_bf16_runs_the_networks_in_half_and_the_loss_in_float32(digits: Suite, t
 
 def test_the_small_suite_of_the_tests_is_valid(small_suite: Path) -> None:
     assert load_suite(str(small_suite)).recipe.epochs == 4
-
-
-@pytest.mark.parametrize("method", ["vanilla", "kd", "at", "crd"])
-def test_a_step_that_is_run_again_from_buffers_trains_as_the_eager_one(
-    method: str, short: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What a CUDA graph repeats is the body of the step: here a body that Python repeats."""
-    eager, captured = make(short, method), make(short, method)
-    monkeypatch.setattr(trainer_module, "CapturedStep", partial(CapturedStep, capture=lambda body, generator: body))
-    captured.execution = "captured"
-    eager.train(tmp_path / "eager")
-    captured.train(tmp_path / "captured")
-    assert captured.captured is not None
-    assert captured.curve == eager.curve
-    for one, other in zip(captured.tensors().values(), eager.tensors().values(), strict=True):
-        assert torch.equal(one, other)
-
-
-def test_a_method_that_cannot_be_captured_runs_eagerly_and_is_told_so(
-    short: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def refuse(body: object, generator: object) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be ...")
-
-    said: list[str] = []
-    eager, captured = make(short, "kd"), make(short, "kd")
-    monkeypatch.setattr(trainer_module, "CapturedStep", partial(CapturedStep, capture=refuse))
-    captured.execution, captured.notice = "captured", said.append
-    eager.train(tmp_path / "eager")
-    captured.train(tmp_path / "captured")
-    assert said == [
-        "The step of 'kd' cannot be captured and runs eagerly: operation not permitted when stream is capturing"
-    ]
-    assert captured.curve == eager.curve
-
-
-def test_a_capture_that_recorded_nothing_is_not_taken_for_a_training(
-    short: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    trainer = make(short, "kd")
-    nothing = partial(CapturedStep, capture=lambda body, generator: lambda: None)
-    monkeypatch.setattr(trainer_module, "CapturedStep", nothing)
-    trainer.execution = "captured"
-    with pytest.raises(Diverged, match="not finite in step 4 of epoch 1"):
-        trainer.train(tmp_path / "captured")
 
 
 def test_a_training_with_adamw_resumes_bit_equal(short: Suite, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,34 @@ def test_workers_stop_at_their_epochs_end_begin_nothing_new_and_go_on_bit_equal(
     assert isinstance(again, Finished)
     assert isinstance(whole, Finished)
     assert read_cell(again.folder).record.evidence_sha256 == read_cell(whole.folder).record.evidence_sha256
+
+
+UNCAPTURED = """
+from kdbench.training import trainer
+from kdbench_methods.vanilla import Vanilla
+
+def side_stream(device):
+    raise trainer.CaptureFailed("The step of 'odd' cannot be captured and runs eagerly: not permitted")
+
+trainer.side_stream = side_stream
+
+class Odd(Vanilla):
+    name = "odd"
+"""
+
+
+def test_a_cell_that_cannot_be_captured_is_trained_eagerly_by_a_fresh_process_as_are_those_like_it(
+    digits: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_plugin: Callable[..., Path]
+) -> None:
+    install_plugin("theirs", {"odd": "odd_method:Odd"}, odd_method=UNCAPTURED)
+    started: list[str] = []
+    start = local.start_worker
+    monkeypatch.setattr(local, "start_worker", lambda *given: (started.append(given[1]), start(*given))[1])
+    cells = plan_cells(digits.with_epochs(1), {"odd": {}}, digits.pairs[:1], [0, 1], {})
+    events = list(local.execute(cells, tmp_path / "runs", Machine(["cpu"], 1, "captured")))
+    said = [event.text for event in events if isinstance(event, Noticed)]
+    assert said == ["The step of 'odd' cannot be captured and runs eagerly: not permitted"]
+    assert started == ["cpu"] * 2
+    finished = [event for event in events if isinstance(event, Finished)]
+    assert [event.cell for event in finished] == cells
+    assert all("execution" not in read_cell(event.folder).record.environment for event in finished)

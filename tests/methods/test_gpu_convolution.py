@@ -1,0 +1,16 @@
+"""Every method trains a convolution student on a simulated GPU as it does on the CPU, eager and captured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.plugins import list_plugins
+from kdbench.tables import Pair
+from tests.methods.gpu_trainings import assert_trains_alike
+
+
+@pytest.mark.parametrize("method", sorted(list_plugins()))
+def test_a_method_trains_as_on_the_cpu(method: str, tmp_path: Path) -> None:
+    assert_trains_alike(method, Pair(teacher="resnet8", student="resnet8_w4"), tmp_path)
