@@ -11,6 +11,8 @@ from kdbench.cli.options import (
     CompileOption,
     DataDirOption,
     DeviceOption,
+    EngineOption,
+    EngineOptionsOption,
     GraphOption,
     JsonOption,
     ResultsOption,
@@ -48,6 +50,8 @@ def tune(
     runs: RunsOption = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
+    engine: EngineOption = "local",
+    engine_option: EngineOptionsOption = None,
     compile_: CompileOption = False,
     graph: GraphOption = False,
     data_dir: DataDirOption = None,
@@ -82,6 +86,8 @@ def tune(
         tracking_uri=tracking_uri,
         mlflow=mlflow,
         as_json=as_json,
+        engine=engine,
+        engine_options=tuple(engine_option or ()),
     )
     check_request(request)
     from kdbench.commands.search import parse_search

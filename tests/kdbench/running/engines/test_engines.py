@@ -40,12 +40,12 @@ def test_cells_are_trained_by_whatever_engine_is_asked_for(
     monkeypatch.setitem(engines.ENGINES, "mine", "my_engines:execute")
     [cell] = plan_cells(digits.with_epochs(2), {"vanilla": {}}, digits.pairs[:1], [0], {})
     outcome = Outcome()
-    train([cell], tmp_path, Machine(["cpu"], 1), Console(quiet=True), outcome, engine="mine")
+    train([cell], tmp_path, Machine(["cpu"], 1, engine="mine"), Console(quiet=True), outcome)
     assert [type(event) for event in seen] == [Progressed] * 3 + [Finished]
     assert outcome.failures == []
     assert outcome.entries[cell.key].record.key == cell.key
 
 
 def test_an_unknown_engine_is_named_with_the_one_that_is_meant() -> None:
-    with pytest.raises(KdbenchError, match=r"Unknown engine 'locl'\. Did you mean 'local'"):
+    with pytest.raises(KdbenchError, match=r"Unknown engine 'locl' \(--engine\)\. Did you mean 'local'"):
         load_engine("locl")

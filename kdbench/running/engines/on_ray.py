@@ -1,0 +1,337 @@
+"""Cells as tasks of a Ray cluster: the one that runs, or one on this machine that ends with the command.
+
+Ray places the tasks. A cell whose worker is lost goes on elsewhere from its last checkpoint, which lies in the folder
+of the records; that folder is shared by all computers. Options: `address`, `cpus` and `gpus` of a cell (0.5: two
+cells on a GPU).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError, TaskCancelledError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from kdbench.data.access import load_dataset
+from kdbench.environment import available_cores
+from kdbench.errors import KdbenchError, did_you_mean, first_line, writing
+from kdbench.running.engines.events import Event, Failed, Machine, Noticed, Progressed, Waiting
+from kdbench.running.engines.travel import Luggage, arrived, difference, pack, unlike
+from kdbench.running.engines.work import run_reporting
+from kdbench.running.plan import Cell
+from kdbench.tables import Data
+from kdbench.training.limit import TimeLimit
+
+OPTIONS = ("address", "cpus", "gpus")
+RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU"}  # what a task asks for, and what a cluster has of it
+POLL = 0.5  # seconds between two looks at what the workers report
+LOSSES = 3  # workers that a cell may lose before it counts as what kills them
+SURVEY = 600  # seconds for every computer to show what it has
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a task ended: the cell is done (it was reported), another run trains it, or no further cell could succeed."""
+
+    busy: bool = False
+    fatal: str = ""
+
+
+class Mailbox:
+    """The actor beside the parent that workers report to."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.over = False
+
+    def put(self, event: Event) -> bool:
+        """Keep an event; returns whether trainings are to stop at their epoch's end."""
+        self.events.append(event)
+        return self.over
+
+    def take(self) -> list[Event]:
+        taken, self.events = self.events, []
+        return taken
+
+    def end(self) -> None:
+        self.over = True
+
+
+def train_there(cell: Cell, luggage: Luggage, mailbox: Any, seconds: float, epoch: float) -> Answer:
+    """A cell, on the computer that Ray chose.
+
+    Args:
+        seconds: that are left; `epoch` is how many one takes, as far as that is known.
+    """
+    limit, where = TimeLimit(seconds), label(ray.get_runtime_context().get_node_id())
+    limit.learn(epoch)
+
+    def report(event: Event) -> None:
+        said = replace(event, where=where) if isinstance(event, Progressed) else event
+        if ray.get(mailbox.put.remote(said)):
+            limit.end_now()
+
+    device = torch.device(luggage.device)
+    cell = arrived(cell, luggage.root)
+    try:
+        done = run_reporting(cell, luggage.root, device, luggage.execution, report, limit, luggage.stored)
+        return Answer(busy=not done)
+    except KdbenchError as error:
+        return Answer(fatal=f"{error} (on {where})")
+
+
+def survey(luggage: Luggage, data: Sequence[Data], seen: str, where: str) -> tuple[str, str]:
+    """What keeps this computer from training the cells, and what else is to be said of it.
+
+    Args:
+        seen: a file that the parent has put into the shared folder.
+    """
+    if not (luggage.root / seen).is_file():
+        return f"{where} does not see the folder {luggage.root}. Put it where all computers share it (--out).", ""
+    if problem := difference(luggage, where):
+        return problem, ""
+    try:
+        for one in data:
+            load_dataset(one)
+    except KdbenchError as error:
+        return f"On {where}: {error}", ""
+    return "", unlike(luggage, where)
+
+
+def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
+    """The engine."""
+    if not machine.limit.suffices():
+        return
+    check_options(machine)
+    with cluster(machine):
+        device = chosen_device(machine)
+        luggage = pack(cells, root, device, machine.execution, machine.stored)
+        run = Run(machine, luggage, needs(machine, device))
+        if not run.slots():
+            raise KdbenchError(f"The Ray cluster has no room for a cell ({run.wanted}): start computers that have it.")
+        yield from look_around(cells, luggage, run)
+        try:
+            yield from run.events(cells)
+        finally:
+            for task in run.tasks:
+                with suppress(RayError):
+                    ray.cancel(task, force=True)
+
+
+def check_options(machine: Machine) -> None:
+    """Whether Ray has such options.
+
+    Raises:
+        KdbenchError: it has not.
+    """
+    for name, value in machine.options.items():
+        if name not in OPTIONS:
+            raise KdbenchError(f"--engine-option {name}: unknown to --engine ray.{did_you_mean(name, OPTIONS)}")
+        if name != "address":
+            try:
+                fine = float(value) > 0
+            except ValueError:
+                fine = False
+            if not fine:
+                raise KdbenchError(
+                    f"--engine-option {name}={value}: give how many {name} a cell has, such as 1 or 0.5."
+                )
+
+
+@contextmanager
+def cluster(machine: Machine) -> Iterator[None]:
+    """A connection to the cluster that is named or runs here, else one of this machine's own.
+
+    Raises:
+        KdbenchError: it cannot be reached, or has other versions of Ray or Python.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will have it anyway; without its warning
+    address = machine.options.get("address") or os.environ.get("RAY_ADDRESS")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        try:
+            ray.init(address=address or "auto", **quiet)
+        except ConnectionError:
+            if address:
+                raise
+            ray.init(num_cpus=available_cores(), include_dashboard=False, **quiet)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise KdbenchError(f"No Ray cluster at {address or 'this machine'}: {first_line(error)}.") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def chosen_device(machine: Machine) -> str:
+    """`cuda` where the cluster has GPUs and nothing else is asked for; Ray shows a worker no others than its own."""
+    [device] = machine.devices
+    if device != "auto":
+        return device
+    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+
+
+def needs(machine: Machine, device: str) -> dict[str, float]:
+    """What a cell takes of a computer, in Ray's names."""
+    gpus = {"num_gpus": float(machine.options.get("gpus", 1))} if device == "cuda" else {}
+    return {"num_cpus": float(machine.options.get("cpus", 1)), **gpus}
+
+
+def alive() -> dict[str, str]:
+    """The computers of the cluster that are there, by their ids, with the names that people know them by."""
+    return {node["NodeID"]: label(node["NodeID"], node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]}
+
+
+def label(node_id: str, host: str | None = None) -> str:
+    """A computer's name; several nodes of Ray may be on one computer."""
+    return f"{host or platform.node()}/{node_id[:4]}"
+
+
+def look_around(cells: Sequence[Cell], luggage: Luggage, run: Run) -> Iterator[Event]:
+    """Have every computer show that it may train the cells, before anything runs.
+
+    Raises:
+        KdbenchError: the first that may not.
+    """
+    seen = f".seen-{os.getpid()}"
+    with writing(luggage.root):
+        (luggage.root / seen).touch()
+    data = list({cell.data.model_dump_json(): cell.data for cell in cells}.values())
+    task = ray.remote(num_cpus=0, max_retries=0, runtime_env=run.runtime)(survey)
+    try:
+        asked = {
+            node: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+                luggage, data, seen, name
+            )
+            for node, name in alive().items()
+        }
+        for node, answer in asked.items():
+            try:
+                problem, remark = ray.get(answer, timeout=SURVEY)
+            except (RayError, GetTimeoutError) as error:
+                problem, remark = f"{alive().get(node, node)} cannot run kdbench: {last_line(error)}", ""
+            if problem:
+                raise KdbenchError(problem)
+            if remark:
+                yield Noticed(remark)
+    finally:
+        (luggage.root / seen).unlink(missing_ok=True)
+
+
+def last_line(error: BaseException) -> str:
+    """The end of what Ray says, where the cause stands."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+@dataclass
+class Run:
+    """The parent's side of the tasks.
+
+    Attributes:
+        tasks: the cells in training, by the reference that Ray gives.
+        lost: how many workers each cell lost, by key.
+    """
+
+    machine: Machine
+    luggage: Luggage
+    wanted: dict[str, float]
+    tasks: dict[Any, Cell] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+    heard: dict[str, float] = field(default_factory=dict)
+    mailbox: Any = None
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """The environment of the workers."""
+        return {"env_vars": dict(self.luggage.environment)}
+
+    def slots(self) -> int:
+        """How many cells there is room for at a time."""
+        there = ray.cluster_resources()
+        room = [there.get(RESOURCES[name], 0) / need for name, need in self.wanted.items()]
+        return min([int(min(room)), *([self.machine.workers] if self.machine.workers else [])])
+
+    def events(self, cells: Sequence[Cell]) -> Iterator[Event]:
+        """Train cells, as many at a time as there is room for.
+
+        Raises:
+            KdbenchError: no further cell could succeed.
+        """
+        beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.mailbox = ray.remote(num_cpus=0, scheduling_strategy=beside)(Mailbox).remote()
+        todo, busy, nodes, limit = deque(cells), deque[Cell](), alive(), self.machine.limit
+        while todo or busy or self.tasks:
+            while todo and limit.suffices() and len(self.tasks) < max(self.slots(), 1):
+                self.submit(todo.popleft())
+            if not self.tasks:
+                if not limit.suffices():
+                    return
+                yield Waiting(len(busy))
+                time.sleep(POLL)
+                todo, busy = busy, deque()
+                continue
+            ended, _ = ray.wait(list(self.tasks), timeout=POLL)
+            if limit.left() <= 0:
+                self.mailbox.end.remote()
+            yield from self.reports()
+            yield from self.losses(nodes, nodes := alive())
+            for task in ended:
+                cell = self.tasks.pop(task)
+                yield from self.answer(cell, task, todo, busy)
+
+    def submit(self, cell: Cell) -> None:
+        """Give a cell to Ray."""
+        task = ray.remote(max_retries=0, runtime_env=self.runtime, **self.wanted)(train_there)
+        limit = self.machine.limit
+        self.tasks[task.remote(cell, self.luggage, self.mailbox, limit.left(), limit.epoch())] = cell
+
+    def reports(self) -> Iterator[Event]:
+        """What the workers have said since; how long their epochs take is noted."""
+        for event in ray.get(self.mailbox.take.remote()):
+            if isinstance(event, Progressed):
+                now, before = time.monotonic(), self.heard.get(event.cell.key)
+                if event.loss is not None and before is not None:
+                    self.machine.limit.learn(now - before)
+                self.heard[event.cell.key] = now
+            yield event
+
+    def losses(self, before: dict[str, str], now: dict[str, str]) -> Iterator[Event]:
+        """A line for each computer that is gone."""
+        for node in before.keys() - now.keys():
+            yield Noticed(f"{before[node]} was lost: what it trained goes on elsewhere from the last checkpoints.")
+
+    def answer(self, cell: Cell, task: Any, todo: deque[Cell], busy: deque[Cell]) -> Iterator[Event]:
+        """What becomes of a cell whose task has ended.
+
+        Raises:
+            KdbenchError: no further cell could succeed.
+        """
+        try:
+            said: Answer = ray.get(task)
+        except RayTaskError as error:
+            yield Failed(cell, last_line(error), str(error))
+        except TaskCancelledError:
+            return
+        except RayError as error:
+            self.lost[cell.key] += 1
+            if self.lost[cell.key] < LOSSES:
+                todo.appendleft(cell)
+            else:
+                yield Failed(cell, f"it lost {LOSSES} workers, the last one by: {first_line(error)}", str(error))
+        else:
+            if said.fatal:
+                raise KdbenchError(said.fatal)
+            if said.busy:
+                busy.append(cell)
