@@ -131,10 +131,10 @@ def read_foreign(folder: Path) -> Entry:
     Raises:
         Foreign: links, files of other kinds, another place than the record's own, or no valid record.
     """
-    for entry in os.scandir(folder):
-        if entry.is_symlink() or not entry.is_file() or Path(entry.name).suffix not in KINDS:
-            raise Foreign(f"'{entry.name}' is no file of a record")
-        if entry.name == RECORD and entry.stat().st_size > LARGEST_RECORD:
+    for file in list(os.scandir(folder)):
+        if file.is_symlink() or not file.is_file() or Path(file.name).suffix not in KINDS:
+            raise Foreign(f"'{file.name}' is no file of a record")
+        if file.name == RECORD and file.stat().st_size > LARGEST_RECORD:
             raise Foreign(f"'{RECORD}' is larger than any record")
     entry = verified(folder)
     if where(entry.record) != (folder.parent.parent.name, folder.parent.name):
