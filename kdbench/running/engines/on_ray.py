@@ -119,9 +119,12 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
         run = Run(machine, luggage, needs(machine, device))
         if not run.slots():
             raise KdbenchError(f"The Ray cluster has no room for a cell ({run.wanted}): start computers that have it.")
-        yield from look_around(cells, luggage, run)
         try:
+            yield from look_around(cells, luggage, run)
             yield from run.events(cells)
+        except RayError as error:
+            said = f"The Ray cluster is gone: {first_line(error)}. Run the command again once it is there."
+            raise KdbenchError(said) from error
         finally:
             for task in run.tasks:
                 with suppress(RayError):
@@ -240,8 +243,11 @@ class Run:
     """The parent's side of the tasks.
 
     Attributes:
+        wanted: what a cell takes, in Ray's names.
         tasks: the cells in training, by the reference that Ray gives.
         lost: how many workers each cell lost, by key.
+        heard: when a cell was heard of last, by key.
+        mailbox: the actor that workers report to; `task` is what they run.
     """
 
     machine: Machine
@@ -251,6 +257,7 @@ class Run:
     lost: Counter[str] = field(default_factory=Counter)
     heard: dict[str, float] = field(default_factory=dict)
     mailbox: Any = None
+    task: Any = None
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -271,6 +278,7 @@ class Run:
         """
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox = ray.remote(num_cpus=0, scheduling_strategy=beside)(Mailbox).remote()
+        self.task = ray.remote(max_retries=0, runtime_env=self.runtime, **self.wanted)(train_there)
         todo, busy, nodes, limit = deque(cells), deque[Cell](), alive(), self.machine.limit
         while todo or busy or self.tasks:
             while todo and limit.suffices() and len(self.tasks) < max(self.slots(), 1):
@@ -293,9 +301,8 @@ class Run:
 
     def submit(self, cell: Cell) -> None:
         """Give a cell to Ray."""
-        task = ray.remote(max_retries=0, runtime_env=self.runtime, **self.wanted)(train_there)
         limit = self.machine.limit
-        self.tasks[task.remote(cell, self.luggage, self.mailbox, limit.left(), limit.epoch())] = cell
+        self.tasks[self.task.remote(cell, self.luggage, self.mailbox, limit.left(), limit.epoch())] = cell
 
     def reports(self) -> Iterator[Event]:
         """What the workers have said since; how long their epochs take is noted."""

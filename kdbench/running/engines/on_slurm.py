@@ -26,14 +26,16 @@ from kdbench.hashing import digest
 from kdbench.running.cell import cell_lock
 from kdbench.running.engines.events import Event, Failed, Finished, Machine, Noticed, Progressed, Waiting
 from kdbench.running.engines.post import Fatal, Reader
-from kdbench.running.engines.slurm_crew import Crew, Orders, write_orders
+from kdbench.running.engines.slurm_crew import Orders, write_orders
+from kdbench.running.engines.slurm_job import Crew
 from kdbench.running.engines.travel import Luggage, pack
 from kdbench.running.plan import Cell, find_recorded
 from kdbench.training.limit import parse_duration
 
 ARRAYS, KEYS = ".slurm", "keys.json"  # the folder of all arrays, and in an array's own the keys of its cells
 OWN = frozenset({"array", "job-name", "output", "error", "signal", "open-mode", "requeue", "no-requeue", "wrap"})
-POLL = 2.0  # seconds between two looks
+POLL = 2.0  # seconds between two looks at what jobs report
+ASK = 10.0  # seconds between two questions to SLURM, which has others to answer
 ATTEMPTS = 2  # arrays that may end without a word of a cell
 REQUEUES = 10_000
 TAIL = 4000  # characters of a job's log
@@ -83,7 +85,7 @@ def sbatch_parameters(machine: Machine) -> tuple[dict[str, Any], float]:
     if machine.devices == ["cuda"] and not any(name.startswith(("gpus", "gres")) for name in options):
         options["gpus-per-node"] = "1"
     given = {name: True if value == "true" else value for name, value in options.items()}
-    ahead = min(90, int(seconds / 4))  # seconds before its end, in which a job is told of it
+    ahead = min(90, int(seconds / 10))  # seconds before its end, in which a job is told of it if it does not know
     about = {"time": math.ceil(seconds / 60), "signal_delay_s": ahead, "stderr_to_stdout": True}
     return {**about, "additional_parameters": given}, seconds
 
@@ -96,6 +98,7 @@ class Watch:
         left: the cells that have neither a record nor failed, by key.
         held: keys of those that another run trains, outside of the arrays.
         silent: how many arrays ended without a word of a cell, by key.
+        asked: when SLURM was asked last.
     """
 
     machine: Machine
@@ -106,6 +109,7 @@ class Watch:
     arrays: list[Array] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     silent: Counter[str] = field(default_factory=Counter)
+    asked: float = field(default_factory=time.monotonic)
 
     @property
     def root(self) -> Path:
@@ -140,7 +144,9 @@ class Watch:
 
     def look(self) -> Iterator[Event]:
         """What happened since the last look."""
-        live = running_names()
+        live = None
+        if time.monotonic() > self.asked + ASK:
+            live, self.asked = running_names(), time.monotonic()
         for array in list(self.arrays):
             yield from self.reports(array)
             if live is not None and array.name not in live:
@@ -171,12 +177,12 @@ class Watch:
         folder, keys = self.root / ARRAYS / name, frozenset(cell.key for cell in cells)
         with writing(self.root):
             folder.mkdir(parents=True)
-            write_orders(folder, Orders(self.luggage, list(cells), self.seconds))
+            write_orders(folder, Orders(self.luggage, list(cells)))
             (folder / KEYS).write_text(json.dumps(sorted(keys)), encoding="utf-8")
         try:
             executor = SlurmExecutor(folder / "jobs", max_num_timeout=REQUEUES)
             executor.update_parameters(job_name=name, **self.parameters)
-            executor.map_array(Crew(folder), range(min(self.machine.workers, len(cells))))
+            executor.map_array(Crew(folder, self.seconds), range(min(self.machine.workers, len(cells))))
         except (RuntimeError, ValueError, OSError) as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise KdbenchError(f"SLURM takes no jobs: {complaint(error)}. See --engine-option.") from error

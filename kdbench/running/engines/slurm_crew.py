@@ -9,15 +9,11 @@ from __future__ import annotations
 import os
 import pickle
 import platform
-import signal
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from submitit.helpers import Checkpointable
 
 from kdbench.errors import KdbenchError
 from kdbench.running.engines.events import Event, Failed, Noticed, Progressed, Stopped
@@ -28,7 +24,6 @@ from kdbench.running.plan import Cell, find_recorded
 from kdbench.training.limit import TimeLimit
 
 LIST, FAILED = "cells.pickle", "failed"  # in the folder of an array
-CLOSING = 30.0  # seconds at most, and a tenth of a job's time, for its end
 
 
 @dataclass(frozen=True)
@@ -37,12 +32,10 @@ class Orders:
 
     Attributes:
         cells: the longest first.
-        seconds: of a job, as the parent asked for.
     """
 
     luggage: Luggage
     cells: Sequence[Cell]
-    seconds: float
 
 
 def write_orders(folder: Path, orders: Orders) -> None:
@@ -56,46 +49,16 @@ def read_orders(folder: Path) -> Orders:
     return orders
 
 
-class Crew(Checkpointable):  # type: ignore[misc]
-    """The jobs of an array, as submitit calls them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, number: int) -> None:
-        orders, post, where = read_orders(self.folder), Writer(self.folder, str(number)), platform.node()
-        os.environ.update(orders.luggage.environment)
-        if problem := difference(orders.luggage, where):
-            post(Fatal(problem))
-            return
-        if remark := unlike(orders.luggage, where):
-            post(Noticed(remark))
-        limit = job_limit(orders.seconds)
-        with_signals(limit, lambda: Member(self.folder, orders, post, limit, where).work())
-
-
-def job_limit(seconds: float) -> TimeLimit:
-    """Until shortly before SLURM ends this job."""
-    end = float(os.environ.get("SLURM_JOB_END_TIME") or time.time() + seconds)
-    return TimeLimit(end - time.time() - min(CLOSING, seconds / 10))
-
-
-def with_signals(limit: TimeLimit, work: Callable[[], bool]) -> None:
-    """Work until it is done, or until SLURM says that the job's time is up or that it is cancelled.
-
-    Args:
-        work: returns whether it left anything for another time.
-    """
-    time_is_up = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
-    cancelled: list[Any] = []
-    signal.signal(signal.SIGTERM, lambda *given: (cancelled.append(given), limit.end_now()))
-    requeue = signal.signal(time_is_up, lambda *given: limit.end_now())
-    try:
-        left = work()
-    finally:
-        signal.signal(time_is_up, requeue)
-    if left and not cancelled:
-        signal.raise_signal(time_is_up)  # submitit's handler has the job queued again
+def work_off(folder: Path, number: int, limit: TimeLimit) -> bool:
+    """The work of a job of an array; returns whether it left anything for another time."""
+    orders, post, where = read_orders(folder), Writer(folder, str(number)), platform.node()
+    os.environ.update(orders.luggage.environment)
+    if problem := difference(orders.luggage, where):
+        post(Fatal(problem))
+        return False
+    if remark := unlike(orders.luggage, where):
+        post(Noticed(remark))
+    return Member(folder, orders, post, limit, where).work()
 
 
 @dataclass

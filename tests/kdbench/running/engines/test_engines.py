@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -49,3 +50,13 @@ def test_cells_are_trained_by_whatever_engine_is_asked_for(
 def test_an_unknown_engine_is_named_with_the_one_that_is_meant() -> None:
     with pytest.raises(KdbenchError, match=r"Unknown engine 'locl' \(--engine\)\. Did you mean 'local'"):
         load_engine("locl")
+
+
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_an_engine_without_its_package_says_how_to_install_it(
+    engine: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = f"--engine {engine} needs the package {package}. Install it: pip install 'kdbench[{engine}]'"
+    with pytest.raises(KdbenchError, match=re.escape(said)):
+        load_engine(engine)

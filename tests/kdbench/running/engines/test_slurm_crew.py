@@ -9,14 +9,11 @@ import pytest
 
 from kdbench.running.engines.events import Event, Failed, Finished, Progressed, Stopped
 from kdbench.running.engines.post import Fatal, Reader, Writer
+from kdbench.running.engines.slurm_crew import Member, Orders, read_orders, write_orders
 from kdbench.running.engines.travel import pack
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.suite import Suite
 from kdbench.training.limit import TimeLimit
-
-pytest.importorskip("submitit", reason="submitit is not installed: pip install 'kdbench[slurm]'")
-
-from kdbench.running.engines.slurm_crew import Member, Orders, read_orders, write_orders
 
 
 @pytest.fixture
@@ -28,7 +25,7 @@ def member(folder: Path, cells: list[Cell], number: int, limit: TimeLimit | None
     """A job of an array in a folder."""
     if not folder.exists():
         folder.mkdir()
-        write_orders(folder, Orders(pack(cells, folder.parent / "runs", "cpu", "eager", False), cells, 3600))
+        write_orders(folder, Orders(pack(cells, folder.parent / "runs", "cpu", "eager", False), cells))
     return Member(folder, read_orders(folder), Writer(folder, str(number)), limit or TimeLimit(), "node7")
 
 
