@@ -6,14 +6,17 @@ found by theirs: in the computer's cache, its own copy (`KDBENCH_DATA`) or on th
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import kdbench
 from kdbench.environment import software
 from kdbench.errors import KdbenchError, writing
+from kdbench.hashing import digest, file_sha256
 from kdbench.plugins import find_plugin, load_method
 from kdbench.records.store import weights_name
 from kdbench.running.plan import Cell
@@ -24,7 +27,6 @@ from kdbench.tables import Execution
 PREFIXES = ("KDBENCH_", "HF_")  # of the variables that travel
 NAMES = frozenset({"TORCH_HOME", "TRANSFORMERS_OFFLINE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"})
 FOLDERS = ("KDBENCH_CACHE", "KDBENCH_DATA")
-ESSENTIAL = ("kdbench", "commit")  # of the software: has to be equal everywhere
 SHIPPED = ".teachers"  # in the folder of the records
 
 
@@ -35,7 +37,7 @@ class Luggage:
     Attributes:
         root: the shared folder of the records.
         environment: variables of the parent that matter.
-        software: the parent's versions.
+        software: the parent's versions; `source` is the hash of its kdbench.
         methods: by name, the distribution, its version and the hash of the method's source.
         device: auto, cpu or cuda.
         stored: teachers' outputs may come from a store.
@@ -44,6 +46,7 @@ class Luggage:
     root: Path
     environment: Mapping[str, str]
     software: Mapping[str, str]
+    source: str
     methods: Mapping[str, tuple[str, str, str]]
     device: str
     execution: Execution
@@ -64,7 +67,7 @@ def pack(cells: Sequence[Cell], root: Path, device: str, execution: Execution, s
     environment = {k: v for k, v in os.environ.items() if k.startswith(PREFIXES) or k in NAMES}
     environment |= {k: str(Path(environment[k]).expanduser().absolute()) for k in FOLDERS if environment.get(k)}
     methods = {name: described(name) for name in dict.fromkeys(cell.method for cell in cells)}
-    return Luggage(root, environment, dict(software()), methods, device, execution, stored)
+    return Luggage(root, environment, dict(software()), harness_sha256(), methods, device, execution, stored)
 
 
 def ship(teacher: Teacher, root: Path) -> None:
@@ -94,15 +97,22 @@ def described(name: str) -> tuple[str, str, str]:
     return plugin.distribution, plugin.version, source_sha256(load_method(name))
 
 
+@functools.cache
+def harness_sha256() -> str:
+    """Hash of kdbench's own files, but for its methods."""
+    root = Path(kdbench.__file__).parent
+    return digest({str(path.relative_to(root)): file_sha256(path) for path in sorted(root.rglob("*.py"))})
+
+
 def difference(luggage: Luggage, where: str) -> str:
     """Why this computer must not train the cells, in a line; empty where it may."""
-    mine = software()
     if not luggage.root.is_dir():
         return f"{where} does not see the folder {luggage.root}. Put it where all computers share it (--out)."
-    for name in ESSENTIAL:
-        here, there = mine.get(name), luggage.software.get(name)
-        if here is not None and there is not None and here != there:
-            return f"{where} has kdbench's {what(name)} {here}, the parent {there}. Install the same everywhere."
+    if harness_sha256() != luggage.source:
+        here, there = (
+            f"{found['kdbench']} {found.get('commit', '')}".strip() for found in (software(), luggage.software)
+        )
+        return f"{where} has another kdbench ({here}) than the parent ({there}). Install the same everywhere."
     for name, (distribution, version, source) in luggage.methods.items():
         try:
             found = described(name)
@@ -116,13 +126,10 @@ def difference(luggage: Luggage, where: str) -> str:
     return ""
 
 
-def what(name: str) -> str:
-    return "version" if name == "kdbench" else name
-
-
 def unlike(luggage: Luggage, where: str) -> str:
     """Versions of libraries that differ, which records say too; empty where none does."""
     mine = software()
-    names = [name for name, version in luggage.software.items() if name not in ESSENTIAL and mine.get(name) != version]
+    libraries = luggage.software.keys() - {"kdbench", "commit"}
+    names = [name for name in sorted(libraries) if mine.get(name) != luggage.software[name]]
     said = ", ".join(f"{name} {mine.get(name)} (the parent: {luggage.software[name]})" for name in names)
     return f"{where} has {said}: its numbers may differ in their last digits." if said else ""

@@ -56,8 +56,9 @@ def test_teachers_are_found_by_their_content_where_the_parents_path_is_nowhere(
 
 def test_other_versions_and_methods_are_a_line(luggage: Luggage) -> None:
     assert difference(luggage, "node7") == ""
-    older = replace(luggage, software={**luggage.software, "kdbench": "0.0.1"})
-    assert difference(older, "node7").startswith("node7 has kdbench's version ")
+    older = replace(luggage, software={"kdbench": "0.0.1"}, source="0" * 64)
+    assert difference(older, "node7").startswith("node7 has another kdbench (")
+    assert "than the parent (0.0.1)" in difference(older, "node7")
     unknown = replace(luggage, methods={"mine": ("my-package", "3.0", "0" * 64)})
     assert difference(unknown, "node7") == "node7 lacks the method 'mine': install my-package 3.0 there."
     changed = replace(luggage, methods={"kd": (*luggage.methods["kd"][:2], "0" * 64)})
