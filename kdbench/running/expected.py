@@ -56,18 +56,23 @@ class Expected:
             if record.suite == suite.name and record.cost is not None and known:
                 amount = self.work.of_image(record.student, [t.model for t in record.teachers])
                 pace = record.cost.train_seconds / (record.recipe["epochs"] * amount)
-                for group in ((record.method.name, record.student, record.teacher), record.method.name, ""):
+                for group in groups_of(record.method.name, record.student, record.teacher):
                     paces[group].append(pace)
         self.paces = {group: fmean(found) for group, found in paces.items()}
 
     def seconds(self, cell: Cell) -> float:
         """Of a cell: as others of its method and pair took, else of its method, else of any; else its work."""
-        groups: tuple[Kind | str, ...] = ((cell.method, cell.student, cell.teacher_name), cell.method, "")
+        groups = groups_of(cell.method, cell.student, cell.teacher_name)
         return self.work.of_cell(cell) * next((self.paces[group] for group in groups if group in self.paces), 1.0)
 
     def longest_first(self, cells: Sequence[Cell]) -> list[Cell]:
         """Cells in the order in which several workers end soonest; equal ones stay in theirs."""
         return sorted(cells, key=self.seconds, reverse=True)
+
+
+def groups_of(method: str, student: str, teacher: str | None) -> tuple[Kind | str, ...]:
+    """The groups of trainings that tell what one takes, the closest first; the last one has all."""
+    return (method, student, teacher), method, ""
 
 
 def part_of(cells: Sequence[Cell], number: int, count: int) -> list[Cell]:
@@ -81,7 +86,8 @@ def part_of(cells: Sequence[Cell], number: int, count: int) -> list[Cell]:
     """
     if not cells:
         return []
-    total, mine, work = [0] * count, set(), Work(cells[0].suite)
+    total, work = [0] * count, Work(cells[0].suite)
+    mine: set[str] = set()
     for method in sorted({cell.method for cell in cells}):
         own = [0] * count
         for amount, key in sorted((-work.of_cell(cell), cell.key) for cell in cells if cell.method == method):

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from submitit.helpers import Checkpointable
 
@@ -19,7 +19,7 @@ from kdbench.training.limit import TimeLimit
 CLOSING = 30.0  # seconds at most, and a tenth of a job's time, for its end
 
 
-class Crew(Checkpointable):  # type: ignore[misc]
+class Crew(Checkpointable):
     """The jobs of an array.
 
     Args:
@@ -54,12 +54,18 @@ def with_signals(limit: TimeLimit, work: Callable[[], bool]) -> None:
         work: returns whether it left anything for another time.
     """
     time_is_up = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
-    cancelled: list[Any] = []
-    signal.signal(signal.SIGTERM, lambda *given: (cancelled.append(given), limit.end_now()))
-    requeue = signal.signal(time_is_up, lambda *given: limit.end_now())
+    cancelled: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        limit.end_now()
+        if number == signal.SIGTERM:
+            cancelled.append(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    queue_again = signal.signal(time_is_up, stop)
     try:
         left = work()
     finally:
-        signal.signal(time_is_up, requeue)
+        signal.signal(time_is_up, queue_again)
     if left and not cancelled:
         signal.raise_signal(time_is_up)  # submitit's handler has the job queued again
