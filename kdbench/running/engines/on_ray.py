@@ -246,7 +246,7 @@ class Run:
         wanted: what a cell takes, in Ray's names.
         tasks: the cells in training, by the reference that Ray gives.
         lost: how many workers each cell lost, by key.
-        heard: when a cell was heard of last, by key.
+        heard: when and from where a cell was heard of last, by key.
         mailbox: the actor that workers report to; `task` is what they run.
     """
 
@@ -255,7 +255,7 @@ class Run:
     wanted: dict[str, float]
     tasks: dict[Any, Cell] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
-    heard: dict[str, float] = field(default_factory=dict)
+    heard: dict[str, tuple[float, str]] = field(default_factory=dict)
     mailbox: Any = None
     task: Any = None
 
@@ -279,7 +279,7 @@ class Run:
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox = ray.remote(num_cpus=0, scheduling_strategy=beside)(Mailbox).remote()
         self.task = ray.remote(max_retries=0, runtime_env=self.runtime, **self.wanted)(train_there)
-        todo, busy, nodes, limit = deque(cells), deque[Cell](), alive(), self.machine.limit
+        todo, busy, limit = deque(cells), deque[Cell](), self.machine.limit
         while todo or busy or self.tasks:
             while todo and limit.suffices() and len(self.tasks) < max(self.slots(), 1):
                 self.submit(todo.popleft())
@@ -294,7 +294,6 @@ class Run:
             if limit.left() <= 0:
                 self.mailbox.end.remote()
             yield from self.reports()
-            yield from self.losses(nodes, nodes := alive())
             for task in ended:
                 cell = self.tasks.pop(task)
                 yield from self.answer(cell, task, todo, busy)
@@ -308,16 +307,11 @@ class Run:
         """What the workers have said since; how long their epochs take is noted."""
         for event in ray.get(self.mailbox.take.remote()):
             if isinstance(event, Progressed):
-                now, before = time.monotonic(), self.heard.get(event.cell.key)
-                if event.loss is not None and before is not None:
-                    self.machine.limit.learn(now - before)
-                self.heard[event.cell.key] = now
+                now = time.monotonic()
+                if event.loss is not None and event.cell.key in self.heard:
+                    self.machine.limit.learn(now - self.heard[event.cell.key][0])
+                self.heard[event.cell.key] = now, event.where
             yield event
-
-    def losses(self, before: dict[str, str], now: dict[str, str]) -> Iterator[Event]:
-        """A line for each computer that is gone."""
-        for node in before.keys() - now.keys():
-            yield Noticed(f"{before[node]} was lost: what it trained goes on elsewhere from the last checkpoints.")
 
     def answer(self, cell: Cell, task: Any, todo: deque[Cell], busy: deque[Cell]) -> Iterator[Event]:
         """What becomes of a cell whose task has ended.
@@ -334,6 +328,10 @@ class Run:
         except RayError as error:
             self.lost[cell.key] += 1
             if self.lost[cell.key] < LOSSES:
+                where = self.heard.get(cell.key, (0.0, "a computer"))[1]
+                yield Noticed(
+                    f"{cell}: {where} was lost ({type(error).__name__}); it goes on from its last checkpoint."
+                )
                 todo.appendleft(cell)
             else:
                 yield Failed(cell, f"it lost {LOSSES} workers, the last one by: {first_line(error)}", str(error))
