@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kdbench.commands.resuming import is_begun
 from kdbench.errors import KdbenchError
 from kdbench.records.store import read_cell
 from kdbench.running.engines import local
@@ -54,13 +55,14 @@ def test_a_node_that_dies_costs_its_own_cell_alone_and_predictions_stay(
 ) -> None:
     from kdbench.running.engines import on_ray
 
-    cells, second = cells_of(digits, 25, 2), cluster.second.node_id[:4]
+    cells, second = cells_of(digits, 40, 2), cluster.second.node_id[:4]
     events: list[Any] = []
     begun: dict[str, int] = {}
     killed: str | None = None
     for event in on_ray.execute(cells, tmp_path / "ray", on(cluster)):
         events.append(event)
-        if isinstance(event, Progressed) and killed is None and event.where.endswith(second) and event.epochs_done > 8:
+        there = isinstance(event, Progressed) and event.where.endswith(second)
+        if killed is None and there and is_begun(event.cell, tmp_path / "ray"):
             killed = event.cell.key
             cluster.remove_node(cluster.second, allow_graceful=False)
         elif isinstance(event, Progressed) and event.loss is None:
@@ -78,13 +80,13 @@ def test_a_node_that_dies_costs_its_own_cell_alone_and_predictions_stay(
 def test_a_failed_cell_is_alone_and_what_is_broken_off_goes_on(cluster: Any, digits: Suite, tmp_path: Path) -> None:
     from kdbench.running.engines import on_ray
 
-    good, other = cells_of(digits, 25, 1)
+    good, other = cells_of(digits, 40, 1)
     broken = replace(other, params={"temperature": "hot"})
     events: list[Any] = []
     running = on_ray.execute([broken, good], tmp_path, on(cluster, workers=1))
     for event in running:
         events.append(event)
-        if isinstance(event, Progressed) and event.epochs_done == 12:
+        if isinstance(event, Progressed) and is_begun(good, tmp_path):
             running.close()  # as Ctrl-C does
     [failed] = [e for e in events if isinstance(e, Failed)]
     assert failed.cell.key == broken.key
