@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 from kdbench.errors import KdbenchError
@@ -10,7 +11,7 @@ from kdbench.errors import KdbenchError
 
 def write_atomically(path: Path, payload: bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old content or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             file.write(payload)

@@ -16,6 +16,8 @@ from kdbench.cli.options import (
     DataDirOption,
     DeviceOption,
     EagerOption,
+    EngineOption,
+    EngineOptionsOption,
     JsonOption,
     OutOption,
     ResultsOption,
@@ -77,6 +79,11 @@ def run(
     settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, a method's parameter.")] = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
+    engine: EngineOption = "local",
+    engine_option: EngineOptionsOption = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="2/8: the second of eight parts of the plan, for as many machines.")
+    ] = None,
     compile_: CompileOption = False,
     eager: EagerOption = False,
     live_teacher: Annotated[
@@ -131,6 +138,9 @@ def run(
         tracking_uri=tracking_uri,
         mlflow=mlflow,
         as_json=as_json,
+        engine=engine,
+        engine_options=tuple(engine_option or ()),
+        shard=shard,
     )
     with time_limit(time) as limit:
         check_request(request)
@@ -146,6 +156,8 @@ def teach(
     out: Annotated[Path | None, typer.Option("--out", help="Also write them, with records, into this folder.")] = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
+    engine: EngineOption = "local",
+    engine_option: EngineOptionsOption = None,
     compile_: CompileOption = False,
     eager: EagerOption = False,
     data_dir: DataDirOption = None,
@@ -163,9 +175,11 @@ def teach(
     parse_data_dir(data_dir)
     how, models = execution(compile_, eager), tuple(model or ())
     with time_limit(time) as limit:
+        from kdbench.commands.machine import make_machine
         from kdbench.commands.teach import teach as teach_suite
 
-        raise typer.Exit(teach_suite(suite, models, out, device, workers, how, results, force, limit, open_console()))
+        machine = make_machine(device, workers, how, limit, engine=engine, options=engine_option or ())
+        raise typer.Exit(teach_suite(suite, models, out, machine, results, force, open_console()))
 
 
 @app.command()

@@ -39,6 +39,10 @@ TimeLimitOption = Annotated[
     str | None,
     typer.Option("--time-limit", help="90s, 9m, 1h30m: stop before at an epoch's end, to go on later; exit code 3."),
 ]
+EngineOption = Annotated[str, typer.Option("--engine", help="What trains the cells: local, ray or slurm.")]
+EngineOptionsOption = Annotated[
+    list[str] | None, typer.Option("--engine-option", help="NAME=VALUE, such as time=2h or address=...; repeatable.")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Where records go.")]
 
 

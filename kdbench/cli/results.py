@@ -1,4 +1,4 @@
-"""The commands that speak of results: compare, cite, export, submit, validate, verify."""
+"""The commands that speak of results: collect, compare, cite, export, submit, validate, verify."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from kdbench.cli.options import (
     DataDirOption,
     DeviceOption,
     JsonOption,
+    OutOption,
     ResultsOption,
     RunsOption,
     SuiteOption,
     split_names,
 )
 from kdbench.console import line_printer, open_console
-from kdbench.layout import RESULTS
+from kdbench.layout import RESULTS, RUNS
 
 app = typer.Typer()
 
@@ -86,6 +87,21 @@ def export(
     from kdbench.commands.export import export as export_record
 
     raise typer.Exit(export_record(record, out, onnx, suite, force, open_console(as_json), as_json))
+
+
+@app.command()
+def collect(
+    folders: Annotated[list[Path], typer.Argument(help="The runs/ folders of other machines.", metavar="DIR...")],
+    out: OutOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the records of several machines together: equal ones once; conflicts are named and left, exit code 1.
+
+    Example: kdbench collect one/runs two/runs
+    """
+    from kdbench.commands.collect import collect as collect_runs
+
+    raise typer.Exit(collect_runs(folders, out, open_console(as_json), as_json))
 
 
 @app.command()

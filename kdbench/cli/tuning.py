@@ -12,6 +12,8 @@ from kdbench.cli.options import (
     DataDirOption,
     DeviceOption,
     EagerOption,
+    EngineOption,
+    EngineOptionsOption,
     JsonOption,
     ResultsOption,
     RunsOption,
@@ -54,6 +56,8 @@ def tune(
     runs: RunsOption = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = "auto",
+    engine: EngineOption = "local",
+    engine_option: EngineOptionsOption = None,
     compile_: CompileOption = False,
     eager: EagerOption = False,
     data_dir: DataDirOption = None,
@@ -88,6 +92,8 @@ def tune(
         tracking_uri=tracking_uri,
         mlflow=mlflow,
         as_json=as_json,
+        engine=engine,
+        engine_options=tuple(engine_option or ()),
     )
     check_request(request)
     from kdbench.commands.search import parse_search

@@ -61,7 +61,9 @@ def show_report(
     elsewhere = request.tracking_uri or "MLFLOW_TRACKING_URI" in os.environ
     if not outcome.failures and request.mlflow and not elsewhere and Path("mlflow.db").is_file():
         lines.append("Curves: mlflow ui --backend-store-uri sqlite:///mlflow.db")
-    if not left:
+    if request.shard:
+        lines.append("Next: once all parts are done, kdbench collect DIR..., and this command without --shard")
+    elif not left:
         lines.append(what_next(request, report))
     notice("\n".join(lines))
     if request.as_json:

@@ -15,6 +15,7 @@ from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.layout import RUNS
 from kdbench.plugins import find_plugin, load_method
+from kdbench.running.engines import check_engine
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Execution, Pair
 from kdbench.training.limit import TimeLimit
@@ -46,6 +47,9 @@ class Request:
     as_json: bool = False
     elsewhere: str | None = None
     limit: TimeLimit = field(default_factory=TimeLimit, compare=False)
+    engine: str = "local"
+    engine_options: tuple[str, ...] = ()
+    shard: str | None = None
 
 
 def check_request(request: Request) -> None:
@@ -63,6 +67,22 @@ def check_request(request: Request) -> None:
         split_setting(setting)  # which parameters a method has, only its import tells
     check_device(request.device)
     parse_workers(request.workers, ["cpu"])
+    parse_shard(request.shard)
+    check_engine(request.engine)
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """'2/8' is the second of eight parts of a plan.
+
+    Raises:
+        KdbenchError: not of that form.
+    """
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if all(part.isascii() and part.isdigit() for part in (number, count)) and 1 <= int(number) <= int(count) <= 10_000:
+        return int(number), int(count)
+    raise KdbenchError(f"--shard {text}: write which part of how many, from 1/8 to 8/8.")
 
 
 def parse_pairs(suite: Suite, wanted: Sequence[str]) -> list[Pair]:

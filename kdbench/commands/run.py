@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,23 +14,18 @@ from rich.console import Console
 from kdbench.commands.elsewhere import Device, load_device, seconds_elsewhere
 from kdbench.commands.ending import show_report
 from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
+from kdbench.commands.machine import local_machine, machine_of
 from kdbench.commands.report import Report
-from kdbench.commands.request import (
-    Request,
-    parse_device,
-    parse_execution,
-    parse_pairs,
-    parse_seeds,
-    parse_settings,
-    parse_workers,
-)
+from kdbench.commands.request import Request, parse_pairs, parse_seeds, parse_settings, parse_shard
 from kdbench.commands.resuming import NOT_FINISHED, command_line, not_finished, unfinished
 from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.plugins import list_plugins
+from kdbench.records.reader import read_results
 from kdbench.records.store import find_results
 from kdbench.running.engines.events import Machine
+from kdbench.running.expected import Expected, part_of
 from kdbench.running.fleet import Outcome, clear_place, train, train_teachers
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
@@ -74,10 +69,8 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
         suite = suite.with_validation()
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     settings = parse_settings(request.settings, request.methods)
-    devices = parse_device(request.device)
-    workers, elsewhere = parse_workers(request.workers, devices), load_device(request.elsewhere)
-    execution = parse_execution(request.execution, ["cuda"] if elsewhere else devices)
-    machine = Machine(devices, workers, execution, request.limit, stored=not request.live_teacher)
+    elsewhere = load_device(request.elsewhere)
+    machine = machine_of(request, elsewhere)
     results = find_results(request.results)
 
     notice = line_printer(console)
@@ -90,10 +83,11 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
         notice(f"No installed method is '{name}': [methods.{name}] has no effect.{did_you_mean(name, known)}")
     suite, teachers, missing = seek_teachers(suite, teachers_of(suite, list(methods), pairs), quick, results, notice)
     if missing and not request.dry_run:
+        refuse_own_teachers(request, to_make(suite, missing))
         notice(f"{to_make(suite, missing)}; their cells are planned after that.")
         load_with_progress(suite, console)
         teachers |= train_teachers(suite, missing, machine, console)
-    cells = plan_cells(suite, methods, pairs, seeds, teachers)
+    cells = own_part(request, plan_cells(suite, methods, pairs, seeds, teachers), notice)
     if not request.force:
         outcome.entries |= find_recorded(cells, request.out, notice)
     todo = [cell for cell in cells if cell.key not in outcome.entries]
@@ -110,6 +104,8 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     ready = [cell for cell in todo if not cell.awaits]  # time may have been up before all teachers were trained
     if ready and request.limit.suffices():
         load_with_progress(suite, console)
+        if machine.workers != 1:
+            ready = expected(suite, methods, outcome, results).longest_first(ready)
         with open_mirror(request, notice) as mirror:
             train(ready, request.out, machine, console, outcome, mirror)
     taught = [pair for pair in pairs if pair.teacher in teachers]
@@ -120,6 +116,38 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
         notice(not_finished(cells, outcome, request.out, command_line()))
         return NOT_FINISHED
     return 1 if outcome.failures else 0
+
+
+def expected(suite: Suite, methods: Iterable[str], outcome: Outcome, results: Path | None) -> Expected:
+    """How long cells take, by the records here and the accepted ones."""
+    known = [entry.record for entry in outcome.entries.values()]
+    for method in methods if results else ():
+        with suppress(KdbenchError):  # which the report names
+            known += [entry.record for entry in read_results(results / suite.name / method)]
+    return Expected(suite, known)
+
+
+def own_part(request: Request, cells: list[Cell], notice: Notice) -> list[Cell]:
+    """The cells of the part of the plan that a request asks for; without one all."""
+    shard = parse_shard(request.shard)
+    if shard is None:
+        return cells
+    mine = part_of(cells, *shard)
+    notice(f"Part {request.shard} of a plan of {len(cells)} cells: {len(mine)} cells")
+    return mine
+
+
+def refuse_own_teachers(request: Request, missing: str) -> None:
+    """Parts of a plan have their teachers in common.
+
+    Raises:
+        KdbenchError: one would train its own, and its cells would have other keys than those of the other parts.
+    """
+    if request.shard is not None:
+        raise KdbenchError(
+            f"--shard {request.shard}: {missing}, and each part would train its own. Train them once (kdbench teach "
+            f"--suite {request.suite}), and give every machine that cache (KDBENCH_CACHE)."
+        )
 
 
 def estimated(
@@ -134,7 +162,7 @@ def estimated(
     """Seconds of what is to be trained, here or on another device, and how they were found."""
     kinds = count_kinds(todo)
     if elsewhere is None:
-        return estimate_seconds(suite, methods, kinds, missing, machine, console), TIMED_HERE
+        return estimate_seconds(suite, methods, kinds, missing, local_machine(machine), console), TIMED_HERE
     seconds = seconds_elsewhere(suite, methods, kinds, missing, elsewhere, machine.execution)
     assumed = elsewhere.assumptions(suite.recipe.precision, machine.execution)
     return seconds, f"on one {elsewhere.title}, cell after cell, assuming {assumed}"

@@ -54,7 +54,7 @@ def parse_search(
     given = parse_spaces(spaces, request.methods)
     if trials is not None and budget is not None:
         raise KdbenchError(f"--trials {trials} and --budget {budget} both say how much is tried. Leave one out.")
-    seconds = None if budget is None else parse_duration(budget, "--budget")
+    seconds = None if budget is None else parse_duration(budget, "--budget ")
     trials = TRIALS if trials is None else trials
     if trials < 1:
         raise KdbenchError(f"--trials {trials}: a search needs 1 or more.")

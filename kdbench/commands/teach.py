@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 
 from kdbench.cache import cache_folder
-from kdbench.commands.request import parse_device, parse_execution, parse_workers
 from kdbench.commands.resuming import NOT_FINISHED, command_line, is_begun, not_finished_line
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean, writing
@@ -20,35 +19,28 @@ from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import load_suite
-from kdbench.tables import Execution
-from kdbench.training.limit import TimeLimit
 
 
 def teach(
     suite_name: str,
     models: tuple[str, ...],
     out: Path | None,
-    device: str,
-    workers: str,
-    execution: Execution | None,
+    machine: Machine,
     results: Path | None,
     force: bool,
-    limit: TimeLimit,
     console: Console,
 ) -> int:
     """Make sure that the teachers are there; returns the exit code.
 
     Raises:
-        KdbenchError: an unknown suite, model or device, or a folder that cannot be written.
+        KdbenchError: an unknown suite or model, or a folder that cannot be written.
     """
     suite = load_suite(suite_name)
     known = list(dict.fromkeys(pair.teacher for pair in suite.pairs))
     for model in models:
         if model not in known:
             raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")
-    names, devices = list(models) or known, parse_device(device)
-    machine = Machine(devices, parse_workers(workers, devices), parse_execution(execution, devices), limit)
-    found_results = find_results(results)
+    names, found_results = list(models) or known, find_results(results)
 
     notice = line_printer(console)
 
@@ -59,7 +51,7 @@ def teach(
         for name in missing:
             clear_place(plan_teacher(suite, name), cache_folder())
     try:
-        if missing and limit.suffices():
+        if missing and machine.limit.suffices():
             load_with_progress(suite, console)
         trained = train_teachers(suite, missing, machine, console) if missing else {}
     except KeyboardInterrupt:

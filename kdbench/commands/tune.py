@@ -13,14 +13,8 @@ from rich.text import Text
 
 from kdbench.commands.ending import failed_lines
 from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
-from kdbench.commands.request import (
-    Request,
-    parse_device,
-    parse_execution,
-    parse_pairs,
-    parse_seeds,
-    parse_workers,
-)
+from kdbench.commands.machine import machine_of
+from kdbench.commands.request import Request, parse_pairs, parse_seeds
 from kdbench.commands.resuming import command_line
 from kdbench.commands.run import open_mirror, seek_teachers, to_make
 from kdbench.commands.search import Search
@@ -30,6 +24,7 @@ from kdbench.console import Notice, line_printer, write_json
 from kdbench.errors import KdbenchError
 from kdbench.records.store import Entry, find_results
 from kdbench.running.engines.events import Machine
+from kdbench.running.expected import Expected
 from kdbench.running.fleet import Outcome, train, train_teachers
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
@@ -71,8 +66,7 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
     if search.sampler == "grid" and search.budget is None:
         for name, space in spaces.items():
             check_grid(name, space, search.trials)
-    devices = parse_device(request.device)
-    machine = Machine(devices, parse_workers(request.workers, devices), parse_execution(request.execution, devices))
+    machine = replace(machine_of(request), stored=False)
     suite = bind_with_progress(suite, console)
     needed, results = teachers_of(suite, request.methods, pairs), find_results(request.results)
     suite, teachers, missing = seek_teachers(suite, needed, None, results, notice)
@@ -92,7 +86,7 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
         load_with_progress(suite, console)
         seen: set[str] = set()
         while cells := next_cells(tunings, outcome, seen, request, notice):
-            train(cells, request.out, machine, console, outcome, mirror)
+            train(Expected(suite).longest_first(cells), request.out, machine, console, outcome, mirror)
     return show(search, suite, tunings, outcome, console)
 
 

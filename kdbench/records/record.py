@@ -299,6 +299,12 @@ class Record(Part):
         """The board's row that the record belongs to: the method, with its parameters where they are a variant."""
         return row_name(self.method.name, self.variant)
 
+    @property
+    def result(self) -> tuple[Any, ...]:
+        """What two trainings of a cell agree in, if they do: its key, the method's source and all predictions."""
+        others = [(network.role, network.evidence_sha256) for network in self.others]
+        return self.key, self.status, self.method.source_sha256, self.evidence_sha256, others
+
     def content_sha256(self) -> str:
         return digest(self.model_dump(mode="json", exclude={"sha256", "curve"}))
 

@@ -9,13 +9,19 @@ Both have <suite>/costs/<method>-<hash>.json, what `kdbench cost` measured.
 
 from __future__ import annotations
 
+import errno
+import os
+import platform
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from kdbench.console import Notice
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import set_aside, sync
 from kdbench.layout import RESULTS, RUNS
@@ -26,6 +32,7 @@ from kdbench.records.record import Record, parse_record
 RECORD = "record.json"  # of a cell in `runs/`
 RECORDS, EVIDENCE, CURVES, VERIFIED = "records.jsonl", "evidence.parquet", "curves.parquet", "verified.jsonl"
 SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
+TWICE = "another run trained it meanwhile (its lock did not hold)"
 CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
 
 
@@ -75,34 +82,83 @@ def with_others(record: Record, evidence: Evidence, others: Mapping[str, Evidenc
     return {record.key: evidence} | {other_key(record.key, role): found for role, found in others.items()}
 
 
+def own_folder(folder: Path) -> Path:
+    """Where this process alone puts a cell's record together: another may do so too, where locks do not hold."""
+    return folder.with_name(f"{folder.name}.{platform.node()}-{os.getpid()}")
+
+
+@contextmanager
+def assembling(folder: Path) -> Iterator[Path]:
+    """The folder of this process for the files of a cell's record, which is gone at the end."""
+    place = own_folder(folder)
+    with writing(folder):
+        place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def finish_cell(
-    folder: Path, record: Record, evidence: Evidence | None, others: Mapping[str, Evidence] | None = None
-) -> None:
-    """Write a record into its partial folder and rename that into place: complete, or not there.
+    folder: Path,
+    record: Record,
+    evidence: Evidence | None,
+    others: Mapping[str, Evidence] | None = None,
+    notice: Notice = print,
+) -> tuple[Entry, bool]:
+    """Write a record beside its files and rename their folder into place: complete, or not there.
+
+    A record that another process put there meanwhile stays; this one is dropped if it says the same, else set aside.
 
     Args:
         others: evidence of further networks, by role.
 
+    Returns:
+        the record that is in place, and whether it is this one.
+
     Raises:
         KdbenchError: the disk is full or the folder cannot be written.
     """
-    partial = partial_folder(folder)
-    with writing(folder):
-        partial.mkdir(parents=True, exist_ok=True)
-        if evidence is not None:
-            write_evidence(partial / EVIDENCE, with_others(record, evidence, others or {}))
-        (partial / RECORD).write_text(record.to_json() + "\n", encoding="utf-8")
-        for path in partial.iterdir():
-            if path.name.startswith(".") or ".aside-" in path.name:  # of a write that was cut off, or of no use now
-                path.unlink()
-            else:
+    with assembling(folder) as place:
+        with writing(folder):
+            if evidence is not None:
+                write_evidence(place / EVIDENCE, with_others(record, evidence, others or {}))
+            (place / RECORD).write_text(record.to_json() + "\n", encoding="utf-8")
+            for path in place.iterdir():
                 sync(path)
-        if folder.exists():
-            set_aside(folder)
-        partial.rename(folder)
-        sync(folder.parent)
-        for checkpoint in folder.glob("checkpoint-*"):
-            checkpoint.unlink()
+            first = None if put_in_place(place, folder) else first_record(place, folder, record, notice)
+            sync(folder.parent)
+        shutil.rmtree(partial_folder(folder), ignore_errors=True)
+        return (first, False) if first else (Entry(record, evidence, folder, others or {}), True)
+
+
+def put_in_place(place: Path, folder: Path) -> bool:
+    """Rename a folder to its place; False if that is taken."""
+    try:
+        place.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not folder.exists():
+            raise
+        return False
+    return True
+
+
+def first_record(place: Path, folder: Path, record: Record, notice: Notice) -> Entry | None:
+    """The record that is in place already; None if it was none of this cell, and this one is there now."""
+    try:
+        entry = read_cell(folder)
+    except KdbenchError:
+        entry = None
+    if entry is None or entry.record.method.source_sha256 != record.method.source_sha256:
+        set_aside(folder)
+        place.rename(folder)
+        return None
+    if entry.record.result == record.result:
+        notice(f"{folder}: {TWICE}, with equal predictions; the first record is kept.")
+        return entry
+    aside = place.rename(folder.with_name(f"{place.name}.aside-1"))
+    notice(f"{folder}: {TWICE}, with other predictions; the first record is kept, this one set aside as {aside.name}.")
+    return entry
 
 
 def read_cell(folder: Path) -> Entry:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock, Timeout
 
 from kdbench.console import Notice
 from kdbench.data.access import load_dataset
@@ -21,8 +20,9 @@ from kdbench.files import set_aside
 from kdbench.hashing import digest
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.evidence import Evidence, evidence_from_logits
+from kdbench.records.locks import key_lock
 from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TeacherRef
-from kdbench.records.store import Entry, finish_cell, partial_folder, read_cell, weights_name
+from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, trained_networks
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import load_teachers, prepare, set_up_device
@@ -87,7 +87,7 @@ def run_cell(
                 if entry := usable_entry(cell, folder, notice):
                     return entry, False
                 set_aside(folder)
-            return train_cell(cell, folder, device, on_epoch, notice, execution, limit, stored), True
+            return train_cell(cell, folder, device, on_epoch, notice, execution, limit, stored)
         except (KdbenchError, CellFailed, CaptureFailed, OutOfTime, KeyboardInterrupt):
             raise
         except torch.OutOfMemoryError as error:
@@ -100,19 +100,9 @@ def run_cell(
             raise CellFailed(said, traceback.format_exc()) from error
 
 
-@contextmanager
-def cell_lock(cell: Cell, root: Path) -> Iterator[bool]:
-    """Hold a cell's lock, which ends with this process however it dies; False if another process holds it."""
-    path = root / cell.suite.name / ".locks" / f"{cell.key[:16]}.lock"
-    with writing(root):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        with suppress(Timeout):
-            lock.acquire(timeout=0)
-    try:
-        yield lock.is_locked
-    finally:
-        lock.release()
+def cell_lock(cell: Cell, root: Path) -> AbstractContextManager[bool]:
+    """Hold a cell's lock; False if another process holds it."""
+    return key_lock(root, cell.suite.name, cell.key)
 
 
 def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
@@ -136,7 +126,7 @@ def train_cell(
     execution: Execution,
     limit: TimeLimit | None,
     stored: bool,
-) -> Entry:
+) -> tuple[Entry, bool]:
     """The cell itself, under its lock."""
     set_up_device(device)
     dataset = load_dataset(cell.data)
@@ -144,8 +134,7 @@ def train_cell(
         trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice, stored=stored)
     except NotApplicable as reason:
         record = build_record(cell, device, execution, status="not_applicable", reason=str(reason)).sealed()
-        finish_cell(folder, record, None)
-        return Entry(record, None, folder)
+        return finish_cell(folder, record, None, notice=notice)
 
     partial = partial_folder(folder)
     checkpoint = partial / f"checkpoint-{device.type}-{cell.source_sha256[:12]}.safetensors"
@@ -168,27 +157,27 @@ def train_cell(
         raise
     labels = dataset.test_labels.numpy()
     evidence = {role: evidence_from_logits(values.numpy(), labels) for role, values in logits.items()}
-    with writing(folder):
-        save_tensors(partial / "logits.safetensors", logits)
-        sha256 = save_tensors(partial / "weights.safetensors", weights)
-        (partial / "weights.safetensors").replace(partial / weights_name(cell.student, sha256))
-        save_synthetic(partial, trainer.method.synthetic(), cell.suite.data)
-    described = describe(cell, networks, evidence, labels, sha256)
-    main = evidence.pop(main_role(cell))
-    record = build_record(
-        cell,
-        device,
-        trainer.execution,
-        matching,
-        described,
-        cost_of(trainer),
-        trainer.curve,
-        main,
-        deviations=changed_stages(trainer),
-        outputs="live" if trainer.stored is None else "stored",
-    ).sealed()
-    finish_cell(folder, record, main, evidence)
-    return Entry(record, main, folder, evidence)
+    with assembling(folder) as place:
+        with writing(folder):
+            save_tensors(place / "logits.safetensors", logits)
+            sha256 = save_tensors(place / "weights.safetensors", weights)
+            (place / "weights.safetensors").replace(place / weights_name(cell.student, sha256))
+            save_synthetic(place, trainer.method.synthetic(), cell.suite.data)
+        described = describe(cell, networks, evidence, labels, sha256)
+        main = evidence.pop(main_role(cell))
+        record = build_record(
+            cell,
+            device,
+            trainer.execution,
+            matching,
+            described,
+            cost_of(trainer),
+            trainer.curve,
+            main,
+            deviations=changed_stages(trainer),
+            outputs="live" if trainer.stored is None else "stored",
+        ).sealed()
+        return finish_cell(folder, record, main, evidence, notice)
 
 
 def loaded_info(name: str) -> MethodInfo:

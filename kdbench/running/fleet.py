@@ -44,14 +44,13 @@ def train(
     console: Console,
     outcome: Outcome,
     mirror: Mirror | None = None,
-    engine: str = "local",
 ) -> None:
     """Run cells to their records; each that was trained here is mirrored once it is on disk.
 
     Raises:
         KdbenchError: no such engine, or no further cell could succeed.
     """
-    events = load_engine(engine)(cells, root, machine)
+    events = load_engine(machine.engine)(cells, root, machine)
     with Display(console, len(cells)) as display, closing(events):
         for event in events:
             display.show(event)

@@ -57,6 +57,7 @@ class Display:
         )
         self.overall = self.progress.add_task("all cells", total=total, loss="")
         self.rows: dict[str, TaskID] = {}
+        self.places: dict[str, str] = {}
         self.said: set[str] = set()
 
     def __enter__(self) -> Display:
@@ -71,17 +72,19 @@ class Display:
     def show(self, event: Event) -> None:
         """Update the display for one event of an engine."""
         match event:
-            case Progressed(cell, epochs_done, epochs, None):
-                self.remove(cell)  # that of an earlier try
-                row = self.progress.add_task(escape(str(cell)), total=epochs, completed=epochs_done, loss="")
-                self.rows[cell.key] = row
-            case Progressed(cell, epochs_done, _, loss):
+            case Progressed(cell, epochs_done, epochs, None, where):
+                self.remove(cell)  # of a computer that was lost
+                self.places[cell.key] = f" on {where}" if where else ""
+                name = escape(f"{cell}{self.places[cell.key]}")
+                self.rows[cell.key] = self.progress.add_task(name, total=epochs, completed=epochs_done, loss="")
+            case Progressed(cell, epochs_done, _, loss) if cell.key in self.rows:
                 self.progress.update(self.rows[cell.key], completed=epochs_done, loss=f"loss {loss:.3f}")
             case Finished(cell):
                 self.end(cell)
             case Failed(cell, message):
                 self.end(cell)
-                self.console.print(f"[red]failed[/] {escape(str(cell))}: {escape(message)}", highlight=False)
+                where = self.places.get(cell.key, "")
+                self.console.print(f"[red]failed[/] {escape(f'{cell}{where}')}: {escape(message)}", highlight=False)
             case Stopped(cell):
                 self.remove(cell)
             case Noticed(text) if text not in self.said:  # by one cell after another
@@ -95,7 +98,8 @@ class Display:
         self.remove(cell)
         self.progress.update(self.overall, completed=self.done, description="all cells")
         if not self.console.is_terminal:
-            self.console.print(f"[{self.done}/{self.total}] {cell}", markup=False, highlight=False)
+            line = f"[{self.done}/{self.total}] {cell}{self.places.get(cell.key, '')}"
+            self.console.print(line, markup=False, highlight=False)
 
     def remove(self, cell: Cell) -> None:
         """Show no line of a cell any longer, if it had one."""

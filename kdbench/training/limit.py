@@ -38,6 +38,14 @@ class TimeLimit:
         """No further epoch begins."""
         self._end.value = -math.inf
 
+    def left(self) -> float:
+        """Seconds that are left; below zero once time is up."""
+        return self._end.value - time.time()
+
+    def epoch(self) -> float:
+        """Seconds of an epoch, as learnt; 0 before."""
+        return self._epoch.value
+
     def learn(self, epoch: float) -> None:
         """Note how many seconds epochs take now, for whoever has had none yet."""
         self._epoch.value = epoch
@@ -63,8 +71,11 @@ def time_limit(text: str | None) -> Iterator[TimeLimit]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
-def parse_duration(text: str, option: str = "--time-limit") -> float:
+def parse_duration(text: str, option: str = "--time-limit ") -> float:
     """Seconds of a duration such as 90s, 9m or 1h30m.
+
+    Args:
+        option: what it was given for.
 
     Raises:
         KdbenchError: not of that form, or zero.
@@ -75,4 +86,4 @@ def parse_duration(text: str, option: str = "--time-limit") -> float:
     if seconds > 0:
         return seconds
     hint = f" Did you mean {text.strip()}s?" if number and float(number[0]) else ""
-    raise KdbenchError(f"{option} {text}: give hours, minutes or seconds, more than none: 90s, 9m or 1h30m.{hint}")
+    raise KdbenchError(f"{option}{text}: give hours, minutes or seconds, more than none: 90s, 9m or 1h30m.{hint}")

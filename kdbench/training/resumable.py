@@ -54,6 +54,7 @@ class Resumable:
             "images": self.spending.images,
         }
         with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)  # gone where another run finished the cell meanwhile
             save_tensors(path, self.tensors(), state)
 
     def tensors(self) -> dict[str, Tensor]:

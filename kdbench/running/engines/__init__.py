@@ -12,6 +12,7 @@ To add one, write its file and name it in `ENGINES`. Nothing that it needs is im
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from kdbench.running.engines.events import Event, Machine
     from kdbench.running.plan import Cell
 
-ENGINES = {"local": "kdbench.running.engines.local:execute"}  # name: module:function
+ENGINES = {  # name: module:function
+    "local": "kdbench.running.engines.local:execute",
+    "ray": "kdbench.running.engines.on_ray:execute",
+    "slurm": "kdbench.running.engines.on_slurm:execute",
+}
+PACKAGES = {"ray": "ray", "slurm": "submitit"}  # what an engine needs, from the extra of its name
 
 
 class Engine(Protocol):
@@ -37,14 +43,26 @@ class Engine(Protocol):
     def __call__(self, cells: Sequence[Cell], root: Path, machine: Machine, /) -> Generator[Event, None, None]: ...
 
 
+def check_engine(name: str) -> None:
+    """Whether there is such an engine, with the package that it needs; nothing is imported.
+
+    Raises:
+        KdbenchError: there is not.
+    """
+    if name not in ENGINES:
+        raise KdbenchError(f"Unknown engine '{name}' (--engine).{did_you_mean(name, ENGINES)}")
+    needed = PACKAGES.get(name)
+    if needed is not None and importlib.util.find_spec(needed) is None:
+        raise KdbenchError(f"--engine {name} needs the package {needed}. Install it: pip install 'kdbench[{name}]'")
+
+
 def load_engine(name: str) -> Engine:
     """The engine of a name, imported now.
 
     Raises:
-        KdbenchError: there is none.
+        KdbenchError: there is none, or it lacks its package.
     """
-    if name not in ENGINES:
-        raise KdbenchError(f"Unknown engine '{name}'.{did_you_mean(name, ENGINES)}")
+    check_engine(name)
     module, _, function = ENGINES[name].partition(":")
     engine: Engine = getattr(importlib.import_module(module), function)
     return engine

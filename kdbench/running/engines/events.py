@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,17 @@ from kdbench.training.limit import TimeLimit
 
 @dataclass(frozen=True)
 class Progressed:
-    """A cell's training began or went on (then `loss` is None), or an epoch ended; `loss` is its mean."""
+    """A cell's training began or went on (then `loss` is None), or an epoch ended; `loss` is its mean.
+
+    Attributes:
+        where: the computer, where an engine has several.
+    """
 
     cell: Cell
     epochs_done: int
     epochs: int
     loss: float | None
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,12 @@ class Machine:
     """Where, how and until when cells are trained.
 
     Attributes:
-        workers: processes, a cell each at a time; worker k is on device k modulo their number.
+        devices: of this machine; for an engine of several machines one of auto, cpu and cuda.
+        workers: cells at a time, on all devices together; worker k of this machine is on device k modulo their number.
+            0 for as many as the engine has room for.
         stored: teachers' outputs may come from a store.
+        engine: which one trains them.
+        options: of the engine, by name.
     """
 
     devices: Sequence[str]
@@ -77,8 +86,12 @@ class Machine:
     execution: Execution = "eager"
     limit: TimeLimit = field(default_factory=TimeLimit, compare=False, repr=False)
     stored: bool = False
+    engine: str = "local"
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         how = "" if self.execution == "eager" else f", steps {self.execution}"
+        where = "" if self.engine == "local" else f"{self.engine}, "
         each = " on each" if len(self.devices) > 1 else ""
-        return f"{', '.join(self.devices)}, {self.workers // len(self.devices)} at a time{each}{how}"
+        many = self.workers // len(self.devices) or "as many as there is room for"
+        return f"{where}{', '.join(self.devices)}, {many} at a time{each}{how}"

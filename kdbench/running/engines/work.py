@@ -11,6 +11,7 @@ from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Stopped
 from kdbench.running.plan import Cell
 from kdbench.tables import Execution
+from kdbench.training.capture import CaptureFailed
 from kdbench.training.limit import OutOfTime, TimeLimit
 
 
@@ -57,3 +58,25 @@ def run_reporting(
     entry, here = done
     report(Finished(cell, entry.folder, here))
     return True
+
+
+def run_anyhow(
+    cell: Cell,
+    root: Path,
+    device: torch.device,
+    execution: Execution,
+    report: Callable[[Event], None],
+    limit: TimeLimit | None = None,
+    stored: bool = False,
+) -> bool:
+    """The same where no fresh process is at hand: steps that cannot be captured are run eagerly, on a CPU all.
+
+    Raises:
+        KdbenchError: no further cell could succeed.
+    """
+    how: Execution = "eager" if execution == "captured" and device.type == "cpu" else execution
+    try:
+        return run_reporting(cell, root, device, how, report, limit, stored)
+    except CaptureFailed as error:
+        report(Noticed(str(error)))
+        return run_reporting(cell, root, device, "eager", report, limit, stored)

@@ -206,6 +206,12 @@ MISTAKES = [
     (["-m", "kd", "--out", "/proc/nowhere"], "/proc/nowhere"),
     (["-m", "kd", "--time-limit", "0"], "--time-limit 0: give hours, minutes or seconds"),
     (["-m", "kd", "--time-limit", "90"], "Did you mean 90s?"),
+    (["-m", "kd", "--shard", "9/8"], "--shard 9/8: write which part of how many, from 1/8 to 8/8"),
+    (["-m", "kd", "--engine", "slrm"], "Unknown engine 'slrm' (--engine). Did you mean 'slurm'?"),
+    (["-m", "kd", "--engine-option", "time=1h"], "--engine-option is of --engine ray and slurm"),
+    (["-m", "kd", "--engine", "slurm"], "say how many jobs may run at a time"),
+    (["-m", "kd", "--engine", "slurm", "--workers", "2", "--device", "cuda:1"], "chooses the GPU of a cell"),
+    (["-m", "kd", "--engine", "slurm", "--workers", "2", "--engine-option", "gpu"], "write NAME=VALUE"),
 ]
 
 

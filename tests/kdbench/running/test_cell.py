@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
 from kdbench.records.metrics import metrics
 from kdbench.records.store import Entry, partial_folder, read_cell
+from kdbench.running import cell as cell_module
 from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.plan import Cell, plan_cells, plan_teacher
 from kdbench.running.teachers import find_teacher
@@ -106,6 +108,27 @@ def test_a_cell_that_another_process_trains_is_left_to_it(suite: Suite, tmp_path
     with FileLock(lock):
         assert run_cell(cell, tmp_path, CPU, silent, print) is None
     assert run_cell(cell, tmp_path, CPU, silent, print) is not None
+
+
+def test_where_a_lock_does_not_hold_the_second_record_is_checked_and_dropped(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [cell, _] = plan(suite, "vanilla")
+    monkeypatch.setattr(cell_module, "key_lock", lambda *given: nullcontext(True))
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_SHARE", 1e9)
+    others: list[Entry] = []
+
+    def meanwhile(epochs_done: int, epochs: int, loss: float | None) -> None:
+        if epochs_done == 1 and loss is not None:
+            others.append(run(cell, tmp_path))
+
+    said: list[str] = []
+    done = run_cell(cell, tmp_path, CPU, meanwhile, said.append)
+    assert done is not None
+    assert (done[0].record, done[1]) == (others[0].record, False)
+    assert "equal predictions; the first record is kept" in said[0]
+    assert [path.name for path in done[0].folder.parent.iterdir()] == [cell.key[:16]]
 
 
 @pytest.mark.parametrize("file", ["record.json", "evidence.parquet"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -40,12 +41,22 @@ def test_cells_are_trained_by_whatever_engine_is_asked_for(
     monkeypatch.setitem(engines.ENGINES, "mine", "my_engines:execute")
     [cell] = plan_cells(digits.with_epochs(2), {"vanilla": {}}, digits.pairs[:1], [0], {})
     outcome = Outcome()
-    train([cell], tmp_path, Machine(["cpu"], 1), Console(quiet=True), outcome, engine="mine")
+    train([cell], tmp_path, Machine(["cpu"], 1, engine="mine"), Console(quiet=True), outcome)
     assert [type(event) for event in seen] == [Progressed] * 3 + [Finished]
     assert outcome.failures == []
     assert outcome.entries[cell.key].record.key == cell.key
 
 
 def test_an_unknown_engine_is_named_with_the_one_that_is_meant() -> None:
-    with pytest.raises(KdbenchError, match=r"Unknown engine 'locl'\. Did you mean 'local'"):
+    with pytest.raises(KdbenchError, match=r"Unknown engine 'locl' \(--engine\)\. Did you mean 'local'"):
         load_engine("locl")
+
+
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_an_engine_without_its_package_says_how_to_install_it(
+    engine: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = f"--engine {engine} needs the package {package}. Install it: pip install 'kdbench[{engine}]'"
+    with pytest.raises(KdbenchError, match=re.escape(said)):
+        load_engine(engine)
