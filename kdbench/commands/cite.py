@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from kdbench import __version__
 from kdbench.console import Notice
 from kdbench.method import Paper
 from kdbench.plugins import load_method
@@ -23,7 +23,7 @@ SURVEY = """@article{gou2021survey,
 KDBENCH = f"""@software{{kdbench,
   title = {{{{kdbench: the benchmark for knowledge distillation}}}},
   author = {{{{The kdbench contributors}}}},
-  version = {{{__version__}}}
+  version = {{{version("kdbench")}}}
 }}
 """
 LATEX = {

@@ -188,7 +188,7 @@ def write_program(student: Student, pixels: Tensor, path: Path) -> Runtime:
             module = torch.export.load(path).module()
     except Exception as error:  # of any of torch.export's stages
         raise KdbenchError(f"torch.export cannot write this network: {first_line(error)}.") from error
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def write_onnx(student: Student, pixels: Tensor, path: Path) -> Runtime:

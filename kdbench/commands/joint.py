@@ -37,7 +37,7 @@ def joint_table(report: Report, images: str) -> Table:
     for row, found in sorted(lines.items(), key=lambda item: order(item[1], several)):
         overall = last(found, several)
         shown = [result(line, row) for line in found[: len(by_pair)]]
-        shown += [result(overall, row) if overall else "n/a"] if several else []
+        shown += [result(overall, row) if overall else Text("n/a")] if several else []
         contrast = overall.contrast if overall and row != BASELINE else None
         gain = (Text(interval(contrast.difference)), Text(said(contrast))) if contrast else (Text(""), Text(""))
         table.add_row(Text(row), *shown, gain[0], compute(report, row), gain[1])
