@@ -28,12 +28,14 @@ from kdbench.commands.resuming import NOT_FINISHED, command_line, not_finished, 
 from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.networks.packages import with_sources
 from kdbench.plugins import list_plugins
 from kdbench.records.agreement import answers_of, reproduction
 from kdbench.records.reader import read_results
 from kdbench.records.store import find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, clear_place, failure_log, train, train_teachers
+from kdbench.running.own_weights import with_own_weights
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import BASELINE, Teacher, find_teacher
@@ -144,10 +146,20 @@ def estimated(
 
 def to_make(suite: Suite, teachers: Sequence[str]) -> str:
     """What has to be done for teachers that are not here."""
-    names = ", ".join(teachers)
-    if suite.teachers == "pretrained":
-        return f"Teachers to fetch and evaluate first: {names}"
-    return f"Teachers to train first: {names}, of {suite.teacher_recipe().epochs} epochs each"
+    kinds = [
+        ("Teachers to load and evaluate first", [name for name in teachers if name in suite.weights], ""),
+        (
+            "Teachers to fetch and evaluate first",
+            [n for n in teachers if suite.loads(n) and n not in suite.weights],
+            "",
+        ),
+        (
+            "Teachers to train first",
+            [name for name in teachers if not suite.loads(name)],
+            f", of {suite.teacher_recipe().epochs} epochs each",
+        ),
+    ]
+    return "; ".join(f"{what}: {', '.join(names)}{how}" for what, names, how in kinds if names)
 
 
 def seek_teachers(
@@ -171,6 +183,7 @@ def seek_teachers(
 
 def with_known_data(suite: Suite, notice: Notice) -> Suite:
     """For a dry run, which reads no data: the suite with their content, where that is known from earlier."""
+    suite = with_own_weights(with_sources(suite), download=False)
     try:
         bound = with_known_content(suite)
         where = "have not been read yet"

@@ -67,7 +67,7 @@ def teach(
         return 130
     taught = {name: (found | trained)[name] for name in names if name in found or name in trained}
     for name, teacher in taught.items():
-        made = "fetched by timm, evaluated and kept" if suite.teachers == "pretrained" else "trained, and kept"
+        made = "loaded, evaluated and kept" if suite.loads(name) else "trained, and kept"
         where = made if name in trained else "found"
         notice(f"{name}: {teacher.record.main.metrics.top1:.2f} % top-1, {where} at {teacher.path}")
     if left := [name for name in names if name not in taught]:
