@@ -35,6 +35,7 @@ from kdbench.records.reader import read_results
 from kdbench.records.store import find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, clear_place, failure_log, train, train_teachers
+from kdbench.running.last_batch import check_last_batches
 from kdbench.running.own_weights import with_own_weights
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
@@ -93,10 +94,14 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     for name in set(suite.methods) - set(known := list_plugins()):
         notice(f"No installed method is '{name}': [methods.{name}] has no effect.{did_you_mean(name, known)}")
     suite, teachers, missing = seek_teachers(suite, teachers_of(suite, list(methods), pairs), quick, results, notice)
+    check_last_batches(suite, {pair.student for pair in pairs}, missing)
     if missing and not request.dry_run:
         notice(f"{to_make(suite, missing)}; their cells are planned after that.")
         load_with_progress(suite, console)
         teachers |= train_teachers(suite, missing, machine, console)
+    for name, teacher in teachers.items():
+        if origin := teacher.record.main.origin:
+            notice(f"Teacher {name}: {origin}, {teacher.record.main.metrics.top1:.2f} % top-1")
     cells = plan_cells(suite, methods, pairs, seeds, teachers)
     if not request.force:
         outcome.entries |= find_recorded(cells, request.out, notice)
@@ -176,7 +181,7 @@ def seek_teachers(
     known = names if suite.data.sha256 is not None else []
     teachers = {name: t for name in known if (t := find_teacher(suite, name, results, notice))}
     missing = [name for name in names if name not in teachers]
-    if missing and quick is not None:
+    if quick is not None and not all(suite.loads(name) for name in missing):
         return seek_teachers(suite.with_teacher_epochs(quick), names, None, results, notice)
     return suite, teachers, missing
 

@@ -23,7 +23,7 @@ class Source(Protocol):
     def __getitem__(self, item: Row, /) -> tuple[np.ndarray, int]: ...
 
 
-decoding: Source  # of a process of the crew
+DECODING: list[Source] = []  # the source of a process of the crew
 
 
 class Crew:
@@ -56,8 +56,7 @@ class Crew:
 
 def start(source: Source) -> None:
     """Make a process ready, and let it end with its parent however that dies."""
-    global decoding
-    decoding = source
+    DECODING[:] = [source]
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -65,4 +64,4 @@ def start(source: Source) -> None:
 
 
 def decode(row: Row) -> np.ndarray:
-    return decoding[row][0]
+    return DECODING[0][row][0]
