@@ -76,10 +76,10 @@ def list_parts(data: Data) -> list[Part]:
             )
         found, wanted = (sum(map(len, files.values())), len(classes)), (size, data.num_classes)
         if found != wanted:
-            named = f" ({listed(classes)})" if found[1] != wanted[1] else ""
+            named = f": its classes are {listed(classes)}" if found[1] != wanted[1] else ""
             raise KdbenchError(
-                f"{folder} has {found[0]} images of {found[1]} classes{named}, but the suite's [data] says {wanted[0]} "
-                f"of {wanted[1]}."
+                f"{folder} has {found[0]} images of {found[1]} classes, but the suite's [data] says {wanted[0]} of "
+                f"{wanted[1]}{named}."
             )
         if not parts and (empty := [name for name, paths in files.items() if not paths]):
             raise KdbenchError(f"{folder / empty[0]} has no image to learn its class from. Add some or remove it.")

@@ -153,7 +153,15 @@ def misfit(given: State, wanted: State, classifier: Collection[str]) -> str:
     if differ:
         shapes = [f"{name} is {sizes(given[name])}, not {sizes(wanted[name])}" for name in differ[:NAMED]]
         return f"shapes differ: {', '.join(shapes)}{more(differ)}. Correct the model's name or arguments"
+    if odd := [name for name, value in given.items() if not is_like(value, wanted[name])]:
+        return f"{listed(odd)} is of a type that no network trains (such as {given[odd[0]].dtype})"
     return ""
+
+
+def is_like(value: Tensor, wanted: Tensor) -> bool:
+    """Whether a tensor is a plain one, of real numbers where the network has such."""
+    plain = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return plain and value.is_floating_point() == wanted.is_floating_point() and not value.is_complex()
 
 
 def listed(names: Collection[Any]) -> str:

@@ -111,6 +111,11 @@ MISFITS: dict[str, tuple[Callable[[State], Any], str]] = {
     ),
     "shapes": (lambda s: {**s, "conv1.weight": torch.zeros(8, 3, 3, 3)}, "conv1.weight is 8x3x3x3, not 16x3x3x3"),
     "not finite": (lambda s: {**s, "fc.bias": torch.full((10,), torch.nan)}, "fc.bias holds values that are not fin"),
+    "integers": (
+        lambda s: {**s, "fc.bias": torch.zeros(10, dtype=torch.int8)},
+        r"fc.bias is of a type that no network trains \(such as torch.int8\)",
+    ),
+    "sparse": (lambda s: {**s, "fc.bias": torch.ones(10).to_sparse()}, "fc.bias is of a type that no network trains"),
     "twice": (lambda s: {**s, "_orig_mod.fc.bias": torch.zeros(10)}, "weights both with and without '_orig_mod.'"),
     "numbers": (lambda s: {**s, "epoch": 3}, "it.pth holds no state dict but epoch beside what may be weights"),
     "nothing": (lambda s: {}, "it.pth holds no state dict but a dict"),
