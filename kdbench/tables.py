@@ -124,6 +124,15 @@ class Data(Table):
             )
         return self
 
+    @model_validator(mode="after")
+    def _stays_in_its_folder(self) -> Data:
+        named = {"source": [self.source], "splits": self.splits or (), "config": [self.config or ""]}
+        for key, names in named.items():
+            for name in names:
+                if ".." in Path(name).parts or "\\" in name or name.startswith("/") or "//" in name:
+                    raise ValueError(f"{key} '{name}' leads out of the folder of the data. Correct it")
+        return self
+
     @property
     def is_folder(self) -> bool:
         """Whether images are files in a folder a class."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from string import Template
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn
@@ -22,6 +23,7 @@ from kdbench.files import write_atomically
 from kdbench.suite import list_suites, load_suite
 from kdbench.tables import SMALL
 
+TEMPLATE = Path(__file__).parents[1] / "template"
 TEST_PART, VALIDATION_PART = 0.2, 0.1
 STEPS = 3000  # of a student's training, about
 LARGE = 224
@@ -203,8 +205,8 @@ def text_of(survey: Survey, p: Proposal, name: str) -> str:
         views = [scaled, crop] if p.resize else [crop]
     shown = {"name": toml(name), "title": toml(f"{name}: {len(survey.classes)} classes"), "counts": counts}
     numbers = {"least": min(sides), "most": max(sides), "classes": one_line(", ".join(survey.classes))[:400]}
-    where = f" --data-dir {shlex.quote(str(survey.data_dir))}" if survey.data_dir else ""
-    return TEMPLATE.format(
+    where = one_line(f" --data-dir {shlex.quote(str(survey.data_dir))}") if survey.data_dir else ""
+    return Template((TEMPLATE / "suite.toml.template").read_text("utf-8")).substitute(
         **shown,
         **numbers,
         where=where,
@@ -228,8 +230,9 @@ def text_of(survey: Survey, p: Proposal, name: str) -> str:
 
 
 def toml(value: object) -> str:
-    """A string, number or list as TOML has it."""
-    return json.dumps(value, ensure_ascii=True)
+    """A string, number or list as TOML has it; what is no character becomes the wildcard "?"."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return text.encode("utf-8", "replace").decode()
 
 
 def one_line(text: str) -> str:
@@ -254,50 +257,3 @@ def summary(survey: Survey, path: Path) -> str:
     if max(counts) > 10 * min(counts):
         lines.append(f"Classes have {min(counts)} to {max(counts)} images: top-1 says little of the small ones.")
     return "\n".join(lines)
-
-
-TEMPLATE = """\
-# Written by `kdbench new --suite` from a look at {counts} images of {least} to {most} pixels a side.
-# Classes: {classes}
-# Run it:  kdbench run --method kd --suite THIS_FILE{where}
-# Every key is explained in docs/writing-a-suite.md.
-
-name = {name}
-title = {title}
-revision = 1  # raise it when results change for a reason that no other key shows
-seeds = 3
-pairs = ["large:small"]  # teacher:student
-
-[models]  # any of timm's names, kdbench's cifar_... among them: kdbench list models "*resnet*"
-large = {{ name = {teacher} }}
-small = {{ name = {student} }}
-
-# Your own teacher, instead of one that is trained by [recipe.teacher]: its state dict, for the network above.
-# [weights]
-# large = {{ file = "teacher.pth" }}
-
-[data]
-source = {source}
-{given}
-num_classes = {num_classes}
-image_size = {size}
-channels = {channels}
-{views}
-horizontal_flip = true  # false where a mirror image is another thing: letters, digits, signs
-train = {train}
-test = {test}
-validation = {validation}  # of train, for --validate and kdbench tune
-mean = {mean}
-std = {std}
-
-[recipe]
-epochs = {epochs}
-batch_size = {batch}
-optimizer = "sgd"
-learning_rate = {rate}
-momentum = 0.9
-nesterov = true
-weight_decay = 5e-4
-schedule = "one_cycle"
-precision = "float32"  # "bf16" is quicker on a GPU
-"""

@@ -216,8 +216,11 @@ def check_columns(found: Iterable[str], data: Data, name: str) -> None:
             raise KdbenchError(f"There is no column '{column}' in {name} (data.columns).{did_you_mean(column, found)}")
 
 
-def class_names(table: Table, data: Data) -> list[str] | None:
+def class_names(table: Table, data: Data, last: object = None) -> list[str] | None:
     """The names behind the labels of a table; None where these are plain integers.
+
+    Args:
+        last: the last class, for messages, if it is not known from the data.
 
     Raises:
         KdbenchError: labels of another type.
@@ -230,7 +233,7 @@ def class_names(table: Table, data: Data) -> list[str] | None:
     if not kind.startswith(("int", "uint")):
         raise KdbenchError(
             f"Column '{column}' of {table.name} holds {kind} ({odd_row(table)}); labels must be integers 0 to "
-            f"{data.num_classes - 1}, or ClassLabel (data.columns)."
+            f"{last or data.num_classes - 1}, or ClassLabel (data.columns)."
         )
     return None
 

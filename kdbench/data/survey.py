@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from kdbench.data.folders import IGNORED, Visible, is_image
+from kdbench.data.folders import IGNORED, Visible, is_image, listed
 from kdbench.data.images import open_image
 from kdbench.data.sources import OnRows
 from kdbench.errors import KdbenchError
@@ -70,7 +70,8 @@ def mean_and_deviation(
     fitted = [ImageOps.fit(image, (width, height), Image.Resampling.BOX) for image in images]
     pixels = np.stack([np.asarray(image.convert("L" if channels == 1 else "RGB")) for image in fitted])
     flat = pixels.reshape(-1, channels).astype(np.float64) / 255
-    return [round(v, 4) for v in flat.mean(axis=0)], [max(round(v, 4), 0.01) for v in flat.std(axis=0)]
+    mean, deviation = flat.mean(axis=0).tolist(), flat.std(axis=0).tolist()
+    return [round(value, 4) for value in mean], [max(round(value, 4), 0.01) for value in deviation]
 
 
 def survey_folder(root: Path, on_rows: OnRows = lambda rows: None) -> Survey:
@@ -93,7 +94,7 @@ def survey_folder(root: Path, on_rows: OnRows = lambda rows: None) -> Survey:
     parts = [look.part(root / split) for split in splits]
     classes = [name for name, paths in parts[0].items() if paths]
     if len(classes) < 2:
-        found = ", ".join(parts[0]) or "none"
+        found = ", ".join(f"'{name}'" for name in parts[0]) or "none"
         raise KdbenchError(
             f"{root / splits[0]} needs a folder of images for each of two classes or more; it has {found}. Put images "
             "into CLASS/, or train/CLASS/ and val/CLASS/."
@@ -140,6 +141,7 @@ class Look:
         self.visible = Visible(root)
         self.excluded: dict[str, str] = {}
         self.notes: list[str] = []
+        self.suffixes: Counter[str] = Counter()
         self.sizes: dict[Path, tuple[int, int]] = {}
         self.grey: dict[Path, bool] = {}
         self.digests: dict[Path, str] = {}
@@ -152,15 +154,14 @@ class Look:
                 found[path.name] = self.images(path)
             else:
                 self.exclude(path, "it lies in no class folder")
-        hidden = sum(path.name[0] == "." or path.name in IGNORED for path in folder.rglob("*"))
+        hidden = Counter(path.name for path in folder.rglob("*") if path.name[0] == "." or path.name in IGNORED)
         if hidden:
-            self.notes.append(f"{hidden} hidden files or folders in {folder.name}/ are passed over.")
+            self.notes.append(f"Hidden files and folders in {folder.name}/ are passed over: {listed(sorted(hidden))}.")
         return found
 
     def images(self, folder: Path) -> list[Path]:
         """The usable images of a class folder."""
         usable: list[Path] = []
-        suffixes: Counter[str] = Counter()
         for path in self.visible(folder):
             if path.is_dir():
                 self.exclude(path, "a folder within a class folder")
@@ -168,13 +169,11 @@ class Look:
                 if self.opens(path):
                     usable.append(path)
             elif path.suffix:
-                suffixes[path.suffix] += 1
+                self.suffixes[path.suffix] += 1
+                count = f"{self.suffixes[path.suffix]} of them"
+                self.excluded[f"*{escape(path.suffix)}"] = f"no suffix of images that kdbench reads ({count})"
             else:
                 self.exclude(path, "no image file")
-        for suffix, count in suffixes.items():
-            self.excluded[f"*{escape(suffix)}"] = (
-                f"no suffix of images that kdbench reads ({count} in {folder.name}/, ...)"
-            )
         return usable
 
     def opens(self, path: Path) -> bool:

@@ -167,7 +167,7 @@ def rows(data: Data, split: str) -> Iterator[tuple[Image.Image, int, list[str]]]
     """
     read = hub_tables if data.source.partition("/")[0] != "local" else local_tables
     for table in read(data, split):
-        names = class_names(table, data)
+        names = class_names(table, data, "C - 1")
         numbers = AnyLabel() if names is None else {label: label for label in range(len(names))}
         for name, content, label in table_samples([table], [numbers]):
             yield open_image(content, 3, name), label, names or []

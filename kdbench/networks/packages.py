@@ -54,8 +54,8 @@ def with_sources(suite: Suite) -> Suite:
     """
     plugins = list_networks()
     models = {
-        name: spec.model_copy(update={"source_sha256": modules_sha256((plugins[spec.name][0].entry_point.module,))})
+        name: spec.model_copy(update={"source_sha256": modules_sha256((plugins[base][0].entry_point.module,))})
         for name, spec in suite.models.items()
-        if spec.name in plugins and is_registered(spec.name)
+        if (base := spec.name.partition(".")[0]) in plugins and is_registered(spec.name)
     }
     return suite.model_copy(update={"models": {**suite.models, **models}}) if models else suite

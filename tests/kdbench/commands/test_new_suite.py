@@ -100,21 +100,21 @@ def test_what_cannot_be_used_is_skipped_with_its_reason_and_the_file_still_runs(
     (root / "bee" / "README").write_text("")
     (root / "cat" / "more").mkdir()
     (root / "cat" / "copy.png").write_bytes((root / "cat" / "1.png").read_bytes())
-    (root / "cat" / "a\nname = 'b'.png").write_bytes(b"no image")
+    (root / "cat" / "a\nname = 'b' \U0001f600.png").write_bytes(b"no image")
     (root / "labels.csv").write_text("")
     (root / "empty").mkdir()
     (root / ".ipynb_checkpoints").mkdir()
     suite, said = write(root)
     for line in (
         "ant/cut[[]1].jpg: image file is truncated",
-        "*.txt: no suffix of images that kdbench reads (1 in bee/)",
+        "*.txt: no suffix of images that kdbench reads (1 of them)",
         "*.HEIC: no suffix",
         "bee/README: no image file",
         "cat/more: a folder within a class folder",
         "cat/copy.png: the same file as cat/1.png",
         "labels.csv: it lies in no class folder",
         "empty: a folder without a usable image",
-        "1 hidden files or folders in photos/ are passed over",
+        "Hidden files and folders in photos/ are passed over: .ipynb_checkpoints.",
     ):
         assert line in said
     assert suite.name == "photos"
@@ -183,8 +183,8 @@ def test_what_no_suite_can_be_made_of_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"no")
     for place, said in (
         ("few", "3 images of 3 classes are too few"),
-        ("none", "needs a folder of images for each of two classes or more; it has only"),
-        ("texts.parquet", "holds string (row 2 has 'cat'); labels must be integers"),
+        ("none", "needs a folder of images for each of two classes or more; it has 'only'"),
+        ("texts.parquet", "holds string (row 2 has 'cat'); labels must be integers 0 to C - 1"),
         ("null.parquet", "row 5 has no image (null)"),
         ("broken.parquet", "Cannot read"),
         ("nowhere", "No folder or file nowhere (--suite)"),

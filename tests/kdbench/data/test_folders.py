@@ -188,6 +188,21 @@ def test_small_class_folders_without_parts_are_split_as_parquet_files_with_the_s
     assert torch.equal(load_data(table).train_labels, first.train_labels)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "imagefolder/../animals"},
+        {"source": "imagefolder//etc"},
+        {"source": "/etc/animals"},
+        {"splits": ("train", "../val")},
+        {"source": "my/animals", "config": "../x"},
+    ],
+)
+def test_no_path_leads_out_of_the_folder(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="leads out of the folder of the data"):
+        Data.model_validate({**DATA.model_dump(), **change})
+
+
 def test_a_class_without_a_train_image_is_refused(folder: Path) -> None:
     (folder / "train" / "elk").mkdir()
     with pytest.raises(KdbenchError, match="train/elk has no image to learn its class from"):
