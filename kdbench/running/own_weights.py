@@ -101,6 +101,8 @@ def load_own_weights(suite: Suite, model: str, network: nn.Module) -> str:
     named = next(name for name in (weights.file, weights.address, weights.record) if name is not None)
     if not path.is_file() or file_sha256(path) != sha256:
         raise KdbenchError(f"{path} is corrupt or gone. Run the command again: it is copied anew from {named}.")
-    spec, where = suite.models[model], f"Suite '{suite.name}', weights.{model}: {named} does not fit '{model}'"
-    by_names = load_strictly(network, read_state(path, named), spec.name, where)
+    spec, where = suite.models[model], f"Suite '{suite.name}', weights.{model}: {named}"
+    by_names = load_strictly(network, read_state(path, named), spec.name, f"{where} does not fit '{model}'")
+    if large := [name for name, value in network.named_parameters() if not value.half().isfinite().all()]:
+        raise KdbenchError(f"{where}: {large[0]} is beyond half precision, in which teachers are kept. Scale it.")
     return weights.origin or (OWN if by_names is None else f"{OWN}, with the names of {by_names}")

@@ -173,6 +173,14 @@ def test_weights_that_are_not_there_are_one_line(weights: str, said: str, small_
     assert "\n" not in str(caught.value)
 
 
+def test_weights_beyond_half_precision_are_refused(small_suite: Path, tmp_path: Path) -> None:
+    state = build_network(load_suite(str(small_suite)), "resnet8").state_dict()
+    torch.save({**state, "fc.bias": torch.full((10,), 1e5)}, tmp_path / "mine.pth")
+    suite = with_own_weights(suite_with(small_suite, 'file = "mine.pth"'))
+    with pytest.raises(KdbenchError, match=r"mine.pth: fc.bias is beyond half precision"):
+        evaluated(suite)
+
+
 def test_weights_of_another_network_are_one_line_with_file_and_model(small_suite: Path, tmp_path: Path) -> None:
     plain = load_suite(str(small_suite))
     torch.save(build_network(plain, "resnet8_w2").state_dict(), tmp_path / "small.pth")
