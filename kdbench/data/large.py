@@ -75,8 +75,9 @@ def list_images(data: Data) -> FileDataset:
     Raises:
         KdbenchError: as `list_parts`; other content than the suite says.
     """
-    train, test = split_parts(data)
-    now = stamp(data, [*train.paths, *test.paths])
+    parts = list_parts(data)
+    now = stamp(data, [path for part in parts for path in part.paths])
+    train, test = split_parts(data, parts)
     found = {"test_labels_sha256": labels_sha256(test.labels)}
     if data.sha256 is not None:
         found["sha256"] = files_content(data, listed=now)
@@ -94,13 +95,8 @@ def list_images(data: Data) -> FileDataset:
     return FileDataset(train.paths, torch.from_numpy(train.labels), test.paths, torch.from_numpy(test.labels), now)
 
 
-def split_parts(data: Data) -> tuple[Part, Part]:
-    """The train and test files; what is not split yet is, in an order drawn from the seed and the files' paths.
-
-    Raises:
-        KdbenchError: as `list_parts`.
-    """
-    parts = list_parts(data)
+def split_parts(data: Data, parts: list[Part]) -> tuple[Part, Part]:
+    """The train and test files; what is not split yet is, in an order drawn from the seed and the files' paths."""
     if len(parts) == 2:
         return parts[0], parts[1]
     [pool], root = parts, folder_of(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def load(path: Path, name: str) -> Any:
             start = file.read(2)
             file.seek(0)
             if start == b"PK" or start[:1] == b"\x80":  # a ZIP archive, or a bare pickle of older versions
-                with torch.serialization.safe_globals([*HARMLESS, SCALAR, (SCALAR, "numpy.core.multiarray.scalar")]):
+                known = [*HARMLESS, SCALAR, (SCALAR, "numpy.core.multiarray.scalar")]
+                with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(known):
                     return torch.load(file, map_location="cpu", weights_only=True)
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)

@@ -157,6 +157,9 @@ def test_class_folders_without_parts_are_split_by_a_seed_with_the_classes_in_pro
     other = list_images(data.model_copy(update={"split_seed": 2}))
     assert set(other.test_paths) != set(found.test_paths)
     assert files_content(data) != files_content(data.model_copy(update={"split_seed": 2}))
+    bound = list_images(data.model_copy(update={"sha256": files_content(data)}))
+    bound.check_unchanged(data)
+    assert bound.test_paths == found.test_paths
 
 
 def test_without_a_folder_the_error_says_how_to_name_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
