@@ -84,12 +84,13 @@ def survey_folder(root: Path, on_rows: OnRows = lambda rows: None) -> Survey:
     names = {path.name for path in Visible(root)(root) if path.is_dir()}
     train = next((name for name in TRAIN if name in names), None)
     test = next((name for name in TEST if name in names), None) if train else None
-    source, given = f"imagefolder/{root.name}", {}
+    source = f"imagefolder/{root.name}"
+    given: dict[str, object] = {"split_seed": 0}
     if train and test:
-        splits, given = [train, test], {"splits": [train, test]}
+        splits = [train, test]
+        given = {"splits": splits}
     else:
         splits, root, source = [""], root / (train or ""), f"{source}/{train}" if train else source
-        given = {"split_seed": 0}
     look = Look(root, on_rows)
     parts = [look.part(root / split) for split in splits]
     classes = [name for name, paths in parts[0].items() if paths]

@@ -112,8 +112,11 @@ def survey_tables(
     given |= {"splits": [train, test or train]}
     given |= {} if test else {"split_seed": 0}
     data = stub(source, given)
-    parts, sizes, kept, grey = [], [], list[Image.Image](), True
+    parts: list[Counter[str]] = []
+    sizes: list[tuple[int, int]] = []
+    kept: list[Image.Image] = []
     classes: list[str] = []
+    grey = True
     for split in [train, test] if test else [train]:
         counts: Counter[str] = Counter()
         for image, label, numbered in rows(data, split):

@@ -21,8 +21,8 @@ State = Mapping[str, Tensor]
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net", "network")  # in this order
 PREFIXES = ("module.", "model.", "net.", "network.")  # of networks within others
 COMPILED = "_orig_mod."  # wherever a part was compiled
-HARMLESS = [argparse.Namespace, np.dtype, type(np.dtype("f4")), type(np.dtype("f8")), type(np.dtype("i8"))]
-SCALAR = np.float64(0).__reduce__()[0]  # what makes one again: checkpoints often hold an accuracy
+HARMLESS: list[Any] = [argparse.Namespace, np.dtype, type(np.dtype("f4")), type(np.dtype("f8")), type(np.dtype("i8"))]
+SCALAR: Any = np.float64(0).__reduce__()[0]  # what makes one again: checkpoints often hold an accuracy
 UNCOUNTED = "num_batches_tracked"  # which older files lack and no output depends on
 NAMED = 3  # names in a message
 
