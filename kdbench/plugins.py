@@ -41,10 +41,10 @@ class Plugin:
         return f"{self.name} ({self.distribution} {self.version}, {self.target})"
 
 
-def list_plugins() -> dict[str, list[Plugin]]:
-    """All entries by name; more than one under a name is a conflict, which `load_method` reports."""
+def list_plugins(group: str = GROUP) -> dict[str, list[Plugin]]:
+    """All entries by name; more than one under a name is a conflict, which whoever loads it reports."""
     found: dict[str, list[Plugin]] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(group=group):
         dist = entry.dist
         plugin = Plugin(
             entry.name, dist.name if dist else "unknown", dist.version if dist else "unknown", entry.value, entry

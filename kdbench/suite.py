@@ -28,7 +28,9 @@ class Suite(Table):
     Attributes:
         revision: raised when a change of kdbench itself alters the suite's results.
         teachers: "trained" here by the suite's recipe, or "pretrained": timm's own weights, fetched by timm.
-        weights: of teachers whose file is too large for the results: where it is. Its record is there.
+        students: "fresh", or "pretrained": from timm's own weights, with a classifier for the data's classes.
+        weights: of single teachers: a state dict of one's own, a distilled student, or where the file of an accepted
+            teacher is that is too large for the results.
         teams: for methods with several teachers: beside the teacher of a pair, which other teachers of the suite.
         assistants: for methods that bridge the gap of a pair "teacher:student": networks in between, from large to
             small. They are trained within the cell.
@@ -39,6 +41,7 @@ class Suite(Table):
     title: str
     revision: int = Field(ge=1)
     teachers: Literal["trained", "pretrained"] = "trained"
+    students: Literal["fresh", "pretrained"] = "fresh"
     seeds: int = Field(ge=1)
     pairs: tuple[Pair, ...] = Field(min_length=1)
     models: dict[Annotated[str, Field(pattern=NAME)], Model]
@@ -135,7 +138,9 @@ class Suite(Table):
         What a single student's recipe changes is in the key of that student's cells, so that adding a student does not
         unrank the others.
         """
+        given = {"students": self.students} if self.students == "pretrained" else {}
         return {
+            **given,
             "suite": self.name,
             "revision": self.revision,
             "data": self.data.model_dump(mode="json", exclude_none=True),
@@ -165,6 +170,10 @@ class Suite(Table):
     def with_data_sha256(self, sha256: str | None) -> Suite:
         """The same suite bound to data of this content; None for whatever is there."""
         return self.model_copy(update={"data": self.data.model_copy(update={"sha256": sha256})})
+
+    def loads(self, model: str) -> bool:
+        """Whether a teacher's weights are not trained here: timm's, or others that the suite names."""
+        return self.teachers == "pretrained" or model in self.weights
 
     def bound_to(self, protocol: dict[str, Any]) -> Suite:
         """The same suite with the data of a record's protocol, where it states none itself."""
@@ -269,7 +278,8 @@ def load_suite(name: str) -> Suite:
         raise KdbenchError(f"Suite file {path}: {error}.") from error
     if path.parent != SUITES and suite.name in list_suites():
         raise KdbenchError(f"Suite file {path}: name: '{suite.name}' is a built-in suite. Choose another name.")
-    return suite
+    located = {name: weights.located(path.parent) for name, weights in suite.weights.items()}
+    return suite.model_copy(update={"weights": located})
 
 
 def prepared(table: dict[str, Any]) -> dict[str, Any]:

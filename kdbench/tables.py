@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -25,6 +26,7 @@ class Model(BaseModel):
     Attributes:
         input_size: height and width that it sees, if not the suite's: images are resized for it.
         mean, std: of its own normalisation, if not the suite's.
+        source_sha256: of the code of a network that another package registers; set by kdbench.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -32,6 +34,7 @@ class Model(BaseModel):
     input_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    source_sha256: str | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -54,8 +57,13 @@ class Data(Table):
     Attributes:
         source: "sklearn/digits"; a data set of the Hugging Face hub, "owner/name", of which a local copy serves too; or
             "imagefolder/name", image files in a folder a class below name/train and name/val.
+        config: which of its configurations, if it has several.
         columns: of images and labels in that data set; "image" and "label" if left out.
-        splits: its train and test parts; "train" and "test" ("val" of folders) if left out.
+        splits: its train and test parts; "train" and "test" ("val" of folders) if left out. Of Parquet files also parts
+            of parts, "train[:80%]" and "train[80%:]".
+        split_seed: what is not split yet (the first of `splits`; class folders without a folder of a part around them)
+            is split into `train` and `test` rows with the classes in proportion, in an order drawn by this number.
+        exclude: what a folder holds that is no part of the data: patterns of the shell, of paths below the folder.
         image_size: height and width.
         resize: "box" scales images of another size until they cover `image_size`, each pixel a mean over those that it
             covers, and cuts what is over at both ends; without it, they are an error.
@@ -72,8 +80,11 @@ class Data(Table):
     """
 
     source: str
+    config: str | None = Field(None, min_length=1)
     columns: tuple[str, str] | None = None
     splits: tuple[str, str] | None = None
+    split_seed: int | None = Field(None, ge=0)
+    exclude: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
     num_classes: int = Field(gt=1)
     image_size: tuple[int, int]
     resize: Literal["box"] | None = None
@@ -96,6 +107,14 @@ class Data(Table):
             raise ValueError(f"columns are of Parquet files, and '{self.source}' has none. Remove them")
         if self.splits is not None and self.source.startswith("sklearn/"):
             raise ValueError(f"'{self.source}' has no splits: it is split by train and test. Remove them")
+        if self.exclude is not None and not self.is_folder:
+            raise ValueError(f"exclude is of image folders, and '{self.source}' is none. Remove it")
+        if self.split_seed is not None and self.source.startswith("sklearn/"):
+            raise ValueError(f"'{self.source}' is split without split_seed. Remove it")
+        if self.config is not None and (self.is_folder or self.source.startswith("sklearn/")):
+            raise ValueError(f"config is of data sets of the hub, and '{self.source}' is none. Remove it")
+        if self.is_folder and self.split_seed is not None and self.splits is not None:
+            raise ValueError("split_seed splits class folders that lie in no folder of a part. Remove splits")
         if self.resize is not None and (self.is_large or self.source.startswith("sklearn/")):
             raise ValueError(f"resize is for images of at most {SMALL} pixels from Parquet files or folders. Remove it")
         if self.is_large and self.crop_padding:
@@ -103,6 +122,15 @@ class Data(Table):
                 f"crop_padding is for images of at most {SMALL} pixels: crops of larger ones from folders have random "
                 "sizes. Remove it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stays_in_its_folder(self) -> Data:
+        named = {"source": [self.source], "splits": self.splits or (), "config": [self.config or ""]}
+        for key, names in named.items():
+            for name in names:
+                if ".." in Path(name).parts or "\\" in name or name.startswith("/") or "//" in name:
+                    raise ValueError(f"{key} '{name}' leads out of the folder of the data. Correct it")
         return self
 
     @property
@@ -205,10 +233,37 @@ class Pair(Table):
 
 
 class Weights(Table):
-    """Where a teacher's weights can be fetched, and the hash of the file."""
+    """Where a teacher's weights are: one of `file`, `address` and `record`.
 
-    address: str = Field(pattern=r"^https?://\S+$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    Attributes:
+        file: a state dict of one's own, by its path from the suite's file or the working folder.
+        address: where such a file, or the one of the teacher's accepted record, can be fetched.
+        record: the folder of a record in `runs/` whose student is this teacher.
+        sha256: of the file; that of a file of one's own is found out where it is not stated.
+        origin: what records say of where the weights come from, in place of what kdbench finds out.
+    """
+
+    file: str | None = Field(None, min_length=1)
+    address: str | None = Field(None, pattern=r"^https?://\S+$")
+    record: str | None = Field(None, min_length=1)
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    origin: str | None = Field(None, min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> Weights:
+        if [self.file, self.address, self.record].count(None) != 2:
+            raise ValueError("weights are in one place: give a file, an address or a record")
+        return self
+
+    def located(self, folder: Path) -> Weights:
+        """The same with its path from a suite's folder, where it is there."""
+        return self.model_copy(
+            update={
+                key: str((folder / path).absolute())
+                for key in ("file", "record")
+                if (path := getattr(self, key)) is not None and (folder / path).exists()
+            }
+        )
 
 
 class Spread(Table):

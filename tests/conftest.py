@@ -99,13 +99,15 @@ def kdbench(tmp_path: Path) -> Command:
 def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Puts a distribution with entry points on the path of this process and of the commands it starts."""
 
-    def install(distribution: str, entry_points: dict[str, str], **modules: str) -> Path:
+    def install(
+        distribution: str, entry_points: dict[str, str], group: str = "kdbench.methods", **modules: str
+    ) -> Path:
         site = tmp_path / f"site-{distribution}"
         info = site / f"{distribution}-1.2.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
         lines = "".join(f"{name} = {target}\n" for name, target in entry_points.items())
-        (info / "entry_points.txt").write_text(f"[kdbench.methods]\n{lines}")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
         for name, source in modules.items():
             (site / f"{name}.py").write_text(source)
         monkeypatch.syspath_prepend(str(site))

@@ -76,7 +76,7 @@ def jobs_of(
     execution: Execution = "eager",
 ) -> list[tuple[Subject, int, int]]:
     """What there is to train, first the teachers: a subject with its own recipe, images of an epoch, how many such."""
-    trained = teachers if suite.teachers == "trained" else ()  # others are fetched, and evaluated once
+    trained = [name for name in teachers if not suite.loads(name)]  # others are loaded, and evaluated once
     alone = [Pair(teacher=model, student=model) for model in trained]
     data, students = suite.data, suite.data.learned_from
     jobs: list[tuple[Kind, Recipe, int, int]] = [((BASELINE, p), suite.teacher_recipe(), data.train, 1) for p in alone]

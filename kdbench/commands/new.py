@@ -1,10 +1,12 @@
-"""`kdbench new NAME`: a package with one method, outside kdbench's repository."""
+"""`kdbench new NAME`: a package with one method, or one network, outside kdbench's repository."""
 
 from __future__ import annotations
 
 import keyword
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -18,47 +20,90 @@ from kdbench.plugins import list_plugins
 TEMPLATE = Path(__file__).parents[1] / "template"
 
 
-def write_package(name: str, folder: Path | None, console: Console) -> None:
+@dataclass(frozen=True)
+class Kind:
+    """What a package has.
+
+    Attributes:
+        what: it is called.
+        is_taken: whether there is one of a name already.
+        files: templates and what they become, $package for the module's name.
+        steps: what to do with the package, and a last line about its module.
+    """
+
+    what: str
+    is_taken: Callable[[str], bool]
+    files: dict[str, str]
+    steps: tuple[str, ...]
+
+
+def is_method(name: str) -> bool:
+    return name in RESERVED or name in list_plugins()
+
+
+def is_network(name: str) -> bool:
+    import timm
+
+    import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
+    from kdbench.networks.packages import list_networks
+
+    return timm.is_model(name) or name in list_networks()
+
+
+METHOD = Kind(
+    "method",
+    is_method,
+    {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        "method.py": "$package.py",
+        "test_method.py": "test_$package.py",
+    },
+    ("kdbench check $name", "kdbench run --method $name", "The method is in $package.py; write its loss there."),
+)
+NETWORK = Kind(
+    "network",
+    is_network,
+    {
+        "network_pyproject.toml": "pyproject.toml",
+        "network_README.md": "README.md",
+        "network.py": "$package.py",
+        "test_network.py": "test_$package.py",
+    },
+    ("pytest", "kdbench show model $name", 'The network is in $package.py; a suite names it: name = "$name".'),
+)
+
+
+def write_package(name: str, kind: Kind, folder: Path | None, console: Console) -> None:
     """Write the package and say what to do with it.
 
     Raises:
         KdbenchError: a name that cannot be one or is taken, a folder that is not empty or cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or keyword.iskeyword(name):
-        raise KdbenchError(f"'{name}' cannot be a method's name: lower-case letters, digits and underscores, please.")
-    if name in RESERVED or name in list_plugins():
-        raise KdbenchError(f"There is a method '{name}' already. Choose another name.")
+        raise KdbenchError(
+            f"'{name}' cannot be a {kind.what}'s name: lower-case letters, digits and underscores, please."
+        )
+    if kind.is_taken(name):
+        raise KdbenchError(f"There is a {kind.what} '{name}' already. Choose another name.")
     distribution = f"kdbench-{name.replace('_', '-')}"
     folder = folder or Path(distribution)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise KdbenchError(f"{folder} is there already. Choose another folder (--out), or remove it.")
-    package = f"{name}_method" if name in sys.stdlib_module_names or name in ("kdbench", "torch", "timm") else name
+    clash = name in sys.stdlib_module_names or name in ("kdbench", "torch", "timm")
     values = {
         "name": name,
-        "package": package,
+        "package": f"{name}_{kind.what}" if clash else name,
         "distribution": distribution,
         "class_name": "".join(part.capitalize() for part in name.split("_")),
         "year": str(datetime.now(UTC).year),
     }
-    files = {
-        "pyproject.toml": "pyproject.toml",
-        "README.md": "README.md",
-        "method.py": f"{package}.py",
-        "test_method.py": f"test_{package}.py",
-    }
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for source, target in files.items():
+        for source, target in kind.files.items():
             text = Template((TEMPLATE / f"{source}.template").read_text("utf-8")).substitute(values)
-            (folder / target).write_text(text, "utf-8")
-    steps = [
-        f"Wrote {folder}. Next:",
-        "",
-        f"    cd {folder}",
-        '    pip install -e ".[test]"',
-        f"    kdbench check {name}",
-        f"    kdbench run --method {name}",
-        "",
-        f"The method is in {package}.py; write its loss there.",
-    ]
-    console.print("\n".join(steps), markup=False, highlight=False)
+            (folder / Template(target).substitute(values)).write_text(text, "utf-8")
+    *commands, about = (Template(step).substitute(values) for step in kind.steps)
+    steps = [f"cd {folder}", 'pip install -e ".[test]"', *commands]
+    lines = [f"Wrote {folder}. Next:", "", *(f"    {step}" for step in steps), "", about]
+    console.print("\n".join(lines), markup=False, highlight=False)

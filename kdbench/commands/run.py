@@ -21,12 +21,15 @@ from kdbench.commands.resuming import NOT_FINISHED, command_line, not_finished, 
 from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import with_known_content
 from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.networks.packages import with_sources
 from kdbench.plugins import list_plugins
 from kdbench.records.reader import read_results
 from kdbench.records.store import find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.expected import Expected, part_of
 from kdbench.running.fleet import Outcome, clear_place, train, train_teachers
+from kdbench.running.last_batch import check_last_batches
+from kdbench.running.own_weights import with_own_weights
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import BASELINE, Teacher, find_teacher
@@ -82,11 +85,15 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     for name in set(suite.methods) - set(known := list_plugins()):
         notice(f"No installed method is '{name}': [methods.{name}] has no effect.{did_you_mean(name, known)}")
     suite, teachers, missing = seek_teachers(suite, teachers_of(suite, list(methods), pairs), quick, results, notice)
+    check_last_batches(suite, {pair.student for pair in pairs}, missing)
     if missing and not request.dry_run:
         refuse_own_teachers(request, to_make(suite, missing))
         notice(f"{to_make(suite, missing)}; their cells are planned after that.")
         load_with_progress(suite, console)
         teachers |= train_teachers(suite, missing, machine, console)
+    for name, teacher in teachers.items():
+        if origin := teacher.record.main.origin:
+            notice(f"Teacher {name}: {origin}, {teacher.record.main.metrics.top1:.2f} % top-1")
     cells = own_part(request, plan_cells(suite, methods, pairs, seeds, teachers), notice)
     if not request.force:
         outcome.entries |= find_recorded(cells, request.out, notice)
@@ -170,10 +177,20 @@ def estimated(
 
 def to_make(suite: Suite, teachers: Sequence[str]) -> str:
     """What has to be done for teachers that are not here."""
-    names = ", ".join(teachers)
-    if suite.teachers == "pretrained":
-        return f"Teachers to fetch and evaluate first: {names}"
-    return f"Teachers to train first: {names}, of {suite.teacher_recipe().epochs} epochs each"
+    kinds = [
+        ("Teachers to load and evaluate first", [name for name in teachers if name in suite.weights], ""),
+        (
+            "Teachers to fetch and evaluate first",
+            [n for n in teachers if suite.loads(n) and n not in suite.weights],
+            "",
+        ),
+        (
+            "Teachers to train first",
+            [name for name in teachers if not suite.loads(name)],
+            f", of {suite.teacher_recipe().epochs} epochs each",
+        ),
+    ]
+    return "; ".join(f"{what}: {', '.join(names)}{how}" for what, names, how in kinds if names)
 
 
 def seek_teachers(
@@ -190,13 +207,14 @@ def seek_teachers(
     known = names if suite.data.sha256 is not None else []
     teachers = {name: t for name in known if (t := find_teacher(suite, name, results, notice))}
     missing = [name for name in names if name not in teachers]
-    if missing and quick is not None:
+    if quick is not None and not all(suite.loads(name) for name in missing):
         return seek_teachers(suite.with_teacher_epochs(quick), names, None, results, notice)
     return suite, teachers, missing
 
 
 def with_known_data(suite: Suite, notice: Notice) -> Suite:
     """For a dry run, which reads no data: the suite with their content, where that is known from earlier."""
+    suite = with_own_weights(with_sources(suite), download=False)
     try:
         bound = with_known_content(suite)
         where = "have not been read yet"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import timm
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from kdbench.commands.list_methods import print_rows
 from kdbench.console import line_printer, write_json
@@ -24,6 +27,7 @@ from kdbench.networks.outputs import (
     pre_activations,
     stem_maps,
 )
+from kdbench.networks.packages import list_networks
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Model
 
@@ -61,9 +65,17 @@ def measure(name: str, suite: Suite, size: int | None) -> Measured:
     example = torch.zeros(1, *shape)
     macs = count_macs(network, example)
     embedding = OutputReader("model", network, {"embedding"}).shapes(example).embedding
-    stem, maps, declared = stem_maps(network, example), feature_maps(network, example), pre_activations(network)
+    stem, maps, declared = offered_maps(network, example)
     seen = tuple(as_seen(network, example).shape[1:])
     return Measured(name, seen, count_parameters(network), macs, embedding, stem, maps, frozenset(declared))
+
+
+def offered_maps(network: Any, example: Tensor) -> tuple[list[FeatureMap], list[FeatureMap], Collection[str]]:
+    """The maps of a network's stem and stages, and those whose pre-activations it declares; none of one without."""
+    try:
+        return stem_maps(network, example), feature_maps(network, example), pre_activations(network)
+    except NotApplicable:
+        return [], [], ()
 
 
 def create_for_size(name: str, size: int | None, where: str) -> Any:
@@ -132,11 +144,23 @@ def roles(teacher: Measured, student: Measured) -> list[tuple[str, Measured]]:
 
 
 def show_names(pattern: str, console: Console, as_json: bool) -> None:
-    """Names of timm's registry, kdbench's among them, that match a wildcard."""
-    names = timm.list_models(pattern)
+    """Names of timm's registry, kdbench's and those of other packages among them, that match a wildcard."""
+    packages = package_names()
+    known = sorted({*timm.list_models(), *packages})
+    names = sorted({*timm.list_models(pattern), *fnmatch.filter(packages, pattern)})
     if not names:
-        raise KdbenchError(f"No model matches '{pattern}'.{did_you_mean(pattern, timm.list_models())}")
-    print_rows([{"name": name} for name in names], ["name"], console, as_json)
+        raise KdbenchError(f"No model matches '{pattern}'.{did_you_mean(pattern, known)}")
+    rows = [{"name": name, **({"package": packages[name]} if name in packages else {})} for name in names]
+    columns = ["name", *(["package"] if any("package" in row for row in rows) else [])]
+    print_rows(rows, columns, console, as_json)
+
+
+def package_names() -> dict[str, str]:
+    """The networks of other packages, not imported, each with its packages and their versions."""
+    return {
+        name: " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in plugins)
+        for name, plugins in list_networks().items()
+    }
 
 
 def show_pairs(name: str, console: Console, as_json: bool) -> None:
@@ -156,14 +180,18 @@ def show_pairs(name: str, console: Console, as_json: bool) -> None:
 
 
 def show_models(name: str, console: Console, as_json: bool) -> None:
-    """The networks of a suite."""
-    suite = load_suite(name)
-    rows = []
+    """The networks of a suite, then those of other packages that are not among them."""
+    suite, packages = load_suite(name), package_names()
+    rows: list[dict[str, Any]] = []
     for model, spec in suite.models.items():
         parameters, macs = size_of(suite, model)
         arguments = ", ".join(f"{k}={v}" for k, v in spec.about.items())
-        rows.append({"name": model, "timm": spec.name, "arguments": arguments, "parameters": parameters, "MACs": macs})
-    print_rows(rows, ["name", "timm", "arguments", "parameters", "MACs"], console, as_json)
+        row = {"name": model, "timm": spec.name, "arguments": arguments, "parameters": parameters, "MACs": macs}
+        rows.append(row | ({"package": packages[spec.name]} if spec.name in packages else {}))
+    used = {spec.name for spec in suite.models.values()}
+    rows += [{"name": "", "timm": name, "package": package} for name, package in packages.items() if name not in used]
+    columns = ["name", "timm", "arguments", "parameters", "MACs", *(["package"] if packages else [])]
+    print_rows(rows, columns, console, as_json)
 
 
 def size_of(suite: Suite, model: str) -> tuple[int, int]:

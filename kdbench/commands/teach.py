@@ -15,6 +15,7 @@ from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.records.store import Entry, find_results, weights_name, write_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import clear_place, train_teachers
+from kdbench.running.last_batch import check_last_batches
 from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher, find_teacher
@@ -47,6 +48,7 @@ def teach(
     suite = bind_with_progress(suite, console)
     found = {} if force else {n: t for n in names if (t := find_teacher(suite, n, found_results, notice))}
     missing = [name for name in names if name not in found]
+    check_last_batches(suite, (), missing)
     if force:
         for name in missing:
             clear_place(plan_teacher(suite, name), cache_folder())
@@ -59,7 +61,7 @@ def teach(
         return 130
     taught = {name: (found | trained)[name] for name in names if name in found or name in trained}
     for name, teacher in taught.items():
-        made = "fetched by timm, evaluated and kept" if suite.teachers == "pretrained" else "trained, and kept"
+        made = "loaded, evaluated and kept" if suite.loads(name) else "trained, and kept"
         where = made if name in trained else "found"
         notice(f"{name}: {teacher.record.main.metrics.top1:.2f} % top-1, {where} at {teacher.path}")
     if left := [name for name in names if name not in taught]:

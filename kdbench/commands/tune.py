@@ -26,6 +26,7 @@ from kdbench.records.store import Entry, find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.expected import Expected
 from kdbench.running.fleet import Outcome, train, train_teachers
+from kdbench.running.last_batch import check_last_batches
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.space import Space, grid_size, is_finite
@@ -70,6 +71,7 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
     suite = bind_with_progress(suite, console)
     needed, results = teachers_of(suite, request.methods, pairs), find_results(request.results)
     suite, teachers, missing = seek_teachers(suite, needed, None, results, notice)
+    check_last_batches(suite, {pair.student for pair in pairs}, missing)
     if missing:
         notice(f"{to_make(suite, missing)}; the trials come after that.")
         load_with_progress(suite, console)

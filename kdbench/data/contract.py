@@ -21,8 +21,8 @@ class Inputs(Protocol):
     """What the networks are given, normalised, on a device.
 
     Attributes:
-        can_cut: whether a step can cut any batch itself; if not, `epoch` makes them ahead, and only `cut` of an empty
-            index works.
+        can_cut: whether a step cuts its batches itself, on the device; if not, `epoch` makes them ahead, and `cut`, for
+            what a method asks for beside them, waits for other processes.
     """
 
     can_cut: bool

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,10 @@ class Part:
 
     paths: list[Path]
     labels: np.ndarray
+
+    def rows(self, taken: np.ndarray) -> Part:
+        """The files of a mask."""
+        return Part([path for path, is_taken in zip(self.paths, taken, strict=True) if is_taken], self.labels[taken])
 
 
 def data_dir() -> Path | None:
@@ -45,7 +51,9 @@ def folder_of(data: Data) -> Path:
 
 
 def list_parts(data: Data) -> list[Part]:
-    """The train and test files of a suite. The names of train's folders, sorted, are the classes.
+    """The train and test files of a suite, or all of one that is still to be split.
+
+    The names of train's folders, sorted, are the classes.
 
     Raises:
         KdbenchError: no such folders, something in them that is no image, a class that train does not have, or other
@@ -53,11 +61,13 @@ def list_parts(data: Data) -> list[Part]:
     """
     parts: list[Part] = []
     classes: list[str] = []
-    for split, size in zip(data.splits or ("train", "val"), (data.train, data.test), strict=True):
+    wanted_parts = zip(data.splits or ("train", "val"), (data.train, data.test), strict=True)
+    for split, size in [("", data.train + data.test)] if data.split_seed is not None else wanted_parts:
         folder = folder_of(data) / split
         if not folder.is_dir():
             raise KdbenchError(f"No folder {folder} of '{data.source}' (--data-dir, KDBENCH_DATA).")
-        files = {place.name: image_files(place) for place in class_folders(folder)}
+        seen = Visible(folder_of(data), data.exclude or ())
+        files = {place.name: image_files(place, seen) for place in class_folders(folder, seen)}
         classes = classes or list(files)
         if strange := [name for name in files if name not in classes]:
             raise KdbenchError(
@@ -66,9 +76,10 @@ def list_parts(data: Data) -> list[Part]:
             )
         found, wanted = (sum(map(len, files.values())), len(classes)), (size, data.num_classes)
         if found != wanted:
+            named = f": its classes are {listed(classes)}" if found[1] != wanted[1] else ""
             raise KdbenchError(
                 f"{folder} has {found[0]} images of {found[1]} classes, but the suite's [data] says {wanted[0]} of "
-                f"{wanted[1]}."
+                f"{wanted[1]}{named}."
             )
         if not parts and (empty := [name for name, paths in files.items() if not paths]):
             raise KdbenchError(f"{folder / empty[0]} has no image to learn its class from. Add some or remove it.")
@@ -78,40 +89,73 @@ def list_parts(data: Data) -> list[Part]:
     return parts
 
 
-def visible(folder: Path) -> list[Path]:
-    """What a folder holds, in the order of names, without hidden files.
+@dataclass(frozen=True)
+class Visible:
+    """What folders hold, in the order of names, without hidden files and what is excluded.
 
-    Raises:
-        KdbenchError: it cannot be read.
+    Attributes:
+        root: the folder that the paths of patterns begin at.
+        exclude: patterns of the shell.
     """
-    try:
-        return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name not in IGNORED)
-    except OSError as error:
-        raise KdbenchError(f"Cannot read {folder}: {error.strerror}. Mend its permissions.") from error
+
+    root: Path
+    exclude: Sequence[str] = ()
+
+    def __call__(self, folder: Path) -> list[Path]:
+        """The files and folders in a folder.
+
+        Raises:
+            KdbenchError: it cannot be read.
+        """
+        try:
+            found = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name not in IGNORED)
+        except OSError as error:
+            raise KdbenchError(f"Cannot read {folder}: {error.strerror}. Mend its permissions.") from error
+        return [path for path in found if not self.excludes(path)]
+
+    def excludes(self, path: Path) -> bool:
+        """Whether a pattern is the path's, below the root."""
+        name = path.relative_to(self.root).as_posix()
+        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
 
-def class_folders(folder: Path) -> list[Path]:
+def class_folders(folder: Path, seen: Visible) -> list[Path]:
     """The class folders of one part.
 
     Raises:
         KdbenchError: there are files beside them.
     """
-    found = visible(folder)
+    found = seen(folder)
     if files := [path for path in found if not path.is_dir()]:
-        raise KdbenchError(f"{files[0]} lies in no class folder. Move it into the folder of its class, or away.")
+        raise KdbenchError(
+            f"{files[0]} lies in no class folder. Move it into the folder of its class, or away, or name it in "
+            "data.exclude."
+        )
     return found
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path, seen: Visible) -> list[Path]:
     """The images of one class.
 
     Raises:
         KdbenchError: there is something else among them.
     """
-    found = visible(folder)
+    found = seen(folder)
     for path in found:
-        if not path.name.lower().endswith(SUFFIXES) or not path.is_file():
+        if not is_image(path):
+            what = "no folder" if path.is_dir() else "nothing else"
             raise KdbenchError(
-                f"{path} is no image file ({', '.join(SUFFIXES)}), and nothing else belongs in a class folder. Move it."
+                f"{path} is no image file ({', '.join(SUFFIXES)}), and {what} belongs in a class folder. Move it, or "
+                "name it in data.exclude."
             )
     return found
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path is a file with a suffix of images."""
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

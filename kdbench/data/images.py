@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -26,13 +27,19 @@ def open_image(source: bytes | Path, channels: int, name: str) -> Image.Image:
         KdbenchError: no whole image; several frames, transparent pixels, or grey of more than 16 bits.
     """
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image,
+        ):
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format != "MPO":  # a photograph whose further frames are previews or depths
                 raise KdbenchError(f"{name} has {frames} frames. Save the one that is meant.")
             return eight_bits(image, name).convert(MODES[channels])
     except KdbenchError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = f"over {Image.MAX_IMAGE_PIXELS} pixels, for which Pillow takes it for a decompression bomb"
+        raise KdbenchError(f"Cannot read {name}: it has {limit}. Save it smaller.") from error
     except UnidentifiedImageError as error:
         raise KdbenchError(f"Cannot read {name}: it is no image that Pillow knows.") from error
     except Exception as error:  # whatever a damaged file makes Pillow say

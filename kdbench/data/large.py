@@ -17,27 +17,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from timm.data import create_transform
 from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from kdbench.data.crew import Crew, Row
 from kdbench.data.feed import Feed
-from kdbench.data.folders import folder_of, list_parts
+from kdbench.data.folders import Part, folder_of, list_parts
 from kdbench.data.images import open_image
 from kdbench.data.sources import OnRows
 from kdbench.data.split import stratified_split
 from kdbench.data.stamps import content_behind, stamp
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError
-from kdbench.hashing import file_sha256, labels_sha256
+from kdbench.hashing import digest, file_sha256, labels_sha256
 from kdbench.tables import Data
 
 CROP_PCT = 0.875  # test images: the centre 224 of 256
 IN_PROCESS = 256  # images of both parts; fewer are decoded sooner than a process starts
 HASHED = 4096  # files at a time
-Row = tuple[str, int, int]  # a part, a row of it, the seed of its view
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,9 @@ def list_images(data: Data) -> FileDataset:
     Raises:
         KdbenchError: as `list_parts`; other content than the suite says.
     """
-    if data.evaluate_on == "validation":
-        raise KdbenchError(f"--validate is not there for folders of large images yet ({data.source}). Leave it out.")
-    train, test = list_parts(data)
-    now = stamp(data, [*train.paths, *test.paths])
+    parts = list_parts(data)
+    now = stamp(data, [path for part in parts for path in part.paths])
+    train, test = split_parts(data, parts)
     found = {"test_labels_sha256": labels_sha256(test.labels)}
     if data.sha256 is not None:
         found["sha256"] = files_content(data, listed=now)
@@ -89,11 +89,24 @@ def list_images(data: Data) -> FileDataset:
                 f"{folder_of(data)} has {key} {value}, not the suite's {getattr(data, key)}: the files differ. Correct "
                 f"data.{key} if these are the data that the suite means."
             )
-    paths, labels = train.paths, train.labels
+    if data.evaluate_on == "validation":
+        rest = stratified_split(train.labels, data.train - data.validation, data.num_classes)
+        train, test = train.rows(rest), train.rows(~rest)
     if data.train_fraction is not None:
-        part = stratified_split(labels, data.learned_from, data.num_classes)
-        paths, labels = [path for path, taken in zip(paths, part, strict=True) if taken], labels[part]
-    return FileDataset(paths, torch.from_numpy(labels), test.paths, torch.from_numpy(test.labels), now)
+        train = train.rows(stratified_split(train.labels, data.learned_from, data.num_classes))
+    return FileDataset(train.paths, torch.from_numpy(train.labels), test.paths, torch.from_numpy(test.labels), now)
+
+
+def split_parts(data: Data, parts: list[Part]) -> tuple[Part, Part]:
+    """The train and test files; what is not split yet is, in an order drawn from the seed and the files' paths."""
+    if len(parts) == 2:
+        return parts[0], parts[1]
+    [pool], root = parts, folder_of(data)
+    drawn = [digest([data.split_seed, path.relative_to(root).as_posix()]) for path in pool.paths]
+    order = np.argsort(drawn, kind="stable")
+    in_train = np.empty(len(order), dtype=bool)
+    in_train[order] = stratified_split(pool.labels[order], data.train, data.num_classes)
+    return pool.rows(in_train), pool.rows(~in_train)
 
 
 def files_stamp(data: Data) -> str:
@@ -120,6 +133,8 @@ def files_content(data: Data, on_rows: OnRows = lambda rows: None, listed: str |
                 for path, sha256 in zip(some, pool.map(file_sha256, some), strict=True):
                     found.update(f"{path.relative_to(root).as_posix()}\0{sha256}\n".encode())
                 on_rows(start + len(some))
+        if data.split_seed is not None:
+            found.update(f"{data.split_seed} {data.train}".encode())
         return found.hexdigest()
 
     try:
@@ -128,24 +143,24 @@ def files_content(data: Data, on_rows: OnRows = lambda rows: None, listed: str |
         raise KdbenchError(f"Cannot read {error.filename}: {error.strerror}.") from error
 
 
-class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Decoded and transformed files of both parts; an item is asked for by part, row and seed."""
+class Pictures(torch.utils.data.Dataset[tuple[np.ndarray, int]]):
+    """Decoded and transformed files; an item is asked for by row and seed."""
 
     def __init__(self, dataset: FileDataset, data: Data) -> None:
         self.paths = {"train": dataset.train_paths, "test": dataset.test_paths}
         self.channels = data.channels
         self.transforms = {part: transform(data, training=part == "train") for part in self.paths}
 
-    def __getitem__(self, item: Row) -> tuple[Tensor, int]:
+    def __getitem__(self, item: Row) -> tuple[np.ndarray, int]:
         part, row, seed = item
         path = self.paths[part][row]
         with seeded(seed):
             return self.transforms[part](open_image(path, self.channels, str(path))), row
 
 
-def transform(data: Data, training: bool) -> Callable[[Any], Tensor]:
+def transform(data: Data, training: bool) -> Callable[[Any], np.ndarray]:
     """Timm's: a random crop and flip of training images, the centre of others; to uint8."""
-    made: Callable[[Any], Tensor] = create_transform(
+    made: Callable[[Any], np.ndarray] = create_transform(
         (data.channels, *data.image_size),
         is_training=training,
         hflip=0.5 if data.horizontal_flip else 0.0,
@@ -196,6 +211,7 @@ class LargeImages:
         images = len(dataset.train_paths) + len(dataset.test_paths)
         self.workers = 0 if images < IN_PROCESS else max(1, available_cores() - 1)
         self.pictures, self.rows = Pictures(dataset, data), Rows()
+        self.crew: Crew | None = None
 
     def epoch(self, feed: Feed, first: int) -> Iterator[Tensor]:
         """The images of an epoch's batches (B, C, H, W), from batch `first` on."""
@@ -208,14 +224,17 @@ class LargeImages:
         return self.load([("test", row, 0) for row in range(len(self.pictures.paths["test"]))])
 
     def cut(self, index: Tensor, view: Tensor) -> Tensor:
-        """An empty batch, of an empty index.
-
-        Raises:
-            RuntimeError: any other one; files are decoded outside the step.
-        """
+        """Views of training images, decoded while the step waits."""
         if not len(index):
             return torch.empty(0, self.data.channels, *self.data.image_size, device=self.device)
-        raise RuntimeError("files are decoded by other processes")
+        self.crew = self.crew or Crew(self.pictures, self.workers)
+        rows = [("train", *row) for row in zip(index.tolist(), view.tolist(), strict=True)]
+        pixels = torch.from_numpy(np.stack(self.crew.decode(rows))).to(self.device).float()
+        mean, std = (
+            torch.tensor([255 * value for value in values], device=self.device)[:, None, None]
+            for values in (self.data.mean, self.data.std)
+        )
+        return pixels.sub_(mean).div_(std)
 
     def load(self, rows: list[Row]) -> Iterator[Tensor]:
         """A pass over some rows, which ends one that was begun before."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from kdbench.cache import cache_folder
 from kdbench.data.sources import POOLS, Images, OnRows, read_source, source_files
 from kdbench.data.split import stratified_split
-from kdbench.data.stamps import REMEDY, WHERE, content_behind, stamp
+from kdbench.data.stamps import REMEDY, content_behind, stamp, whereabouts
 from kdbench.data.views import SmallImages
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest, labels_sha256
@@ -46,9 +46,14 @@ class Dataset:
         """They are held, so nothing changes them."""
 
 
-def canonical_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Positions of the rows sorted by (SHA-256 of the pixels, label), whatever order the source has them in."""
-    digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
+def canonical_order(images: np.ndarray, labels: np.ndarray, seed: int | None = None) -> np.ndarray:
+    """Positions of the rows sorted by (SHA-256 of the pixels, label), whatever order the source has them in.
+
+    Args:
+        seed: hashed with the pixels, for another order that the source's does not matter to either.
+    """
+    salt = b"" if seed is None else f"{seed}/".encode()
+    digests = [hashlib.sha256(salt + image.tobytes()).digest() for image in images]
     return np.array(sorted(range(len(labels)), key=lambda row: (digests[row], labels[row])))
 
 
@@ -117,12 +122,17 @@ def read_in_order(data: Data, on_rows: OnRows = lambda rows: None) -> list[Image
     """
     parts = read_source(data, on_rows)
     check_layout(data, parts)
-    parts = [(images[order], labels[order]) for images, labels in parts for order in [canonical_order(images, labels)]]
     if len(parts) == 1:
-        images, labels = parts[0]
+        images, labels = ordered(*parts[0], data.split_seed)
         in_train = stratified_split(labels, data.train, data.num_classes)
         parts = [(images[in_train], labels[in_train]), (images[~in_train], labels[~in_train])]
-    return parts
+    return [ordered(images, labels) for images, labels in parts]
+
+
+def ordered(images: np.ndarray, labels: np.ndarray, seed: int | None = None) -> Images:
+    """Rows in canonical order, or in the one of a seed."""
+    order = canonical_order(images, labels, seed)
+    return images[order], labels[order]
 
 
 def check_layout(data: Data, parts: list[Images]) -> None:
@@ -154,7 +164,7 @@ def check_content(data: Data, parts: list[Images]) -> None:
 
 def data_folder(data: Data) -> Path:
     """Where the decoded arrays of a content are cached."""
-    about = data.model_dump(mode="json", include=WHERE | {"sha256"})
+    about = whereabouts(data, "sha256")
     return cache_folder() / "data" / f"{data.source.replace('/', '--')}-{digest(about)[:12]}"
 
 

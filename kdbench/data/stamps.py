@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -20,6 +21,14 @@ from kdbench.tables import Data
 
 REMEDY = "Set KDBENCH_CACHE to another folder"
 WHERE = {"source", "columns", "splits", "image_size", "resize", "channels"}  # what pixels and labels of files depend on
+WHERE_GIVEN = {"config", "split_seed", "exclude"}  # the same, of suites that have them
+
+
+def whereabouts(data: Data, *further: str) -> dict[str, Any]:
+    """What the pixels and labels of a suite's files depend on, beside the files, and further keys."""
+    given = {key for key in WHERE_GIVEN if getattr(data, key) is not None}
+    sizes = {"train", "test"} if data.split_seed is not None else set()
+    return data.model_dump(mode="json", include={*WHERE, *given, *sizes, *further})
 
 
 def stamp(data: Data, files: Iterable[Path]) -> str:
@@ -28,7 +37,7 @@ def stamp(data: Data, files: Iterable[Path]) -> str:
     Raises:
         KdbenchError: one is not there any more.
     """
-    found = hashlib.sha256(digest(data.model_dump(mode="json", include=WHERE)).encode())
+    found = hashlib.sha256(digest(whereabouts(data)).encode())
     for path in files:
         try:
             about = path.stat()

@@ -9,7 +9,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import get_pretrained_cfg
+from timm.models import get_pretrained_cfg, load_model_config_from_hf
 from torch import Tensor, nn
 
 import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
@@ -17,10 +17,12 @@ from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.networks.flops import FlopCounter
 from kdbench.networks.inputs import as_seen, own_input
 from kdbench.networks.outputs import wrong_size
+from kdbench.networks.packages import is_registered, list_networks
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.suite import Suite
 from kdbench.tables import Model
 
+HUB = "hf-hub:"  # timm's prefix of models in the Hugging Face hub: their architecture and weights
 UNKNOWN_WEIGHTS = "no key would know the weights that it leads to"
 BUILDING = "it is how timm builds, not what"
 NOT_ARGUMENTS = {  # of a suite's model, and why
@@ -57,12 +59,23 @@ def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: 
         if seed is not None:
             torch.manual_seed(seed)
         where = f"Suite '{suite.name}', models.{name}"
-        network: Any = create(spec, where, suite.data.num_classes, suite.data.channels, pretrained)
-    if suite.teachers == "pretrained" and any(pair.teacher == name for pair in suite.pairs):
+        is_student = any(pair.student == name for pair in suite.pairs)
+        classes, channels = suite.data.num_classes, suite.data.channels
+        network: Any = create(spec, where, classes, channels, pretrained, is_student and suite.students == "pretrained")
+    if has_timms_weights(suite, name):
         spec = with_pretrained_input(spec, network.pretrained_cfg, suite.data.channels)
     without_broken_kernels(network)
     network.own_input, network.suite_model = own_input(suite.data, spec), name
     return network
+
+
+def has_timms_weights(suite: Suite, name: str) -> bool:
+    """Whether a network of the suite is a teacher or student that starts from timm's own weights."""
+    teacher = suite.teachers == "pretrained" and name not in suite.weights
+    return any(
+        (teacher and pair.teacher == name) or (suite.students == "pretrained" and pair.student == name)
+        for pair in suite.pairs
+    )
 
 
 def with_pretrained_input(spec: Model, cfg: Mapping[str, Any], channels: int) -> Model:
@@ -75,25 +88,27 @@ def with_pretrained_input(spec: Model, cfg: Mapping[str, Any], channels: int) ->
     return spec.model_copy(update={key: value for key, value in own.items() if getattr(spec, key) is None})
 
 
-def create(spec: Model, where: str, num_classes: int, channels: int, pretrained: bool = False) -> nn.Module:
+def create(
+    spec: Model, where: str, num_classes: int, channels: int, pretrained: bool = False, new_classifier: bool = False
+) -> nn.Module:
     """timm's model with one line for what the suite's author got wrong.
+
+    Args:
+        new_classifier: weights for other classes will do, with a classifier of random weights.
 
     Raises:
         KdbenchError: an unknown name, arguments that it does not take, or weights that it does not have.
     """
-    if not timm.is_model(spec.name):
-        raise KdbenchError(f"{where}: timm has no model '{spec.name}'.{did_you_mean(spec.name, timm.list_models())}")
+    if not (spec.name.startswith(HUB) or is_registered(spec.name)):
+        known = {*timm.list_models(), *list_networks()}
+        raise KdbenchError(f"{where}: timm has no model '{spec.name}'.{did_you_mean(spec.name, known)}")
     for argument, why in NOT_ARGUMENTS.items():
         if argument in spec.arguments:
             raise KdbenchError(f"{where}: '{argument}' is no argument of a suite's model: {why}. Remove it.")
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels, **spec.arguments}
     try:
-        weights = get_pretrained_cfg(spec.name) if pretrained else None
-        if weights is not None and weights.has_weights and weights.num_classes != num_classes:
-            raise KdbenchError(
-                f"{where}: timm's weights of '{spec.name}' are for {weights.num_classes} classes, and the data have "
-                f"{num_classes} (data.num_classes). Choose other weights, or train the teachers."
-            )
+        if pretrained and not new_classifier:
+            check_classes(spec.name, num_classes, where)
         network = timm.create_model(spec.name, pretrained=pretrained, **arguments)
     except OSError as error:
         said = first_line(error)
@@ -111,6 +126,24 @@ def create(spec: Model, where: str, num_classes: int, channels: int, pretrained:
     if not hasattr(network, "get_classifier"):
         raise KdbenchError(f"{where}: '{spec.name}' has no classifier. Choose another model.")
     return network
+
+
+def check_classes(name: str, num_classes: int, where: str) -> None:
+    """Weights of timm's are for as many classes as the data have.
+
+    Raises:
+        KdbenchError: they are not.
+    """
+    if name.startswith(HUB):
+        classes = load_model_config_from_hf(name.removeprefix(HUB))[0].get("num_classes", num_classes)
+    else:
+        weights = get_pretrained_cfg(name)
+        classes = weights.num_classes if weights is not None and weights.has_weights else num_classes
+    if classes != num_classes:
+        raise KdbenchError(
+            f"{where}: the weights of '{name}' are for {classes} classes, and the data have {num_classes} "
+            "(data.num_classes). Choose other weights, or train the teachers."
+        )
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -54,6 +54,7 @@ def feature_maps(model: Network, example: Tensor) -> list[FeatureMap]:
 
     Raises:
         KdbenchError: the model does not take images of this size.
+        NotApplicable: it lacks timm's method that gives maps.
     """
     return [m for m in all_maps(model, example) if m.depth > 0]
 
@@ -69,6 +70,9 @@ def stem_maps(model: Network, example: Tensor) -> list[FeatureMap]:
 @torch.no_grad()
 def all_maps(model: Network, example: Tensor) -> list[FeatureMap]:
     """The map of the stem, if there is one, and those of the stages."""
+    if not hasattr(model, "forward_intermediates"):
+        kind = type(model).__name__
+        raise NotApplicable(f"a {kind} offers no feature maps: it lacks timm's method forward_intermediates")
     training = model.training
     example = as_seen(model, example)
     try:
@@ -187,6 +191,7 @@ class OutputReader:
         stem: Iterable[FeatureMap] = (),
     ) -> None:
         self.role, self.model, self.wanted = role, model, frozenset(wanted)
+        self.is_whole = hasattr(model, "forward_features") and hasattr(model, "forward_head")  # as timm's networks are
         maps = list(maps)
         self.indices, self.stem = [m.index for m in maps], [m.index for m in stem]
         self.runs: list[tuple[int, bool]] | None = None
@@ -229,10 +234,10 @@ class OutputReader:
             maps = dict(zip(indices, found, strict=False))
             if "features" in self.wanted:
                 values["features"] = [maps[i].float() for i in self.indices]
-        else:
+        elif self.is_whole:
             final = self.model.forward_features(images)
         if self.wanted & {"logits", "embedding"}:
-            logits = self.model.forward_head(final)
+            logits = self.model.forward_head(final) if self.is_whole else self.model(images)
             if "logits" in self.wanted:  # several classifiers give a tuple while training
                 values["logits"] = (torch.stack(logits).mean(dim=0) if isinstance(logits, tuple) else logits).float()
         if "embedding" in self.wanted:

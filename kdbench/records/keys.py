@@ -37,13 +37,19 @@ def cell_key(
     )
 
 
-def teacher_key(suite: Suite, model: str, version: int) -> str:
-    """Key of a teacher's training, by this version of the plain method; none trains timm's own weights."""
+def teacher_key(suite: Suite, model: str, version: int, weights: str | None = None) -> str:
+    """Key of a teacher's training, by this version of the plain method; none trains weights that are given.
+
+    Args:
+        weights: SHA-256 of a file of weights of its own.
+    """
     # The first version is not in it: teachers were accepted before keys knew of versions.
-    trained_by = {"version": version} if version > 1 and suite.teachers == "trained" else {}
+    trained_by = {"version": version} if version > 1 and suite.teachers == "trained" and weights is None else {}
+    own = {} if weights is None else {"weights": weights}
     return digest(
         {
             **trained_by,
+            **own,
             "kind": "teacher",
             "protocol": suite.teacher_protocol(),
             "model": suite.models[model].identity,

@@ -81,19 +81,22 @@ class MethodInfo(GrownPart):
     excused_checks: dict[str, str] | None = None
 
 
-class TeacherRef(Part):
+class TeacherRef(GrownPart):
     """A teacher that the cell read.
 
     Attributes:
         model: its name in the suite.
         sha256: of its weights file.
+        origin: where its weights come from, if they were not trained by the suite's recipe nor are timm's.
         outputs: "live" (its forward pass ran in the step) or "stored" (computed once for each view of an image, before
             an epoch that asked for it, by this cell or an earlier one).
     """
 
+    LATER = frozenset({"origin"})
     model: Name
     sha256: Hash
     outputs: Literal["live", "stored"]
+    origin: str | None = Field(None, max_length=200)
 
 
 class Match(GrownPart):
@@ -137,10 +140,11 @@ class Network(GrownPart):
         macs: multiply-accumulate operations of one image's forward pass.
         sha256: of its weights file, for a teacher.
         size_bytes: of its weights, where they are of another type than float32.
+        origin: of a teacher, where its weights come from, if they were not trained by the suite's recipe.
         evidence_sha256: of its evidence arrays, for networks beside the student or teacher.
     """
 
-    LATER = frozenset({"size_bytes", "evidence_sha256"})
+    LATER = frozenset({"size_bytes", "origin", "evidence_sha256"})
     role: Annotated[str, Field(pattern=ROLE)]
     model: Name
     timm_name: str
@@ -150,6 +154,7 @@ class Network(GrownPart):
     macs: int = Field(ge=0)
     sha256: Hash | None = None
     size_bytes: int | None = Field(None, ge=0)
+    origin: str | None = Field(None, max_length=200)
     evidence_sha256: Hash | None = None
 
 

@@ -145,7 +145,7 @@ def train_cell(
             trainer.restore(checkpoint)
         except KdbenchError as error:
             notice(f"{error} Set aside as {set_aside(checkpoint).name}; '{cell}' starts again.")
-    if not is_pretrained(cell):
+    if not (cell.is_teacher and cell.suite.loads(cell.student)):
         trainer.train(checkpoint, on_epoch, limit)
 
     networks, weights = trained_networks(cell, trainer)
@@ -191,11 +191,6 @@ def info_of(method: Any) -> MethodInfo:
     return method_info(method, find_plugin(method.name))
 
 
-def is_pretrained(cell: Cell) -> bool:
-    """Whether a cell is a teacher with timm's own weights: evaluated, not trained."""
-    return cell.is_teacher and cell.suite.teachers == "pretrained"
-
-
 def build_record(
     cell: Cell,
     device: torch.device,
@@ -213,7 +208,9 @@ def build_record(
     """The record of a cell, not yet sealed."""
     info = loaded_info(cell.method)
     info = info.model_copy(update={"deviations": [*info.deviations, *deviations]})
-    teachers = [TeacherRef(model=t.model, sha256=t.sha256, outputs=outputs) for t in cell.teachers]
+    teachers = [
+        TeacherRef(model=t.model, sha256=t.sha256, outputs=outputs, origin=t.record.main.origin) for t in cell.teachers
+    ]
     return Record(
         kind=cell.kind,
         status=status,

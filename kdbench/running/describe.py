@@ -69,6 +69,7 @@ def describe(
                 macs=count_macs(network, example) if size is None else found[0].macs,
                 sha256=sha256 if cell.is_teacher else None,
                 size_bytes=size,
+                origin=getattr(network, "weights_from", None),
                 evidence_sha256=None if is_main else evidence[role].sha256(),
             )
         )

@@ -92,7 +92,8 @@ class Cell:
     @cached_property
     def key(self) -> str:
         if self.is_teacher:
-            return teacher_key(self.suite, self.student, self.method_version)
+            own = self.suite.weights.get(self.student)
+            return teacher_key(self.suite, self.student, self.method_version, own.sha256 or "" if own else None)
         return cell_key(
             self.suite,
             self.student,

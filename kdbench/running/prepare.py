@@ -11,7 +11,6 @@ from torch import nn
 from kdbench.console import Notice
 from kdbench.data.contract import LabelledData
 from kdbench.data.stream import torch_seed
-from kdbench.errors import NotApplicable
 from kdbench.method import Method
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.plugins import load_method
@@ -69,8 +68,6 @@ def prepare(
     cls = cls or load_method(cell.method)
     networks = build_networks(cell, cls, teachers)
     inputs = dataset.inputs(cell.data, cell.recipe.batch_size, device)
-    if "images" in cls.requires and not inputs.can_cut:
-        raise NotApplicable("it asks for further images within a step, and large ones are read from files")
     generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
     labels = dataset.train_labels.to(device)
     method = build_method(cls, cell, make_setup(cell, cls, networks, inputs, labels, generator, device))

@@ -12,14 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from kdbench.data.access import decode_ahead, with_content
 from kdbench.data.sources import OnRows
+from kdbench.networks.packages import with_sources
 from kdbench.running.engines.events import Event, Failed, Finished, Noticed, Progressed, Stopped, Waiting
+from kdbench.running.own_weights import with_own_weights
 from kdbench.running.plan import Cell
 from kdbench.suite import Suite
 from kdbench.tables import Data
 
 
 def bind_with_progress(suite: Suite, console: Console) -> Suite:
-    """A suite with the content of its data, which are read for it where their content is not known."""
+    """A suite with the content of its data and weights, which are read for it where their content is not known."""
+    suite = with_own_weights(with_sources(suite))
     with reading(suite.data, console) as on_rows:
         return with_content(suite, on_rows)
 

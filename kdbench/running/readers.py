@@ -24,6 +24,7 @@ from kdbench.networks.outputs import (
     stem_maps,
 )
 from kdbench.records.record import Match
+from kdbench.running.own_weights import load_own_weights
 from kdbench.running.plan import Cell
 
 STAGED = MAPPED - {"stem"}
@@ -68,8 +69,11 @@ def build_networks(cell: Cell, cls: type[Method], teachers: Sequence[nn.Module])
     """
     suite = cell.suite
     example = torch.zeros(1, suite.data.channels, *suite.data.image_size)
-    pretrained = cell.is_teacher and suite.teachers == "pretrained"
+    has_own = cell.is_teacher and cell.student in suite.weights
+    pretrained = not has_own and (suite.teachers if cell.is_teacher else suite.students) == "pretrained"
     student: Any = build_network(suite, cell.student, torch_seed(cell.stream, cell.seed, "student"), pretrained)
+    if has_own:
+        student.weights_from = load_own_weights(suite, cell.student, student)
     teacher: Any = teachers[0] if teachers else None
     maps, by = paired_maps(cell, cls, student, teacher, example)
     stems = {

@@ -22,7 +22,7 @@ from kdbench.cache import cache_folder
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import set_aside
-from kdbench.hashing import file_sha256
+from kdbench.hashing import digest, file_sha256
 from kdbench.layout import TEACHERS
 from kdbench.networks.build import build_network
 from kdbench.plugins import load_method
@@ -32,7 +32,6 @@ from kdbench.records.reader import read_results
 from kdbench.records.record import Record
 from kdbench.records.store import Entry, read_runs, weights_name
 from kdbench.suite import SUITES, Suite
-from kdbench.tables import Weights
 from kdbench.training.checkpoint import load_tensors
 
 BASELINE = "vanilla"  # the plain method, by which teachers are trained and beside which methods are shown
@@ -66,44 +65,59 @@ def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice)
 
     A corrupt file is named through `notice` and set aside.
     """
-    key = teacher_key(suite, model, load_method(BASELINE).version)
+    version, given = load_method(BASELINE).version, suite.weights.get(model)
+    trained = teacher_key(suite, model, version)
+    key = trained if given is None else teacher_key(suite, model, version, given.sha256 or "")
     for entry in candidates(suite, results, notice):
         record = entry.record
-        if record.key != key or entry.evidence is None or record.main.sha256 is None:
+        if entry.evidence is None or record.main.sha256 is None:
+            continue
+        is_accepted = given is not None and given.sha256 == record.main.sha256 and record.key == trained
+        if record.key != key and not is_accepted:
             continue
         path = entry.folder / weights_name(model, record.main.sha256)
         if weights_are_whole(entry):
             return Teacher(model, path, record.main.sha256, record, entry.evidence)
-        given = suite.weights.get(model)
-        if not path.is_file() and given is not None and given.sha256 == record.main.sha256:
-            return Teacher(model, fetched(suite, model, given), given.sha256, record, entry.evidence)
+        if not path.is_file() and is_accepted and given is not None and given.address is not None:
+            fetched_file = fetched(suite, model, given.address, record.main.sha256)
+            return Teacher(model, fetched_file, record.main.sha256, record, entry.evidence)
         if path.is_file():
             notice(put_aside(path, f"{path} is corrupt: its content does not match its hash."))
     return None
 
 
-def fetched(suite: Suite, model: str, weights: Weights) -> Path:
+def fetched(suite: Suite, model: str, address: str, sha256: str | None) -> Path:
     """The weights file of a teacher in the cache, downloaded if it is not there.
+
+    Args:
+        sha256: of the file; without it a download is taken to stay as it is.
 
     Raises:
         KdbenchError: it cannot be downloaded, or is another file than the suite says.
     """
-    path = cache_folder() / suite.name / "weights" / weights_name(model, weights.sha256)
+    path = weights_folder(suite) / weights_name(model, sha256 or digest(address))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
-            if path.is_file() and file_sha256(path) == weights.sha256:
+            if path.is_file() and sha256 in (None, file_sha256(path)):
                 return path
             try:
-                download_url_to_file(weights.address, str(path), hash_prefix=weights.sha256, progress=False)
+                download_url_to_file(address, str(path), hash_prefix=sha256, progress=False)
             except URLError as error:
-                said = f"The weights of teacher '{model}' cannot be fetched from {weights.address}: {error.reason}."
-                raise KdbenchError(f"{said} Train one with: kdbench teach --suite {suite.name}") from error
+                raise KdbenchError(
+                    f"The weights of teacher '{model}' cannot be fetched from {address}: {error.reason}. Correct "
+                    f"weights.{model}, or remove it to train one with: kdbench teach --suite {suite.name}"
+                ) from error
             except RuntimeError as error:
                 raise KdbenchError(
-                    f"{weights.address} is not the file that suite '{suite.name}' says: its SHA-256 differs."
+                    f"{address} is not the file that suite '{suite.name}' says: its SHA-256 differs."
                 ) from error
     return path
+
+
+def weights_folder(suite: Suite) -> Path:
+    """Where the cache has files of weights that a suite names."""
+    return cache_folder() / suite.name / "weights"
 
 
 def weights_are_whole(entry: Entry) -> bool:

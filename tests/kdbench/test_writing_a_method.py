@@ -118,6 +118,25 @@ def test_a_new_package_is_installed_checked_tested_and_run(
     assert files() == before
 
 
+def test_a_new_network_is_installed_tested_and_shown_with_its_package(
+    stranger: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    written = stranger("kdbench", "new", "tiny_net", "--model")
+    assert written.returncode == 0, written.stderr
+    package = tmp_path / "kdbench-tiny-net"
+    installed = stranger("pip", "install", "--no-build-isolation", "--no-deps", "--no-index", "-q", "-e", package)
+    assert installed.returncode == 0, installed.stderr
+    tested = stranger("pytest", "-q", cwd=package)
+    assert "3 passed" in tested.stdout, tested.stdout
+    listed = stranger("kdbench", "list", "models", "--json")
+    [row] = [row for row in json.loads(listed.stdout) if row.get("timm") == "tiny_net"]
+    assert row["package"] == "kdbench-tiny-net 0.1.0"
+    shown = json.loads(stranger("kdbench", "show", "model", "tiny_net", "--input", "16", "--json").stdout)
+    assert [entry["map"] for entry in shown["maps"]] == ["stem", "stages.0", "stages.1", "stages.2"]
+    assert [entry["depth"] for entry in shown["maps"]] == ["stem", "0.33", "0.67", "1.00"]
+    assert "There is a network 'resnet18' already" in stranger("kdbench", "new", "resnet18", "--model").stderr
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

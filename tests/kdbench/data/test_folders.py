@@ -149,6 +149,60 @@ def test_what_does_not_belong_in_the_folders_is_one_line_with_its_name(spoil: ob
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_suite_excludes_is_not_looked_at(folder: Path) -> None:
+    (folder / "train" / "ant" / "notes.txt").write_text("")
+    (folder / "train" / "ant" / "more").mkdir()
+    (folder / "val" / "bee" / "0.heic").write_bytes(b"")
+    (folder / "train" / "__MACOSX").mkdir()
+    (folder / "val" / "dog" / "0.ppm").write_bytes(b"broken")
+    with pytest.raises(KdbenchError, match=r"more is no image file .*no folder belongs in a class folder"):
+        list_parts(DATA)
+    patterns = ("*.txt", "*.heic", "train/ant/more", "*/__MACOSX", "val/dog/0.ppm")
+    data = DATA.model_copy(update={"exclude": patterns, "test": 7})
+    assert [len(part.paths) for part in list_parts(data)] == [20, 7]
+    assert len(load_data(data).test_labels) == 7
+
+
+def test_other_numbers_of_classes_are_named(folder: Path) -> None:
+    (folder / "train" / "__MACOSX").mkdir()
+    with pytest.raises(KdbenchError, match=r"says 20 of 4: its classes are __MACOSX, ant, bee, cat, dog\.$"):
+        list_parts(DATA)
+
+
+def test_small_class_folders_without_parts_are_split_as_parquet_files_with_the_same_images(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(folder / "val")
+    images = np.concatenate([pictures(5, seed=50 + label) for label in range(4)])
+    labels = np.repeat(range(4), 5)
+    write(tmp_path / "parquet/animals/all-0.parquet", images, labels, CLASSES)
+    sizes: dict[str, object] = {"train": 16, "test": 4, "split_seed": 3}
+    data = DATA.model_copy(update={**sizes, "source": "imagefolder/animals/train"})
+    first = load_data(data)
+    assert sorted(first.test_labels.tolist()) == [0, 1, 2, 3]
+    assert content_sha256(data) != content_sha256(data.model_copy(update={"split_seed": 4}))
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "parquet"))
+    names = {"columns": ("img", "fine_label"), "splits": ("all", "all")}
+    table = DATA.model_copy(update={**sizes, **names, "source": "my/animals"})
+    assert torch.equal(load_data(table).test_images, first.test_images)
+    assert torch.equal(load_data(table).train_labels, first.train_labels)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": "imagefolder/../animals"},
+        {"source": "imagefolder//etc"},
+        {"source": "/etc/animals"},
+        {"splits": ("train", "../val")},
+        {"source": "my/animals", "config": "../x"},
+    ],
+)
+def test_no_path_leads_out_of_the_folder(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="leads out of the folder of the data"):
+        Data.model_validate({**DATA.model_dump(), **change})
+
+
 def test_a_class_without_a_train_image_is_refused(folder: Path) -> None:
     (folder / "train" / "elk").mkdir()
     with pytest.raises(KdbenchError, match="train/elk has no image to learn its class from"):

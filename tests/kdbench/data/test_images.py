@@ -87,6 +87,21 @@ def test_what_would_lose_pixels_is_refused_in_one_line(said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_decompression_bomb_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.new("L", (40, 40)))
+    for limit in (1000, 400):  # of which Pillow only warns, and which it refuses
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(KdbenchError, match=f"Cannot read it: it has over {limit} pixels.*Save it smaller"):
+            open_image(content, 1, "it")
+
+
+def test_a_truncated_photograph_is_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    (tmp_path / "it.jpg").write_bytes(encoded(Image.fromarray(noise), "JPEG")[:-300])
+    with pytest.raises(KdbenchError, match=r"Cannot read here/it.jpg: image file is truncated"):
+        open_image(tmp_path / "it.jpg", 3, "here/it.jpg")
+
+
 def test_a_file_that_is_gone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(KdbenchError, match=r"Cannot read it: .*No such file"):
         open_image(tmp_path / "gone.png", 3, "it")

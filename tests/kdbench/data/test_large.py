@@ -135,7 +135,6 @@ def test_test_images_are_timms_centre_crops_normalised(folder: Path) -> None:
         ({"sha256": "0" * 64}, r"has sha256 [0-9a-f]{64}, not the suite's 0000.*Correct data.sha256"),
         ({"test_labels_sha256": "0" * 64}, r"has test_labels_sha256 .*Correct data.test_labels_sha256"),
         ({"splits": ("train", "test")}, "No folder .*animals/test"),
-        ({"evaluate_on": "validation"}, "--validate is not there for folders"),
     ],
 )
 def test_other_files_than_the_suite_says_are_one_line(change: dict[str, object], said: str, folder: Path) -> None:
@@ -143,6 +142,46 @@ def test_other_files_than_the_suite_says_are_one_line(change: dict[str, object],
     with pytest.raises(KdbenchError, match=said) as caught:
         list_images(data)
     assert "\n" not in str(caught.value)
+
+
+def test_validation_is_a_part_of_train_seen_as_test_images_are(folder: Path) -> None:
+    plain, held = list_images(DATA), list_images(DATA.model_copy(update={"evaluate_on": "validation"}))
+    assert (len(held.train_paths), len(held.test_paths)) == (6, 3)
+    assert sorted([*held.train_paths, *held.test_paths]) == sorted(plain.train_paths)
+    assert set(held.test_labels.tolist()) == {0, 1}
+    [seen] = images(held).test()
+    again = images(held)
+    again.test_pictures.paths = held.test_paths[1:]
+    assert torch.equal(next(again.test()), seen[1:])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_views_that_a_method_asks_for_are_those_of_an_epoch(workers: int, folder: Path) -> None:
+    source = images(list_images(DATA))
+    recipe = load_suite("digits").recipe_of().model_copy(update={"batch_size": 4})
+    feed = epoch_feed(recipe, "animals", 0, 0, 9, DATA.num_views, CPU)
+    batch = next(source.epoch(feed, 0))
+    source.workers = workers
+    before = torch.get_rng_state()
+    assert torch.equal(source.cut(*feed.rows(0)), batch)
+    assert torch.equal(source.cut(*feed.rows(0)), batch)
+    assert torch.equal(torch.get_rng_state(), before)  # which a network's dropout draws from
+
+
+def test_class_folders_without_parts_are_split_by_a_seed_with_the_classes_in_proportion(folder: Path) -> None:
+    for path in sorted((folder / "val").glob("*/*")):
+        path.rename(folder / "train" / path.parent.name / f"v{path.name}")
+    data = DATA.model_copy(update={"source": "imagefolder/animals/train", "split_seed": 1})
+    found = list_images(data)
+    assert (len(found.train_paths), len(found.test_paths)) == (9, 4)
+    assert sorted(found.test_labels.tolist()) == [0, 0, 1, 1]
+    assert [path.parent.name for path in found.test_paths] == ["cat", "cat", "dog", "dog"]
+    other = list_images(data.model_copy(update={"split_seed": 2}))
+    assert set(other.test_paths) != set(found.test_paths)
+    assert files_content(data) != files_content(data.model_copy(update={"split_seed": 2}))
+    bound = list_images(data.model_copy(update={"sha256": files_content(data)}))
+    bound.check_unchanged(data)
+    assert bound.test_paths == found.test_paths
 
 
 def test_without_a_folder_the_error_says_how_to_name_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,7 +271,8 @@ def test_labels_that_mean_something_else_than_trains_are_refused_by_name(
     [
         ([0.0, 1.5, 2.0] * 2, "holds float64"),
         ([True, False, True] * 2, "holds bool"),
-        (["a", "b", "c"] * 2, "holds string"),
+        (["a", "b", "c"] * 2, r"holds string \(row 0 has 'a'\); labels must be integers 0 to 2"),
+        (["0", "1", "cat"] * 2, r"holds string \(row 2 has 'cat'\); labels must be integers 0 to 2"),
         ([[0], [1], [2]] * 2, "holds List"),
         ([0, 1, -1] * 2, "row 2 has the label -1, but classes are 0 to 2"),
         ([0, 1, 3] * 2, "row 2 has the label 3"),
@@ -283,6 +284,88 @@ def test_labels_that_are_no_class_numbers_are_refused(labels: list[object], said
     with pytest.raises(KdbenchError, match=said) as caught:
         load_data(DATA)
     assert "\n" not in str(caught.value)
+
+
+def test_a_row_without_an_image_is_named(folder: Path) -> None:
+    rows = [{"bytes": png(image), "path": None} for image in pictures(6, seed=1)[0]]
+    for missing in (None, {"bytes": None, "path": None}):
+        table = pa.table({"img": [*rows[:4], missing, rows[5]], "fine_label": [0, 1, 2] * 2})
+        pq.write_table(table, folder / TEST)
+        said = "has no image .null.. Remove the row" if missing is None else "holds no encoded image"
+        with pytest.raises(KdbenchError, match=rf"test-.*parquet row 4 {said}"):
+            load_data(DATA)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("train-00000-of-00001", "test-0"), ("train", "test"), ("train/0000", "test/0000")]
+)
+@pytest.mark.parametrize("below", ["", "data", "default", "plain"])
+def test_the_layouts_of_copies_are_found(
+    train: str, test: str, below: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_data(DATA)
+    place = tmp_path / "copy" / "pictures" / below
+    write(place / f"{train}.parquet", *pictures(12))
+    write(place / f"{test}.parquet", *pictures(6, seed=1))
+    load_data.cache_clear()
+    named = {"config": below} if below in ("plain", "default") else {}
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "copy"))
+    assert torch.equal(load_data(DATA.model_copy(update=named)).train_images, first.train_images)
+    if below in ("", "default"):
+        load_data.cache_clear()
+        monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "copy" / "pictures"))
+        assert torch.equal(load_data(DATA).test_images, first.test_images)
+
+
+def test_of_several_configurations_the_suite_says_which(folder: Path) -> None:
+    for path in list(folder.iterdir()):
+        path.unlink()
+    for name, seed in (("fine", 0), ("coarse", 5)):
+        write(folder / name / "train" / "0000.parquet", *pictures(12, seed))
+        write(folder / name / "test" / "0000.parquet", *pictures(6, seed + 1))
+    with pytest.raises(KdbenchError, match=r"several configurations .*coarse/train, fine/train.*data.config"):
+        load_data(DATA)
+    found = {content_sha256(DATA.model_copy(update={"config": name})) for name in ("fine", "coarse")}
+    assert len(found) == 2
+    with pytest.raises(KdbenchError, match=r"No train-\*.parquet of"):
+        load_data(DATA.model_copy(update={"config": "medium"}))
+
+
+def test_parts_of_parts_are_cut_as_the_datasets_library_does(folder: Path) -> None:
+    splits = ("train[:60%]", "train[60%:]")
+    data = DATA.model_copy(update={"splits": splits, "train": 7, "test": 5, "validation": 2})
+    found, (pixels, labels) = load_data(data), pictures(12)
+    for images, rows in ((found.train_images, pixels[:7]), (found.test_images, pixels[7:])):
+        assert {image.tobytes() for image in images.numpy()} == {r.transpose(2, 0, 1).tobytes() for r in rows}
+    assert sorted(found.test_labels.tolist()) == sorted(labels[7:].tolist())
+    for split, said in (
+        ("train[:x]", "is no part of 12 rows"),
+        ("train[5:5]", "has no rows, of 12"),
+        ("train[20:30]", "data.splits: 'train.20:30.'"),
+    ):
+        with pytest.raises(KdbenchError, match=said):
+            load_data(data.model_copy(update={"splits": (split, "test")}))
+
+
+def test_a_row_of_a_cut_part_is_named_by_its_number_in_the_file(folder: Path) -> None:
+    write(folder / "train-00001-of-00002.parquet", pictures(12)[0][7:], np.array([0, 1, 9, 1, 2]))
+    data = DATA.model_copy(update={"splits": ("train[8:]", "test"), "train": 4, "validation": 2})
+    with pytest.raises(KdbenchError, match=r"train-00001-of-00002.parquet row 2 has the label 9"):
+        load_data(data)
+
+
+def test_a_data_set_of_one_part_is_split_by_a_seed_whatever_the_order_of_its_rows(folder: Path) -> None:
+    update = {"splits": ("train", "train"), "split_seed": 7, "train": 9, "test": 3}
+    data = DATA.model_copy(update=update)
+    first = load_data(data)
+    assert first.test_labels.tolist().count(0) == first.test_labels.tolist().count(2) == 1
+    pixels, labels = pictures(12)
+    (folder / "train-00001-of-00002.parquet").unlink()
+    write(folder / "train-00000-of-00002.parquet", pixels[::-1], labels[::-1])
+    load_data.cache_clear()
+    assert torch.equal(load_data(data).test_images, first.test_images)
+    other = load_data(data.model_copy(update={"split_seed": 8}))
+    assert not torch.equal(other.test_images, first.test_images)
 
 
 def test_an_image_that_a_row_only_names_is_not_opened(folder: Path, tmp_path: Path) -> None:

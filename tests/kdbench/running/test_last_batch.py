@@ -1,0 +1,44 @@
+"""A last batch of one image is refused for networks with batch norm, before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdbench.errors import KdbenchError
+from kdbench.running.last_batch import check_last_batches
+from kdbench.suite import Suite, list_suites, load_suite
+
+
+def with_rows(suite: Suite, train: int, **recipe: object) -> Suite:
+    data = suite.data.model_copy(update={"train": train, "validation": 10})
+    return suite.model_copy(update={"data": data, "recipe": suite.recipe.model_copy(update=recipe)})
+
+
+def test_a_batch_of_one_image_is_refused_where_a_network_has_batch_norm(digits: Suite) -> None:
+    suite = with_rows(digits, 32, batch_size=31)
+    said = r"of 32 images in batches of 31 the last batch has one image.*batch norm of 'resnet8_w4'.*another batch_size"
+    with pytest.raises(KdbenchError, match=said):
+        check_last_batches(suite, ["resnet8_w4"], [])
+    with pytest.raises(KdbenchError, match=r"batches of 1 the last batch has one image"):
+        check_last_batches(with_rows(digits, 32, batch_size=1), ["resnet8_w4"], [])
+    check_last_batches(suite, ["vit_w16"], [])  # layer norm
+    check_last_batches(with_rows(digits, 33, batch_size=31), ["resnet8_w4"], ["resnet8"])
+    check_last_batches(with_rows(digits, 42, batch_size=31).with_validation(), ["vit_w16"], [])
+    with pytest.raises(KdbenchError, match="of 32 images"):
+        check_last_batches(with_rows(digits, 42, batch_size=31).with_validation(), ["resnet8_w4"], [])
+
+
+def test_teachers_that_are_trained_have_their_own_batches(digits: Suite) -> None:
+    suite = with_rows(digits, 32, batch_size=30, teacher={"batch_size": 31})
+    check_last_batches(suite, ["resnet8_w4"], [])
+    with pytest.raises(KdbenchError, match=r"batch norm of 'resnet8' has.*recipe.teacher"):
+        check_last_batches(suite, [], ["resnet8"])
+    check_last_batches(suite.model_copy(update={"teachers": "pretrained"}), [], ["resnet8"])
+
+
+@pytest.mark.parametrize("name", list_suites())
+def test_no_built_in_suite_has_such_a_batch(name: str) -> None:
+    suite = load_suite(name)
+    for one in (suite, suite.with_validation()):
+        check_last_batches(one, [], [])
+        assert all(one.data.learned_from % one.recipe_of(pair.student).batch_size != 1 for pair in suite.pairs)
