@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from kdbench.data.folders import data_dir, list_parts
 from kdbench.data.images import open_image
 from kdbench.data.parquet import Sample, local_files, splits, table_parts
-from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.tables import Data
 
 Images = tuple[np.ndarray, np.ndarray]  # (N, C, H, W) uint8 pixels and (N,) int64 labels
