@@ -21,7 +21,8 @@ from kdbench_leaderboard.boards import make_boards, reproductions
 from kdbench_leaderboard.power import board_notes, pair_limits
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import Standing, compute_ratio, standings
-from kdbench_leaderboard.views import suite_table, verdict_cell
+from kdbench_leaderboard.verdicts import verdict_cell
+from kdbench_leaderboard.views import suite_table
 
 
 def by_name(results: Path, runs: Path | None = None) -> dict[str, Standing]:
