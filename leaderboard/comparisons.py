@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from kdbench.records.contrast import Contrasts
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.page import Page, Site, script
 from kdbench_leaderboard.standings import Standing, differences_of, rows_on
 
-DIGITS = 9  # significant, of what the browser computes with
+DIGITS = 8  # after the point, of what the browser computes with
 
 
 def comparison_scripts(site: Site) -> Iterator[Page]:
@@ -33,7 +33,7 @@ def comparable(board: Board, rows: Sequence[Standing]) -> list[Standing]:
 
 
 def suite_index(board: Board, known: Sequence[Standing]) -> dict[str, Any]:
-    """A suite's rows, each with its accuracy by pair and seed."""
+    """A suite's rows, each with its accuracy by pair and seed; and the means that differences are of."""
     return {
         "suite": board.suite,
         "title": board.title,
@@ -44,7 +44,6 @@ def suite_index(board: Board, known: Sequence[Standing]) -> dict[str, Any]:
         "rows": [
             {
                 "name": s.row.title,
-                "title": s.row.info.title or "",
                 "page": paths.method(s.row.info.name),
                 "seeds": [seeds_on(s, pair) for pair in board.pairs],
             }
@@ -55,40 +54,39 @@ def suite_index(board: Board, known: Sequence[Standing]) -> dict[str, Any]:
 
 def seeds_on(s: Standing, pair: Pair) -> dict[str, float]:
     cells = s.pairs[pair].cells
-    return {str(seed): cell.record.main.metrics.top1 for seed, cell in sorted(cells.items())}
+    return {str(seed): round(cell.record.main.metrics.top1, DIGITS) for seed, cell in sorted(cells.items())}
 
 
 def row_scripts(board: Board, known: Sequence[Standing]) -> Iterator[Page]:
-    """Each row against all others: of all pairs, then of each."""
-    places: list[tuple[list[Standing], Pair | None]] = [([s for s in known if not s.gaps], None)]
-    places += [(rows_on(known, pair), pair) for pair in board.pairs]
-    whole = [(rows, differences_of(board, rows, pair)) for rows, pair in places if len(rows) > 1]
-    at = [{id(s): i for i, s in enumerate(rows)} for rows, _ in whole]
-    names = [pair for rows, pair in places if len(rows) > 1]
-    for n, s in enumerate(known):
-        blocks: dict[str, Any] = {}
-        for (_, found), where, pair in zip(whole, at, names, strict=True):
-            if id(s) in where:
-                key = "all" if pair is None else str(board.pairs.index(pair))
-                blocks[key] = block(found, where[id(s)], [where.get(id(other)) for other in known], pair is None)
+    """Each row against the later ones: over all pairs, then on each."""
+    places: list[tuple[str, list[Standing], Pair | None]] = [("all", [s for s in known if not s.gaps], None)]
+    places += [(str(n), rows_on(known, pair), pair) for n, pair in enumerate(board.pairs)]
+    tables = {name: spread(board, known, rows, pair) for name, rows, pair in places if len(rows) > 1}
+    for n in range(len(known) - 1):
         path = f"compare/{paths.slug(board.suite)}/{n}"
+        blocks = {name: {key: values(table[n, n + 1 :]) for key, table in own.items()} for name, own in tables.items()}
+        if "all" in tables:
+            blocks["all"]["turned"] = values(tables["all"]["corrected"][n + 1 :, n])
         yield f"data/{path}.js", script(path, blocks)
 
 
-def block(found: Contrasts, i: int, others: Sequence[int | None], corrected: bool) -> dict[str, list[float | None]]:
-    """A row's error and degrees of freedom against each other row; over all pairs also the corrected p-value.
+def spread(
+    board: Board, known: Sequence[Standing], rows: Sequence[Standing], pair: Pair | None
+) -> dict[str, np.ndarray]:
+    """What is known of rows that are compared at one place, as tables of all comparable rows; NaN elsewhere."""
+    found = differences_of(board, rows, pair)
+    own = {"mean": found.mean, "error": found.error, "freedom": found.freedom}
+    if pair is None:
+        own["corrected"] = found.told
+    at = np.array([known.index(s) for s in rows])
+    tables = {}
+    for name, table in own.items():
+        tables[name] = np.full((len(known), len(known)), np.nan)
+        tables[name][np.ix_(at, at)] = table
+    return tables
 
-    Args:
-        others: of all comparable rows, their place among those compared here; None for one that is not.
-    """
-    tables = {"error": found.error, "freedom": found.freedom, "mean": found.mean}
-    if corrected:
-        tables["corrected"] = found.told
-    return {
-        name: [None if j is None or j == i else finite(table[i, j]) for j in others] for name, table in tables.items()
-    }
 
-
-def finite(value: np.floating[Any]) -> float | None:
-    """A number as JSON has it."""
-    return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
+def values(numbers: np.ndarray) -> list[float | None]:
+    """Numbers as JSON has them."""
+    rounded = np.round(numbers, DIGITS).tolist()
+    return [None if math.isnan(value) else value for value in rounded] if np.isnan(numbers).any() else rounded

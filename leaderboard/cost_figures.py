@@ -12,6 +12,7 @@ from kdbench_leaderboard.cost import ALONE, COMPUTE, SUITE, Measure
 from kdbench_leaderboard.figure_parts import (
     LEGEND,
     SYMBOLS,
+    TONES,
     Figure,
     at_the_edge,
     axis,
@@ -111,7 +112,7 @@ def front_trace(front: Sequence[Point]) -> dict[str, Any]:
         "text": [label(p.name) for p in front],
         "textposition": "top center",
         "hoverinfo": "skip",
-        "line": {"shape": "hv", "width": 1, "dash": "dot", "color": "far"},
+        "line": {"shape": "hv", "width": 1, "dash": "dot", "color": TONES["far"]},
     }
 
 

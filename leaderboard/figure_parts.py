@@ -16,6 +16,12 @@ from kdbench_leaderboard.boards import Pair
 from kdbench_leaderboard.standings import Standing
 
 Figure = dict[str, Any]
+TONES = {
+    "better": "#00784a",
+    "worse": "#b34700",
+    "level": "#6b7385",
+    "far": "#9aa2b1",
+}  # `figures.js` has the dark ones
 SYMBOLS = {"baseline": "x", "offline": "circle", "online": "square", "self": "diamond"}
 ROW_HEIGHT = 22
 LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
@@ -55,9 +61,9 @@ def rows_height(count: int) -> int:
 
 
 def tone(contrast: Contrast | None) -> str:
-    """The colour of a verdict, by name: the theme knows it."""
+    """The colour of a verdict in the light theme; the browser knows that of the dark one."""
     verdict = contrast.verdict if contrast else ""
-    return verdict if verdict in ("better", "worse") else "level"
+    return TONES[verdict if verdict in ("better", "worse") else "level"]
 
 
 def symbol(s: Standing) -> str:

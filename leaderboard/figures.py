@@ -13,6 +13,7 @@ from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.cost_figures import compression, compute_cost, training_cost
 from kdbench_leaderboard.figure_parts import (
     LEGEND,
+    TONES,
     Figure,
     at_the_edge,
     axis,
@@ -216,7 +217,7 @@ def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
         "name": "one seed",
         **dots,
         "hovertemplate": "<b>%{y}</b>, %{text}<br>%{x:.2f} %<extra></extra>",
-        "marker": {"symbol": "line-ns-open", "size": 11, "color": "far", "line": {"width": 2}},
+        "marker": {"symbol": "line-ns-open", "size": 11, "color": TONES["far"], "line": {"width": 2}},
     }
     means = {
         "type": "scatter",

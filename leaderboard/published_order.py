@@ -13,7 +13,7 @@ from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, number
 
 FIRST = ("repdistiller_readme", "mdistiller_readme")  # the tables that most papers copy
-FEWEST = 4  # methods from which an order says anything; three of the tables above, whatever little they say
+FEWEST = 4  # methods from which an order says anything; two of the tables above, which say how few they share
 DRAWS = 20_000
 
 
@@ -51,7 +51,7 @@ def agreement(results: Sequence[Printed], ranked: dict[str, Standing]) -> Agreem
     for printed in results:
         pair = by_pair.setdefault((printed.teacher, printed.student), {})
         pair.setdefault(printed.method, printed.accuracy or 0.0)
-    fewest = 3 if results[0].source.name in FIRST else FEWEST
+    fewest = 2 if results[0].source.name in FIRST else FEWEST
     whole = {pair: scores for pair, scores in by_pair.items() if len(scores) >= fewest}
     above: dict[str, list[float]] = {}
     for scores in whole.values():

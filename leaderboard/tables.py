@@ -81,6 +81,11 @@ class Cell:
     mark: str = ""
     beneath: str = ""
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is a text and nothing else."""
+        return not (self.href or self.external or self.mark or self.parts or self.tags or self.beneath)
+
 
 @dataclass
 class Line:

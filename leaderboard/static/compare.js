@@ -13,10 +13,11 @@ function markOf(kind) {
 
 // All differences of two rows: over all pairs (null where one is not ranked), and by pair.
 function differences(suite, a, b, blocks) {
-  const at = suite.rows.indexOf(b);
-  const from = (block) => (!block || block.mean[at] === null ? null : contrastOf(block.mean[at], block.error[at], block.freedom[at]));
+  const [i, j] = [suite.rows.indexOf(a), suite.rows.indexOf(b)];
+  const at = Math.abs(i - j) - 1, sign = i < j ? 1 : -1; // the earlier row's script has both
+  const from = (block) => (!block || block.mean[at] === null ? null : contrastOf(sign * block.mean[at], block.error[at], block.freedom[at]));
   const all = from(blocks.all);
-  if (all) all.corrected = blocks.all.corrected[at];
+  if (all) all.corrected = (i < j ? blocks.all.corrected : blocks.all.turned)[at];
   const pairs = suite.pairs.map((name, n) => ({ name, n, found: from(blocks[n]) })).filter(({ found }) => found);
   const corrected = holm(pairs.map(({ found }) => found.p));
   pairs.forEach((pair, i) => { pair.found.corrected = corrected[i]; });
@@ -97,7 +98,7 @@ async function show(form) {
     answer.replaceChildren(kdbench.element("p", a && a === b ? "Choose two different methods." : "No two rows to compare.", { class: "note" }));
     return;
   }
-  const path = `compare/${suite.suite}/${suite.rows.indexOf(a)}`;
+  const path = `compare/${suite.suite}/${Math.min(suite.rows.indexOf(a), suite.rows.indexOf(b))}`;
   await kdbench.load(`data/${path}.js`);
   const found = differences(suite, a, b, kdbench.data[path]);
   const made = kdbench.element;

@@ -12,7 +12,8 @@ const themeNow = () => (PRINT.matches ? "light" : document.documentElement.datas
 function themed(figure, theme) {
   const colors = COLORS[theme];
   const copy = JSON.parse(JSON.stringify(figure));
-  const color = (name) => colors[name] || name;
+  const name = (value) => Object.keys(COLORS.light).find((key) => COLORS.light[key] === value);
+  const color = (value) => colors[name(value)] || value;
   for (const trace of copy.data) {
     if (trace.meta === "diverging") {
       trace.colorscale = [[0, colors.paleWorse], [0.5, colors.middle], [1, colors.paleBetter]];

@@ -49,10 +49,8 @@ def said(page: Any, site: Path, suite: str, one: str, other: str) -> dict[str, A
     ],
 )
 def test_the_page_says_what_the_command_says(accepted: Path, suite: str, one: str, other: str, open_page: Any):
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, "compare", one, other, "--suite", suite, "--json", "--results", "results"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    arguments = ["compare", one, other, "--suite", suite, "--json", "--results", "results"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True, check=True)
     [expected] = json.loads(done.stdout)["contrasts"]
     page = open_page((accepted / "about.html").as_uri())
     found = said(page, accepted, suite, one, other)
