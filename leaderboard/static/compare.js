@@ -107,7 +107,6 @@ async function show(form) {
   about.append("More: ", made("a", a.name, { href: a.page }), ", ", made("a", b.name, { href: b.page }), ", ", made("a", suite.title, { href: suite.page }),
     `. p of all pairs: of these two alone, and corrected over ${suite.ranked - 1} rows; of single pairs: alone, and corrected over the pairs (Holm). The last column: what is found four times in five.`);
   answer.replaceChildren(quote, tableOf(found), about, ...seedsOf(suite, a, b));
-  document.title = `${a.name} against ${b.name} · kdbench`;
 }
 
 function fill(select, options, wanted) {

@@ -79,7 +79,7 @@ def test_who_wrote_a_method_reads_first_where_it_stands(accepted: Path, open_pag
     assert head.index("On each pair") < head.index("Training curves") < head.index("Published numbers")
     page.locator("[data-figure=curves]").scroll_into_view_if_needed()
     page.wait_for_selector("[data-figure=curves] .legendtext")
-    names = " ".join(page.locator("[data-figure=curves] .legendtext").all_inner_texts())
+    names = " ".join(page.locator("[data-figure=curves] .legendtext").all_text_contents())
     assert "vanilla" in names
     assert "kd," in names
     assert "dvlab-research/ReviewKD" in page.inner_text("#parameters")
