@@ -165,8 +165,8 @@ def methods_page(site: Site) -> Page:
             "published": number(len(of_method(name)), 0),
             "plugin": Cell(f"{info.distribution} {info.distribution_version}"),
         }
-        filters = {"scheme": [info.scheme], "knowledge": list(info.knowledge)}
-        lines.append(Line(cells, filters, paper=name, words=f"{name} {info.title or ''} {info.authors or ''}"))
+        kinds = {"scheme": [info.scheme], "knowledge": list(info.knowledge)}
+        lines.append(Line(cells, kinds, paper=name, words=f"{name} {info.title or ''} {info.authors or ''}"))
     columns = [
         Column("method", "Method"),
         Column("title", "Paper", phone=False),

@@ -29,9 +29,9 @@ from kdbench_leaderboard.boards import Board, Pair, Row
 from kdbench_leaderboard.read import Found
 
 
-@dataclass
+@dataclass(eq=False)
 class Standing(of_rows.Standing[Row]):
-    """One row on its board.
+    """One row on its board; it equals itself alone.
 
     Attributes:
         gaps: what keeps it from being ranked; empty for a ranked row.
