@@ -10,19 +10,9 @@ from typing import Any
 
 import pytest
 
-from kdbench_leaderboard.build import build
-
 WITHOUT_TORCH = (
     "import sys; sys.modules['torch'] = sys.modules['timm'] = None; from kdbench.cli.app import main; main()"
 )
-
-
-@pytest.fixture(scope="module")
-def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of the accepted results."""
-    out = tmp_path_factory.mktemp("compared") / "site"
-    build(out, Path("results"), None)
-    return out
 
 
 def said(page: Any, site: Path, suite: str, one: str, other: str) -> dict[str, Any]:

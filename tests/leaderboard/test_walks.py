@@ -6,18 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kdbench.records.reader import read_results
-from kdbench_leaderboard.build import build
-
-
-@pytest.fixture(scope="module")
-def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site of the accepted results."""
-    out = tmp_path_factory.mktemp("accepted-site") / "site"
-    build(out, Path("results"), None)
-    return out
 
 
 def test_who_chooses_has_an_answer_after_one_click_and_one_choice(accepted: Path, open_page: Any):
