@@ -1,4 +1,4 @@
-"""Write docs/parameters.md, where parameters come from, out of parameters.csv: python docs/make_parameters.py"""
+"""Write docs/parameters.md, where parameters come from, out of their table: python docs/make_parameters.py"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kdbench.suite import Suite, list_suites, load_suite
 
-TABLE = Path(__file__).parent / "parameters.csv"
+TABLE = Path(__file__).parents[1] / "leaderboard" / "data" / "parameters.csv"
 PAGE = Path(__file__).parent / "parameters.md"
 COMMAND = "python docs/make_parameters.py"
 HEAD = f"""# Parameters
@@ -27,7 +27,8 @@ compare it, `paper per pair` where these differ from pair to pair, `suite` for w
 
 The data, the recipe and the precision (bf16 on all suites but `digits`, where authors have float32) are the suite's for
 every method, and the last epoch counts: only what is a method's own is here. This page is made from
-[`parameters.csv`](parameters.csv) and the suites by `{COMMAND}`; a test compares both with the methods and the suites.
+[`parameters.csv`](../leaderboard/data/parameters.csv) and the suites by `{COMMAND}`;
+a test compares both with the methods and the suites.
 """
 COLUMNS = "| suites | pairs | values | `params_source` | from | given for | note |\n|---|---|---|---|---|---|---|"
 

@@ -34,11 +34,13 @@ class Suite(Table):
         teams: for methods with several teachers: beside the teacher of a pair, which other teachers of the suite.
         assistants: for methods that bridge the gap of a pair "teacher:student": networks in between, from large to
             small. They are trained within the cell.
+        purpose: what it is for, where that is not choosing a method; the leaderboard says so, and shows others first.
         statistics: how results vary over seeds, as measured; no part of the protocol (docs/statistics.md).
     """
 
     name: str = Field(pattern=NAME)
     title: str
+    purpose: str = ""
     revision: int = Field(ge=1)
     teachers: Literal["trained", "pretrained"] = "trained"
     students: Literal["fresh", "pretrained"] = "fresh"

@@ -3,12 +3,18 @@
 read        records, evidence and curves from results/ and runs/; what is broken becomes a line, not an exception
 boards      records as boards: one suite under one protocol, with its rows, pairs and seeds
 standings   the statistics of a board: gains, ranks, what a row does not beat; power: what the board can tell at all
-published   the survey's tables and the published results, matched with what kdbench measured
+headline    what a board answers, in sentences; verdicts: icons and words; cost: one measure of cost a board
+published   the survey's tables and the published results, matched with what kdbench measured; published_order: whether
+            methods stand in the same order there
+parameters  a method's parameters beside those of its paper or code
 tables      a table as data, for every page alike
-views       the tables of suites, pairs and methods; survey_view that of a data set
-figures     Plotly figures as plain dictionaries
-page        what all pages share: templates, escaping
-pages       one function a kind of page; method_pages those of methods, state what is not in a ranking
+views       the tables of suites, pairs and methods; stands: where a method stands; survey_view: that of a data set
+figures     Plotly figures as plain dictionaries; cost_figures: against cost; figure_parts: what all share
+mathml      docstrings as prose and equations
+page        what all pages share: templates, escaping; origin: where site and source live, as far as known
+pages       one function a kind of page; method_pages, survey_pages, state, history (and its feed), dataset (all cells)
+comparisons what the page that compares two rows needs; choosing: what the page that chooses needs
+card        the picture of a shared link; cite: how to cite
 build       the folder: pages, data scripts, assets
 serve       the folder on loopback
 """

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from kdbench.records import rows
 from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
+from kdbench.records.contrast import Contrasts
 from kdbench.records.moderation import Prior, stated_prior
 from kdbench.records.rows import KD, PLAIN, Origin, Place
 from kdbench.suite import Suite, list_suites, load_suite
@@ -38,6 +39,7 @@ class Board:
         current: whether the protocol is that of the suite as kdbench ships it; None for a suite that it does not ship.
         images: how many test images the evidence speaks of.
         shipped: the suite, if the protocol is that of the suite as kdbench ships it.
+        compared: by pair (None for all) and rows, all their differences, once they were asked for.
     """
 
     suite: str
@@ -53,10 +55,16 @@ class Board:
     images: int
     shipped: Suite | None = None
     main: bool = True
+    compared: dict[tuple[Pair | None, tuple[str, ...]], Contrasts] = field(default_factory=dict, repr=False)
 
     def prior(self, pair: Pair | None = None) -> Prior | None:
         """What the suite states of top-1 over seeds, over all pairs or on one."""
         return stated_prior(self.shipped, ":".join(pair) if pair else None) if self.shipped else None
+
+    @property
+    def purpose(self) -> str:
+        """What the suite is for, where that is not choosing a method."""
+        return self.shipped.purpose if self.shipped else ""
 
     @property
     def dataset(self) -> str:

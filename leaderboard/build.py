@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import shutil
 from collections.abc import Iterator
-from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.records.store import find_results
 from kdbench.suite import list_suites, load_suite
 from kdbench_leaderboard import paths
+from kdbench_leaderboard.origin import make_origin
 from kdbench_leaderboard.page import Page, Site, make_site, script
 from kdbench_leaderboard.pages import all_pages
 from kdbench_leaderboard.read import Found, read_store
@@ -22,20 +24,21 @@ MARKER = ".kdbench-site"
 STATIC = Path(__file__).parent / "static"
 
 
-def build(out: Path, results: Path | None, runs: Path | None) -> Site:
+def build(out: Path, results: Path | None, runs: Path | None, address: str = "", repository: str = "") -> Site:
     """Build the site into `out`, which it replaces if it is a site.
 
     Args:
         results: accepted records; sought as every command does if None.
         runs: the visitor's own; left out if it does not exist.
+        address, repository: where the site and its source will be found, for links and for previews of links.
 
     Raises:
         KdbenchError: `out` is something else, or cannot be written.
     """
     if out.exists() and not (out / MARKER).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise KdbenchError(f"{out} exists and is no site of kdbench. Remove it, or choose another folder with --out.")
-    store = read_store(find_results(results), runs)
-    site = make_site(store)
+    origin = make_origin(address, repository)
+    site = make_site(read_store(find_results(results), runs), origin)
     partial = out.with_name(out.name + ".partial")
     with writing(out):
         shutil.rmtree(partial, ignore_errors=True)
@@ -43,27 +46,21 @@ def build(out: Path, results: Path | None, runs: Path | None) -> Site:
         (partial / MARKER).write_text("Made by `kdbench site`, which replaces this folder.\n", encoding="utf-8")
         (partial / ".nojekyll").touch()  # GitHub Pages serves the files as they are
         shutil.copytree(STATIC, partial / "static")
-        (partial / "static" / "plotly.min.js").write_bytes(plotly_script())
-        for path, text in (*all_pages(site), *record_scripts(site)):
-            write(partial, path, text)
+        for path, content in chain(all_pages(site), record_scripts(site)):
+            write(partial, path, content)
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
     return site
 
 
-def write(root: Path, path: str, text: str) -> None:
+def write(root: Path, path: str, content: str | bytes) -> None:
     """One file. Paths are made of checked names; one that leads out of the site is a mistake of the program's."""
     target = root / path
     if not target.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{path} leads out of the site")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-
-
-def plotly_script() -> bytes:
-    """plotly.js, as the Python package plotly brings it: one copy for the whole site."""
-    return files("plotly").joinpath("package_data", "plotly.min.js").read_bytes()
+    target.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
 
 
 def record_scripts(site: Site) -> Iterator[Page]:
@@ -93,11 +90,16 @@ def about(cell: Found) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def shipped_pairs(suite: str) -> tuple[tuple[str, str], ...]:
+    return tuple((pair.teacher, pair.student) for pair in load_suite(suite).pairs)
+
+
 def command(cell: Found) -> str:
     """The command that trains the cell again; of a suite of one's own, with a path to fill in."""
     record, ours = cell.record, cell.record.suite in list_suites()
     words = ["kdbench run --method", record.method.name, "--suite", record.suite if ours else f"{record.suite}.toml"]
-    pairs = [(pair.teacher, pair.student) for pair in load_suite(record.suite).pairs] if ours else []
+    pairs = shipped_pairs(record.suite) if ours else ()
     teacher = record.teacher or next((t for t, student in pairs if student == record.student), None)
     words += ["--pair", f"{teacher}:{record.student}"] if teacher else []
     words += ["--seeds", f"{record.seed},"]

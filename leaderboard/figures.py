@@ -1,7 +1,4 @@
-"""Plotly figures as plain dictionaries (`data`, `layout`); the browser adds the theme's colours (`static/figures.js`).
-
-No figure relies on colour alone: schemes differ in marker and in name, heat maps print their numbers.
-"""
+"""Plotly figures of rows, as plain dictionaries (`data`, `layout`); the browser adds the theme's colours."""
 
 from __future__ import annotations
 
@@ -10,81 +7,74 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.records.rows import PLAIN
-from kdbench.records.standings import PairResult
+from kdbench.records.rows import KD, PLAIN
+from kdbench.records.standings import Contrast, PairResult
 from kdbench_leaderboard.boards import Board, Pair
+from kdbench_leaderboard.cost_figures import compression, compute_cost, training_cost
+from kdbench_leaderboard.figure_parts import (
+    LEGEND,
+    TONES,
+    Figure,
+    at_the_edge,
+    axis,
+    base,
+    label,
+    left_out,
+    marks,
+    overall,
+    padded,
+    pair_name,
+    rows_height,
+    sentences,
+    usual_range,
+)
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing
 
-Figure = dict[str, Any]
-MARKS = {  # colours of Okabe and Ito, told apart by the colour-blind
-    "baseline": ("#7f7f7f", "x"),
-    "offline": ("#0072b2", "circle"),
-    "online": ("#d55e00", "square"),
-    "self": ("#009e73", "diamond"),
-}
-ROW_HEIGHT = 22
-LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
-
-
-def label(text: str) -> str:
-    """Plotly reads a little HTML in its texts: names from records are shown as they are."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def pair_name(pair: Pair) -> str:
-    return label(f"{pair[0]} → {pair[1]}")
-
-
-def base(height: int, **layout: Any) -> dict[str, Any]:
-    margin = {"l": 12, "r": 12, "t": 40 if "legend" in layout else 14, "b": 48}
-    return {"height": height, "margin": margin, "hovermode": "closest", **layout}
-
-
-def axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": title}, "automargin": True, "zeroline": False, **more}
-
-
-def rows_height(count: int) -> int:
-    return 110 + ROW_HEIGHT * max(count, 3)
-
-
-def marks(standings: Sequence[Standing]) -> dict[str, Any]:
-    """Colour and symbol a row, by scheme; yours are hollow."""
-    symbols = []
-    for s in standings:
-        color_symbol = MARKS[s.row.info.scheme][1]
-        symbols.append(color_symbol if s.row.origin == "accepted" else f"{color_symbol}-open")
-    return {"color": [MARKS[s.row.info.scheme][0] for s in standings], "symbol": symbols, "size": 10}
+Gain = tuple[Standing, Contrast]
 
 
 def heat_map(board: Board, standings: Sequence[Standing]) -> Figure | None:
-    """Method by pair: the gain over the plain student, in percentage points."""
+    """Method by pair: the gain over the plain student, in percentage points, coloured where it is measurable."""
     rows = [s for s in standings if any(r.gain for r in s.pairs.values())]
     if not rows:
         return None
     gains = [[r.gain.mean if (r := s.pairs[pair]).gain else None for pair in board.pairs] for s in rows]
     sizes = sorted(abs(v) for row in gains for v in row if v is not None)
     most = min(sizes[-1], 2 * sizes[(3 * len(sizes)) // 4]) or 1.0  # a few far ones do not pale the others
-    hover = [[heat_text(s, pair) for pair in board.pairs] for s in rows]
     trace = {
         "type": "heatmap",
         "x": [pair_name(pair) for pair in board.pairs],
         "y": [label(s.row.title) for s in rows],
-        "z": gains,
+        "z": [[heat_value(s.pairs[pair]) for pair in board.pairs] for s in rows],
+        "customdata": gains,
         "zmin": -most,
         "zmax": most,
         "text": [[heat_number(s.pairs[pair]) for pair in board.pairs] for s in rows],
         "texttemplate": "%{text}",
-        "hovertext": hover,
+        "hovertext": [[heat_text(s, pair) for pair in board.pairs] for s in rows],
         "hovertemplate": "%{hovertext}<extra></extra>",
         "xgap": 1,
         "ygap": 1,
-        "colorbar": {"title": {"text": "gain"}, "thickness": 12, "outlinewidth": 0},
+        "showscale": False,
         "meta": "diverging",
     }
-    layout = base(rows_height(len(rows)) + 60, xaxis=axis("", side="bottom"), yaxis=axis("", autorange="reversed"))
+    absent = [s.row.title for s in standings if s not in rows and s.reference != PLAIN]
+    layout = base(
+        rows_height(len(rows)) + 60,
+        left_out(absent, "no gain on any pair"),
+        xaxis=axis("", side="bottom"),
+        yaxis=axis("", autorange="reversed"),
+    )
+    layout["meta"]["pairs"] = [":".join(pair) for pair in board.pairs]
     return {"data": [trace], "layout": layout}
+
+
+def heat_value(result: PairResult[Found]) -> float | None:
+    """What colours a gain: its size where it is measurable, else nothing."""
+    if result.gain is None:
+        return None
+    return result.gain.mean if result.verdict in ("better", "worse") else 0.0
 
 
 def heat_number(result: PairResult[Found]) -> str:
@@ -112,95 +102,66 @@ def said(result: PairResult[Found]) -> str:
     }[result.verdict]
 
 
-def scatter(points: Sequence[tuple[Standing, float, float, str]], x: dict[str, Any], height: int) -> Figure | None:
-    """One trace a scheme, so that the legend can hide it."""
-    if not points:
+def gain_intervals(standings: Sequence[Standing], pair: Pair | None = None) -> Figure | None:
+    """The gain over the plain student with its interval, over all pairs or on one, the largest first."""
+    found = [(s, c) for s in standings if (c := (s.pairs[pair].against if pair else s.against).get(PLAIN))]
+    if not found:
         return None
-    traces = []
-    for scheme in MARKS:
-        own = [point for point in points if point[0].row.info.scheme == scheme]
-        if not own:
-            continue
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": scheme,
-                "x": [point[1] for point in own],
-                "y": [point[2] for point in own],
-                "hovertext": [point[3] for point in own],
-                "hovertemplate": "%{hovertext}<extra></extra>",
-                "marker": marks([point[0] for point in own]),
-            }
-        )
-    y = axis("top-1 accuracy, %")
-    return {"data": traces, "layout": base(height, xaxis=x, yaxis=y, legend=LEGEND)}
+    found.sort(key=lambda both: -both[1].difference.mean)
+    rows = [s for s, _ in found]
+    low, high = usual_range(c.difference.mean for _, c in found)
+    far = [both for both in found if not low <= both[1].difference.mean <= high]
+    near = [both for both in found if both not in far]
+    bounds = [b for _, c in near for b in (c.difference.low, c.difference.high, 0.0) if b is not None]
+    edges = padded(max(min(bounds), low - (high - low)), min(max(bounds), high + (high - low)))
+    traces = [interval_trace(near), *([edge_trace(far, edges)] if far else [])]
+    where = f" on {pair_name(pair)}" if pair else ""
+    absent = [s.row.title for s in standings if s not in rows and s.reference != PLAIN]
+    x = axis(f"gain over the plain student{where}, percentage points", zeroline=True, range=list(edges))
+    order = {"autorange": "reversed", "categoryorder": "array", "categoryarray": [label(s.row.title) for s in rows]}
+    note = sentences(at_the_edge(len(far)), left_out(absent, "incomplete or not compared"))
+    return {"data": traces, "layout": base(rows_height(len(rows)), note, xaxis=x, yaxis=axis("", **order))}
 
 
-def compression(board: Board, standings: Sequence[Standing]) -> Figure | None:
-    """Accuracy against how many times fewer parameters the student has than its teacher."""
-    points = []
-    for s in standings:
-        for pair, result in s.pairs.items():
-            teacher = board.teachers.get(pair[0])
-            if result.accuracy is None or teacher is None:
-                continue
-            student = next(iter(result.cells.values())).record.main
-            if student.parameters:
-                ratio = teacher.record.main.parameters / student.parameters
-                text = f"<b>{label(s.row.title)}</b>, {pair_name(pair)}<br>{result.accuracy[0]:.2f} %, "
-                points.append((s, ratio, result.accuracy[0], f"{text}{ratio:.1f} times smaller"))
-    return scatter(points, axis("teacher's parameters / student's parameters", type="log"), 440)
-
-
-def compute_cost(standings: Sequence[Standing]) -> Figure | None:
-    """Accuracy over all pairs against what all networks of the training computed, teachers and generations included."""
-    points = []
-    for s in standings:
-        if s.accuracy is not None and s.compute is not None:
-            text = f"<b>{label(s.row.title)}</b><br>{s.accuracy[0]:.2f} %, {s.compute:.1f} times the plain student's"
-            points.append((s, s.compute, s.accuracy[0], text))
-    x = axis("floating-point operations of the whole training; plain student = 1", type="log")
-    return scatter(points, x, 440) if len(points) > 1 else None
-
-
-def training_cost(standings: Sequence[Standing], alone: bool) -> Figure | None:
-    """Accuracy over all pairs against training time as a multiple of the plain student's: in the suite, or alone."""
-    points = []
-    for s in standings:
-        ratio = s.step_ratio if alone else suite_ratio(s)
-        if s.accuracy is not None and ratio is not None:
-            text = f"<b>{label(s.row.title)}</b><br>{s.accuracy[0]:.2f} %, {ratio:.2f} times the plain student's time"
-            points.append((s, ratio, s.accuracy[0], text))
-    clock = "time of a training step, alone on the machine" if alone else "wall time in the suite, beside other cells"
-    return scatter(points, axis(f"{clock}; plain student = 1"), 440)
-
-
-def suite_ratio(s: Standing) -> float | None:
-    return s.seconds[0] / s.seconds[1] if s.seconds and s.seconds[1] else None
-
-
-def gain_intervals(standings: Sequence[Standing]) -> Figure | None:
-    """The gain over the plain student with its interval."""
-    rows = [s for s in standings if s.place is not None and (s.gain or s.reference == PLAIN)]
-    if not any(s.gain for s in rows):
-        return None
-    means = [s.gain.mean if s.gain else 0.0 for s in rows]
-    low = [s.gain.mean - s.gain.low if s.gain and s.gain.low is not None else 0.0 for s in rows]
-    high = [s.gain.high - s.gain.mean if s.gain and s.gain.high is not None else 0.0 for s in rows]
-    trace = {
+def interval_trace(found: Sequence[Gain]) -> dict[str, Any]:
+    """Differences with their intervals."""
+    differences = [c.difference for _, c in found]
+    return {
         "type": "scatter",
         "mode": "markers",
-        "x": means,
-        "y": [label(s.row.title) for s in rows],
-        "error_x": {"type": "data", "symmetric": False, "array": high, "arrayminus": low, "thickness": 1.5, "width": 4},
-        "hovertext": [f"<b>{label(s.row.title)}</b><br>{s.accuracy[0]:.2f} %" for s in rows if s.accuracy],
-        "hovertemplate": "%{hovertext}<br>%{x:+.2f} points<extra></extra>",
-        "marker": marks(rows),
+        "x": [d.mean for d in differences],
+        "y": [label(s.row.title) for s, _ in found],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [d.high - d.mean if d.high is not None else 0.0 for d in differences],
+            "arrayminus": [d.mean - d.low if d.low is not None else 0.0 for d in differences],
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "hovertemplate": "<b>%{y}</b><br>%{x:+.2f} points<extra></extra>",
+        "marker": marks([s for s, _ in found], [c for _, c in found]),
     }
-    x = axis("gain over the plain student, percentage points", zeroline=True)
-    layout = base(rows_height(len(rows)), xaxis=x, yaxis=axis("", autorange="reversed"), showlegend=False)
-    return {"data": [trace], "layout": layout}
+
+
+def edge_trace(far: Sequence[Gain], edges: tuple[float, float]) -> dict[str, Any]:
+    """What lies beyond the axis, as arrows at its edge, with its number."""
+    left = [c.difference.mean < edges[0] for _, c in far]
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": [edges[0] if one else edges[1] for one in left],
+        "y": [label(s.row.title) for s, _ in far],
+        "text": [f"{c.difference.mean:+.1f}" for _, c in far],
+        "textposition": ["middle right" if one else "middle left" for one in left],
+        "hovertemplate": "<b>%{y}</b><br>%{text} points, beyond the axis<extra></extra>",
+        "cliponaxis": False,
+        "marker": {
+            "symbol": ["triangle-left" if one else "triangle-right" for one in left],
+            "size": 11,
+            "color": marks([s for s, _ in far], [c for _, c in far])["color"],
+        },
+    }
 
 
 def rank_intervals(standings: Sequence[Standing]) -> Figure | None:
@@ -208,8 +169,6 @@ def rank_intervals(standings: Sequence[Standing]) -> Figure | None:
     rows = [(s, s.place, s.ranks) for s in standings if s.place is not None and s.ranks is not None]
     if not rows:
         return None
-    below = [place - ranks[0] for _, place, ranks in rows]
-    above = [ranks[1] - place for _, place, ranks in rows]
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -218,27 +177,36 @@ def rank_intervals(standings: Sequence[Standing]) -> Figure | None:
         "error_x": {
             "type": "data",
             "symmetric": False,
-            "array": above,
-            "arrayminus": below,
+            "array": [ranks[1] - place for _, place, ranks in rows],
+            "arrayminus": [place - ranks[0] for _, place, ranks in rows],
             "thickness": 1.5,
             "width": 4,
         },
         "hovertext": [f"{place}, open: {ranks[0]} to {ranks[1]}" for _, place, ranks in rows],
         "hovertemplate": "<b>%{y}</b><br>rank %{hovertext}<extra></extra>",
-        "marker": marks([s for s, _, _ in rows]),
+        "marker": marks([s for s, _, _ in rows], overall([s for s, _, _ in rows])),
     }
-    layout = base(rows_height(len(rows)), xaxis=axis("rank, 1 is the best"), yaxis=axis("", autorange="reversed"))
-    return {"data": [trace], "layout": {**layout, "showlegend": False}}
+    absent = [s.row.title for s in standings if s.ranks is None]
+    layout = base(
+        rows_height(len(rows)),
+        left_out(absent, "not ranked, or of one seed"),
+        xaxis=axis("rank, 1 is the best"),
+        yaxis=axis("", autorange="reversed"),
+    )
+    return {"data": [trace], "layout": layout}
 
 
 def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
     """Each seed's accuracy on one pair, a line a method, with the mean."""
-    rows = [s for s in standings if s.pairs[pair].accuracy]
+    rows = [(s, a) for s in standings if (a := s.pairs[pair].accuracy)]
     if not rows:
         return None
-    rows.sort(key=lambda s: -(s.pairs[pair].accuracy or (0.0, None))[0])
+    rows.sort(key=lambda both: -both[1][0])
+    low, _ = usual_range(a[0] for _, a in rows)
+    far = [s.row.title for s, a in rows if a[0] < low]
+    rows = [(s, a) for s, a in rows if a[0] >= low]
     dots: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
-    for s in rows:
+    for s, _ in rows:
         for seed, cell in sorted(s.pairs[pair].cells.items()):
             dots["x"].append(cell.record.main.metrics.top1)
             dots["y"].append(label(s.row.title))
@@ -249,63 +217,74 @@ def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
         "name": "one seed",
         **dots,
         "hovertemplate": "<b>%{y}</b>, %{text}<br>%{x:.2f} %<extra></extra>",
-        "marker": {"symbol": "line-ns-open", "size": 11, "color": "#7f7f7f", "line": {"width": 2}},
+        "marker": {"symbol": "line-ns-open", "size": 11, "color": TONES["far"], "line": {"width": 2}},
     }
-    accuracies = [s.pairs[pair].accuracy for s in rows]
     means = {
         "type": "scatter",
         "mode": "markers",
         "name": "mean, 95 % interval",
-        "x": [a[0] for a in accuracies if a],
-        "y": [label(s.row.title) for s in rows],
-        "error_x": {"type": "data", "array": [a[1] or 0.0 for a in accuracies if a], "thickness": 1.5, "width": 4},
+        "x": [a[0] for _, a in rows],
+        "y": [label(s.row.title) for s, _ in rows],
+        "error_x": {"type": "data", "array": [a[1] or 0.0 for _, a in rows], "thickness": 1.5, "width": 4},
         "hovertemplate": "<b>%{y}</b><br>mean %{x:.2f} %<extra></extra>",
-        "marker": marks(rows),
+        "marker": marks([s for s, _ in rows], [s.pairs[pair].against.get(PLAIN) for s, _ in rows]),
     }
-    layout = base(
-        rows_height(len(rows)) + 20,
-        xaxis=axis("top-1 accuracy, %"),
-        yaxis=axis("", autorange="reversed"),
-        legend=LEGEND,
-    )
+    y = axis("", autorange="reversed", categoryorder="array", categoryarray=[label(s.row.title) for s, _ in rows])
+    note = left_out(far, "far below; the table has them")
+    layout = base(rows_height(len(rows)) + 20, note, xaxis=axis("top-1 accuracy, %"), yaxis=y, legend=LEGEND)
     return {"data": [seeds, means], "layout": layout}
 
 
-def curves(s: Standing) -> Figure | None:
-    """Test accuracy by epoch, the mean over seeds, a line a pair. A diagnostic: the last epoch counts."""
-    dashes = ("solid", "dash", "dot", "dashdot")
-    traces = []
-    for n, (pair, result) in enumerate(s.pairs.items()):
-        tops = [cell.curve["test_top1"] for cell in result.cells.values() if cell.curve.get("test_top1")]
-        if not tops:
-            continue
-        epochs = min(map(len, tops))
-        mean = np.mean([top[:epochs] for top in tops], axis=0)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": pair_name(pair),
-                "x": list(range(1, epochs + 1)),
-                "y": [round(float(v), 3) for v in mean],
-                "line": {"dash": dashes[n % len(dashes)], "width": 2},
-            }
-        )
-    if not traces:
+def curves(s: Standing, references: Sequence[Standing] = ()) -> Figure | None:
+    """Test accuracy by epoch, the mean over seeds, a line a pair; the plain student and KD beside, thinner."""
+    colors = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+    own = curve_lines(s)
+    if not own:
         return None
-    layout = base(400, xaxis=axis("epoch"), yaxis=axis("test top-1, %, mean over seeds"))
-    return {"data": traces, "layout": {**layout, "legend": {"orientation": "h", "y": -0.25}}}
+    traces = []
+    for row in (s, *(r for r in references if r is not s)):
+        for n, (pair, mean) in enumerate(own.items() if row is s else curve_lines(row).items()):
+            if pair not in own:
+                continue
+            dash = {PLAIN: "dot", KD: "dash"}.get(row.row.name, "solid") if row is not s else "solid"
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": f"{label(row.row.title)}, {pair_name(pair)}",
+                    "x": list(range(1, len(mean) + 1)),
+                    "y": mean,
+                    "line": {"dash": dash, "width": 2.5 if row is s else 1.5, "color": colors[n % len(colors)]},
+                }
+            )
+    layout = base(
+        440, xaxis=axis("epoch"), yaxis=axis("test top-1, %, mean over seeds"), legend={"orientation": "h", "y": -0.2}
+    )
+    return {"data": traces, "layout": layout}
+
+
+def curve_lines(s: Standing) -> dict[Pair, list[float]]:
+    """By pair, the mean over seeds of the test accuracy after each epoch."""
+    found = {}
+    for pair, result in s.pairs.items():
+        tops = [cell.curve["test_top1"] for cell in result.cells.values() if cell.curve.get("test_top1")]
+        if tops:
+            epochs = min(map(len, tops))
+            found[pair] = [round(float(v), 3) for v in np.mean([top[:epochs] for top in tops], axis=0)]
+    return found
 
 
 def board_figures(board: Board, standings: Sequence[Standing]) -> dict[str, Figure]:
-    """The figures of a suite's page, those that have anything to show."""
+    """The figures of a suite's page, those that have anything to show; gains of single pairs beside those of all."""
     found = {
         "gains": gain_intervals(standings),
-        "heat": heat_map(board, standings),
+        "heat": heat_map(board, standings) if len(board.pairs) > 1 else None,
         "ranks": rank_intervals(standings),
         "compression": compression(board, standings),
         "compute": compute_cost(standings),
         "cost": training_cost(standings, alone=False),
         "cost-alone": training_cost(standings, alone=True),
     }
+    for pair in board.pairs if len(board.pairs) > 1 else ():
+        found[f"gains {':'.join(pair)}"] = gain_intervals(standings, pair)
     return {name: figure for name, figure in found.items() if figure is not None}

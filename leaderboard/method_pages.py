@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kdbench.records.record import MethodInfo
-from kdbench.records.rows import PLAIN
+from kdbench.records.rows import KD, PLAIN
 from kdbench_leaderboard import figures, paths, views
-from kdbench_leaderboard.boards import Board, Row, reproductions
+from kdbench_leaderboard.boards import Board, reproductions
+from kdbench_leaderboard.figure_parts import Figure
+from kdbench_leaderboard.mathml import described
 from kdbench_leaderboard.page import Page, Site, with_figures
-from kdbench_leaderboard.published import method_names, of_method, published, taxonomy
+from kdbench_leaderboard.parameters import parameters_table
+from kdbench_leaderboard.published import method_names, of_method, taxonomy
 from kdbench_leaderboard.standings import Standing
+from kdbench_leaderboard.stands import standing_sentence, stands_table
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, number
 
 Boards = Sequence[tuple[Board, list[Standing]]]
@@ -30,36 +33,49 @@ def rows_by_method(site_boards: Boards) -> dict[str, Boards]:
 def method_pages(site: Site) -> Iterator[Page]:
     repeats = reproductions(site.store)
     for name, boards in rows_by_method(site.boards).items():
-        shown: dict[str, figures.Figure] = {}
-        for _, rows in boards:
-            if figure := next(filter(None, map(figures.curves, rows)), None):
-                shown.setdefault("curves", figure)
-        values, scripts = with_figures(f"method/{name}", shown)
+        values, scripts = with_figures(f"method/{name}", training_curves(site, boards))
         yield from scripts
         info = newest(boards)
         everyone = [s for _, rows in boards for s in rows]
-        verdicts = [(s, b) for b, rows in boards for s in rows if not s.gaps and s.row.name != PLAIN]
         yield site.page(
             "method.html",
             paths.method(name),
             name,
             "methods",
             info=info,
+            about=described(info.docstring),
             address=paths.arxiv(info.arxiv),
             level=min(s.level for s in everyone),
-            verdicts=[f"On {b.suite}, {s.row.title} is {views.verdict_cell(s).text}." for s, b in verdicts],
+            stands=stands_table(site, boards),
+            said=[standing_sentence(board, everyone_on(site, board), s) for board, rows in boards for s in rows],
             reproduced=[
                 f"Your run of {row} on {suite}: {found}."
                 for (suite, row), found in repeats.items()
                 if row.partition("[")[0] == name
             ],
             tables=[views.method_table(board, rows) for board, rows in boards],
-            params=[parameters(board, s.row) for board, rows in boards for s in rows],
-            published=published_table(name),
+            params=parameters_table(name, boards),
+            published=published_table(name, boards),
             withdrawn=[w for w in site.store.withdrawn if w.row.partition("[")[0] == name],
             ran=list(dict.fromkeys(board.suite for board, _ in boards)),
+            key=next((c.record.key[:16] for s in everyone for c in s.row.cells.values()), ""),
             **values,
         )
+
+
+def everyone_on(site: Site, board: Board) -> list[Standing]:
+    """All rows of a board."""
+    return next(rows for one, rows in site.boards if one is board)
+
+
+def training_curves(site: Site, boards: Boards) -> dict[str, Figure]:
+    """The curves of the method on the first board that has any, with its plain student and KD."""
+    for board, rows in sorted(boards, key=lambda both: bool(both[0].purpose)):
+        references = [s for s in everyone_on(site, board) if s.reference in (PLAIN, KD)]
+        for s in rows:
+            if figure := figures.curves(s, references):
+                return {"curves": figure}
+    return {}
 
 
 def newest(boards: Boards) -> MethodInfo:
@@ -73,24 +89,10 @@ def infos(boards: Boards) -> dict[str, MethodInfo]:
     return {name: newest(rows) for name, rows in rows_by_method(boards).items()}
 
 
-def parameters(board: Board, row: Row) -> dict[str, str]:
-    """The parameters of a row; those that differ between pairs with all their values."""
-    values: dict[str, list[str]] = {}
-    sources = set()
-    for cell in row.cells.values():
-        sources.add(cell.record.params_source)
-        for name, value in cell.record.params.items():
-            said = json.dumps(value)
-            if said not in values.setdefault(name, []):
-                values[name].append(said)
-    text = ", ".join(f"{name} = {' or '.join(said)}" for name, said in values.items())
-    return {"row": row.title, "suite": board.suite, "text": text or "none", "source": ", ".join(sorted(sources))}
-
-
-def published_table(method: str) -> Table | None:
-    """A method's published results."""
-    lines = []
+def published_table(method: str, boards: Boards = ()) -> Table | None:
+    """A method's published results; what is measured here on the same data set stands beside them."""
     results = of_method(method)
+    lines = measured_lines({p.dataset for p in results}, boards)
     for printed in results:
         source = Cell(printed.source.name, external=printed.source.address, title=printed.source.notes)
         cells = {
@@ -122,13 +124,38 @@ def published_table(method: str) -> Table | None:
     return Table("published", "Published results, under the protocols of their sources", columns, lines, filters)
 
 
+def measured_lines(known: set[str], boards: Boards) -> list[Line]:
+    """What kdbench measured on data sets of which there are published numbers."""
+    lines = []
+    for board, rows in boards:
+        for s in rows if board.dataset in known else ():
+            for pair, result in s.pairs.items():
+                if result.accuracy is None:
+                    continue
+                teacher = board.teachers.get(pair[0])
+                gain = result.gain.mean if result.gain else None
+                cells = {
+                    "dataset": Cell(board.dataset),
+                    "name": Cell(s.row.title),
+                    "pair": Cell(f"{pair[0]} → {pair[1]}"),
+                    "teacher": number(teacher.record.main.metrics.top1 if teacher else None),
+                    "student": number(None if gain is None else result.accuracy[0] - gain),
+                    "accuracy": number(result.accuracy[0]),
+                    "gain": number(gain, sign=True),
+                    "source": Cell(f"kdbench, {board.suite}", href=paths.suite(board)),
+                    "note": Cell("measured here: the mean over seeds, the last epoch"),
+                }
+                lines.append(Line(cells, {"dataset": [board.dataset]}, paper=s.row.info.name))
+    return lines
+
+
 def methods_page(site: Site) -> Page:
     lines = []
     by_method = rows_by_method(site.boards)
     for name, boards in by_method.items():
         info = newest(boards)
         cells = {
-            "method": Cell(name, href=paths.method(name)),
+            "method": Cell(name, href=paths.method(name), beneath=info.title or ""),
             "title": Cell(info.title or info.docstring.split("\n")[0], external=paths.arxiv(info.arxiv)),
             "scheme": Cell(info.scheme),
             "knowledge": Cell(", ".join(info.knowledge)),
@@ -138,24 +165,28 @@ def methods_page(site: Site) -> Page:
             "published": number(len(of_method(name)), 0),
             "plugin": Cell(f"{info.distribution} {info.distribution_version}"),
         }
-        lines.append(Line(cells, {"scheme": [info.scheme], "knowledge": list(info.knowledge)}, paper=name))
+        kinds = {"scheme": [info.scheme], "knowledge": list(info.knowledge)}
+        lines.append(Line(cells, kinds, paper=name, words=f"{name} {info.title or ''} {info.authors or ''}"))
     columns = [
         Column("method", "Method"),
-        Column("title", "Paper"),
-        Column("scheme", "Scheme"),
-        Column("knowledge", "Knowledge"),
-        Column("family", "Family"),
+        Column("title", "Paper", phone=False),
         Column("year", "Year", "number"),
         Column("cells", "Cells", "number", help="Records here"),
         Column("published", "Published", "number", help="Published results known"),
+        Column("scheme", "Scheme"),
+        Column("knowledge", "Knowledge"),
+        Column("family", "Family"),
         Column("plugin", "Plugin"),
     ]
     filters = [choices(key, label, lines) for key, label in (("scheme", "Scheme"), ("knowledge", "Knowledge"))]
     table = Table("methods", "Methods with records", columns, lines, filters)
-    names = [method_names()[method] for method in {p.method for p in published()}]
-    absent = sorted((n.title for n in names if not by_method.keys() & n.measured_by), key=str.lower)
+    absent = sorted(((method_names()[name].title, paths.method(name)) for name in site.published_only), key=by_title)
     values = {"table": table, "absent": absent, "taxonomy": taxonomy_table()}
     return site.page("methods.html", "methods.html", "Methods", "methods", **values)
+
+
+def by_title(named: tuple[str, str]) -> str:
+    return named[0].lower()
 
 
 def taxonomy_table() -> Table:

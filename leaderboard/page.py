@@ -10,20 +10,26 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kdbench_leaderboard import figures, paths
+from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, make_boards
+from kdbench_leaderboard.figure_parts import Figure
+from kdbench_leaderboard.origin import NOWHERE, Origin
+from kdbench_leaderboard.published import method_names, published
 from kdbench_leaderboard.read import Store
 from kdbench_leaderboard.standings import Standing, standings
 from kdbench_leaderboard.tables import Cell
+from kdbench_leaderboard.verdicts import ICONS, WORDS
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
+SUMMARY = "Which knowledge distillation methods are better, measurably, under one protocol"
+SHAPES = "Circles: with a teacher, squares: online, diamonds: self-distillation, crosses: controls; hollow: yours."
 CAPTIONS = {
-    "gains": "Gain over the plain student with its 95 % interval, over all pairs.",
-    "heat": "Gain of each method on each pair, in percentage points; a star where it is measurable after "
-    "correction over the methods of the pair. Colour is the gain's sign and size alone.",
+    "gains": f"Gain over the plain student with its 95 % interval. {SHAPES}",
+    "heat": "Gain of each method on each pair, in percentage points; coloured and starred where it is measurable after "
+    "correction over the methods of the pair.",
     "ranks": "Place of each row's mean, with the ranks that 95 % confidence leaves open to it.",
     "compression": "Accuracy against compression: how many times fewer parameters the student has than its teacher.",
     "compute": "Accuracy against compute: operations of the whole training, with its teachers, peers and generations.",
@@ -32,7 +38,7 @@ CAPTIONS = {
     "seeds": "Each seed's accuracy (bars), its mean and 95 % interval (markers), the best method first.",
     "curves": "Test accuracy by epoch, the mean over seeds. A diagnostic: the last epoch counts.",
 }
-Page = tuple[str, str]  # path from the site's root, text
+Page = tuple[str, str | bytes]  # path from the site's root, content
 
 
 @dataclass
@@ -45,6 +51,7 @@ class Site:
 
     store: Store
     boards: list[tuple[Board, list[Standing]]]
+    origin: Origin = NOWHERE
     environment: Environment = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,13 +59,41 @@ class Site:
         self.environment = Environment(
             loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self.environment.globals.update(policy=POLICY, empty=Cell(), suites=self.suites, updated=self.updated)
+        self.environment.globals.update(
+            policy=POLICY, empty=Cell(), suites=self.suites, updated=self.updated, icons=ICONS, words=WORDS
+        )
+        self.environment.globals.update(origin=self.origin)
 
     @cached_property
     def main_boards(self) -> list[tuple[Board, list[Standing]]]:
-        """One board a suite; the one with most records first."""
-        main = [(board, rows) for board, rows in self.boards if board.main]
-        return sorted(main, key=lambda both: (-len(both[0].found), both[0].suite))
+        """One board a suite; first the one that tells most: with ranked rows, made for choosing, of most records."""
+
+        def telling(both: tuple[Board, list[Standing]]) -> tuple[bool, bool, int, str]:
+            board, rows = both
+            return sum(not s.gaps for s in rows) < 2, bool(board.purpose), -len(board.found), board.suite
+
+        return sorted(((board, rows) for board, rows in self.boards if board.main), key=telling)
+
+    @property
+    def card(self) -> str:
+        """The picture of the board that comes first."""
+        return paths.card(self.main_boards[0][0]) if self.main_boards else ""
+
+    @cached_property
+    def method_paths(self) -> list[str]:
+        """Names of methods that have a page, measured or published."""
+        return sorted({*self.measured, *self.published_only})
+
+    @cached_property
+    def measured(self) -> set[str]:
+        return {row.info.name for board, _ in self.boards for row in board.rows}
+
+    @cached_property
+    def published_only(self) -> list[str]:
+        """Methods that others published and no record measures, by what measures them or would."""
+        return sorted(
+            p for p in {p.method for p in published()} if not self.measured & {p, *method_names()[p].measured_by}
+        )
 
     @cached_property
     def updated(self) -> str:
@@ -71,14 +106,14 @@ class Site:
 
     def page(self, template: str, path: str, title: str, here: str, **values: Any) -> Page:
         """One rendered page."""
-        values = {"figures": None, "has_tables": True, **values}
+        values = {"figures": None, "has_tables": True, "summary": SUMMARY, "card": self.card, **values}
         root = "../" * path.count("/")
         page = self.environment.get_template(template)
         return path, page.render(root=root, path=path, title=title, here=here, **values)
 
 
-def make_site(store: Store) -> Site:
-    return Site(store, [(board, standings(board, store.costs)) for board in make_boards(store)])
+def make_site(store: Store, origin: Origin = NOWHERE) -> Site:
+    return Site(store, [(board, standings(board, store.costs)) for board in make_boards(store)], origin)
 
 
 def script(name: str, value: Any) -> str:
@@ -89,9 +124,13 @@ def script(name: str, value: Any) -> str:
     return f"kdbench.receive({json.dumps(name)},{text});\n"
 
 
-def with_figures(name: str, found: dict[str, figures.Figure]) -> tuple[dict[str, Any], list[Page]]:
+def with_figures(name: str, found: dict[str, Figure]) -> tuple[dict[str, Any], list[Page]]:
     """What a page with figures needs, and the script that holds them."""
-    shown = [(key, CAPTIONS[key], figure["layout"]["height"]) for key, figure in found.items()]
+    shown = [
+        (key, f"{CAPTIONS[key]} {figure['layout']['meta']['note']}".strip(), figure["layout"]["height"])
+        for key, figure in found.items()
+        if key in CAPTIONS
+    ]
     if not found:
         return {"shown": [], "figures": None}, []
     path = f"data/figures/{name}.js"

@@ -9,11 +9,18 @@ from typing import Any
 from kdbench.records.rows import PLAIN
 from kdbench_leaderboard import figures, paths, power, state, views
 from kdbench_leaderboard.boards import Board
+from kdbench_leaderboard.card import card
+from kdbench_leaderboard.choosing import choosing_scripts
+from kdbench_leaderboard.cite import ENTRIES
+from kdbench_leaderboard.comparisons import comparison_scripts
+from kdbench_leaderboard.dataset import dataset_pages
+from kdbench_leaderboard.headline import headline
+from kdbench_leaderboard.history import history_pages
 from kdbench_leaderboard.method_pages import method_pages, methods_page, papers
 from kdbench_leaderboard.page import Page, Site, script, with_figures
-from kdbench_leaderboard.published import datasets, entries, survey
+from kdbench_leaderboard.published_order import order_table
 from kdbench_leaderboard.standings import Standing
-from kdbench_leaderboard.survey_view import survey_table
+from kdbench_leaderboard.survey_pages import published_pages, survey_pages
 
 
 def all_pages(site: Site) -> Iterator[Page]:
@@ -23,11 +30,19 @@ def all_pages(site: Site) -> Iterator[Page]:
         yield from suite_pages(site, board, rows)
     yield from survey_pages(site)
     yield from method_pages(site)
+    yield from published_pages(site)
     yield methods_page(site)
     yield site.page("state.html", "state.html", "State", "state", has_tables=False, sections=state.sections(site))
     yield site.page("submit.html", "submit.html", "Submit yours", "submit", has_tables=False)
     yield site.page("cell.html", "cell.html", "Record", "cell", has_tables=False)
-    yield "data/papers.js", script("papers", papers(site))
+    yield site.page("compare.html", "compare.html", "Compare two methods", "compare", has_tables=False)
+    yield from comparison_scripts(site)
+    yield site.page("choose.html", "choose.html", "Choose a method", "choose", has_tables=False)
+    yield from choosing_scripts(site)
+    yield from history_pages(site)
+    yield from dataset_pages(site)
+    yield site.page("about.html", "about.html", "About", "about", has_tables=False, entries=ENTRIES)
+    yield "data/papers.js", script("papers", papers(site)) + script("cite", ENTRIES)
 
 
 def home_page(site: Site) -> Page:
@@ -35,6 +50,8 @@ def home_page(site: Site) -> Page:
         {
             "suite": board.suite,
             "title": board.title,
+            "purpose": board.purpose,
+            "answers": headline(board, rows),
             "table": views.ranking(board, rows),
             "more": max(0, len(rows) - 100),
             "fingerprint": board.fingerprint,
@@ -60,6 +77,9 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
     values, scripts = with_figures(f"suite/{board.suite}/{board.fingerprint[:12]}", found)
     yield from scripts
     limits = power.pair_limits(board, rows)
+    answers = headline(board, rows)
+    if board.main:
+        yield paths.card(board), card(board, rows, answers)
     others = [b for b, _ in site.boards if b.suite == board.suite and b is not board]
     yield site.page(
         "suite.html",
@@ -67,6 +87,9 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         board.title,
         "suite",
         board=board,
+        answers=answers,
+        summary=" ".join(answer.text for answer in answers) or board.title,
+        **({"card": paths.card(board)} if board.main else {}),
         table=views.suite_table(board, rows),
         ranked=sum(not s.gaps for s in rows),
         notes=power.board_notes(board, rows),
@@ -82,6 +105,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         protocol=json.dumps(board.protocol, indent=2),
         others=[{"path": paths.suite(b), "fingerprint": b.fingerprint[:12], "count": len(b.found)} for b in others],
         have=list(found),
+        order=order_table(board, rows) if board.main else None,
         **values,
     )
     for pair in board.pairs if board.main else ():
@@ -125,30 +149,3 @@ def networks_of(board: Board, rows: list[Standing], pair: tuple[str, str]) -> li
 
 def about(network: Any, top1: float | None) -> dict[str, Any]:
     return {"model": network.model, "parameters": network.parameters, "macs": network.macs, "top1": top1}
-
-
-def survey_pages(site: Site) -> Iterator[Page]:
-    """A page a data set."""
-    names = list(dict.fromkeys([*datasets(), *(board.dataset for board, _ in site.boards)]))
-    order = ["cifar100", "cifar10"]
-    names.sort(key=lambda name: order.index(name) if name in order else len(order))
-    tabs = [{"name": name, "path": paths.survey(name)} for name in names]
-    for name in names:
-        table = survey_table(name, site.boards)
-        known = entries(name)
-        used = {printed.source for entry in known.values() for printed in entry.printed}
-        numbers = {row.table for row in survey() if row.dataset == name}
-        values = {
-            "dataset": name,
-            "datasets": tabs,
-            "table": table,
-            "number": next(iter(numbers), None),
-            "sources": sorted(used, key=lambda s: s.name),
-            "suggestion": {"tiny_imagenet": name, "cifar10": name, "imagenet": name}.get(name, "cifar100"),
-            "counts": {
-                "survey": sum(len(entry.survey) for entry in known.values()),
-                "others": sum(len(entry.printed) for entry in known.values()),
-                "kdbench": sum(line.cells["kdbench"].value is not None for line in table.lines),
-            },
-        }
-        yield site.page("survey.html", paths.survey(name), f"Results on {name}", "survey", **values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote, urlencode
 
 from kdbench.records.record import Record
 from kdbench.tables import NAME
@@ -33,8 +34,18 @@ def pair(board: Board, of: Pair) -> str:
     return f"pair/{slug(board.suite)}/{slug(of[0])}/{slug(of[1])}.html"
 
 
+def card(board: Board) -> str:
+    return f"card/{slug(board.suite)}.png"
+
+
 def survey(dataset: str) -> str:
     return f"survey/{slug(dataset)}.html"
+
+
+def compare(board: Board, one: str, other: str) -> str:
+    """The page that compares two rows, by their titles."""
+    state = {"suite": slug(board.suite), "a": one, "b": other}
+    return f"compare.html#{urlencode(state, quote_via=quote)}"
 
 
 def cell(record: Record) -> str:

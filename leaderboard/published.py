@@ -51,7 +51,7 @@ class MethodName:
     knowledge: list[str]
     families: list[str]
 
-    @property
+    @functools.cached_property
     def measured_by(self) -> list[str]:
         """Methods of kdbench; where it has none, one of this name would be it."""
         return list(dict.fromkeys(row.partition("[")[0] for row in self.rows)) or [self.method]
@@ -100,7 +100,7 @@ class Printed:
     def key(self) -> Key:
         return self.method, network(self.teacher), network(self.student)
 
-    @property
+    @functools.cached_property
     def flags(self) -> list[str]:
         """Where its protocol differs from that of kdbench."""
         text = f"{self.method} {self.note} {self.source.notes}"
@@ -262,7 +262,17 @@ def datasets() -> list[str]:
 
 def of_method(method: str) -> list[Printed]:
     """What was published of a method of kdbench, under whatever name."""
-    return [p for p in published() if method in method_names()[p.method].measured_by]
+    return by_measuring().get(method, [])
+
+
+@functools.cache
+def by_measuring() -> dict[str, list[Printed]]:
+    """Every published result by each method of kdbench that measures it."""
+    found: dict[str, list[Printed]] = {}
+    for printed in published():
+        for method in method_names()[printed.method].measured_by:
+            found.setdefault(method, []).append(printed)
+    return found
 
 
 def by_trust(printed: Sequence[Printed]) -> list[Printed]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdbench.hashing import digest
 from kdbench.records import standings as of_rows
-from kdbench.records.contrast import Contrasts, Sample, contrast_samples
+from kdbench.records.contrast import Contrasts, contrast_samples
 from kdbench.records.cost_record import CostRecord
 from kdbench.records.metrics import metrics_for
 from kdbench.records.moderation import estimate_prior
@@ -29,9 +29,9 @@ from kdbench_leaderboard.boards import Board, Pair, Row
 from kdbench_leaderboard.read import Found
 
 
-@dataclass
+@dataclass(eq=False)
 class Standing(of_rows.Standing[Row]):
-    """One row on its board.
+    """One row on its board; it equals itself alone.
 
     Attributes:
         gaps: what keeps it from being ranked; empty for a ranked row.
@@ -68,13 +68,15 @@ class Standing(of_rows.Standing[Row]):
 def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
     """The rows of a board, the highest mean first; those that are not ranked last."""
     found = [standing(board, row) for row in board.rows]
-    ranked = [s for s in found if not s.gaps]
     compared = references(found)
     plain = compared.get(PLAIN)
     for s in found:
         describe(s, board, plain.row if plain else None, costs)
-    if plain:
-        gains_by_pair(board, found, plain)
+    found.sort(key=order)
+    ranked = [s for s in found if not s.gaps]
+    for name in (PLAIN, KD):
+        if name in compared:
+            compare_by_pair(board, found, compared[name], name)
     for name, s in compared.items():
         s.reference = name
     if ranked:
@@ -84,17 +86,20 @@ def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
             if not s.gaps:
                 for i, contrast in contrasts_with(differences, ranked.index(s)).items():
                     ranked[i].against[name] = contrast
-    return sorted(found, key=order)
+    return found
 
 
-def differences_of(board: Board, ranked: Sequence[Standing]) -> Contrasts:
-    """Every ranked row minus every other, over all pairs."""
-    return contrasted(board, [top1_sample([s.pairs[pair].cells for pair in board.pairs]) for s in ranked])
+def differences_of(board: Board, rows: Sequence[Standing], pair: Pair | None = None) -> Contrasts:
+    """Every row minus every other, over all pairs or on one, computed once.
 
-
-def contrasted(board: Board, samples: Sequence[Sample], pair: Pair | None = None) -> Contrasts:
-    """Every sample minus every other, with variances moderated by what the suite states, or by one another."""
-    return contrast_samples(samples, board.prior(pair) or estimate_prior([s.scores for s in samples]))
+    Variances are moderated by what the suite states, or by one another.
+    """
+    key = pair, tuple(s.row.title for s in rows)
+    if key not in board.compared:
+        samples = [top1_sample([s.pairs[p].cells for p in ([pair] if pair else board.pairs)]) for s in rows]
+        prior = board.prior(pair) or estimate_prior([s.scores for s in samples])
+        board.compared[key] = contrast_samples(samples, prior)
+    return board.compared[key]
 
 
 def order(s: Standing) -> tuple[bool, float, str]:
@@ -114,16 +119,23 @@ def references(found: Sequence[Standing]) -> dict[str, Standing]:
     }
 
 
-def gains_by_pair(board: Board, found: Sequence[Standing], plain: Standing) -> None:
-    """Each row's gain over the plain student on each pair, with its verdict, corrected over the rows of the pair."""
+def compare_by_pair(board: Board, found: Sequence[Standing], reference: Standing, name: str) -> None:
+    """Each row against one reference on each pair, corrected over the rows of the pair."""
     for pair in board.pairs:
-        reference = plain.pairs[pair]
-        others = [s.pairs[pair] for s in found if s is not plain and not s.row.foreign and s.pairs[pair].cells]
-        if not reference.cells or not others:
+        rows = rows_on(found, pair)
+        if reference not in rows or len(rows) < 2:
             continue
-        differences = contrasted(board, [top1_sample([r.cells]) for r in (reference, *others)], pair)
-        for i, contrast in contrasts_with(differences, 0).items():
-            others[i - 1].gain, others[i - 1].verdict = contrast.difference, contrast.verdict
+        differences = differences_of(board, rows, pair)
+        for i, contrast in contrasts_with(differences, rows.index(reference)).items():
+            result = rows[i].pairs[pair]
+            result.against[name] = contrast
+            if name == PLAIN:
+                result.gain, result.verdict = contrast.difference, contrast.verdict
+
+
+def rows_on(found: Sequence[Standing], pair: Pair) -> list[Standing]:
+    """The rows that can be compared on a pair."""
+    return [s for s in found if not s.row.foreign and s.pairs[pair].cells]
 
 
 def standing(board: Board, row: Row) -> Standing:

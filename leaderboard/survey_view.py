@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kdbench.records.record import MethodInfo, Record
@@ -21,6 +21,7 @@ from kdbench_leaderboard.published import (
     by_trust,
     described,
     entries,
+    method_names,
     names_of_rows,
     network,
 )
@@ -59,29 +60,45 @@ class Measured:
         return accuracy[0] if accuracy else None
 
 
-def survey_table(dataset: str, boards: Boards) -> Table:
-    """All published and measured results of a data set."""
+def survey_table(dataset: str, boards: Boards, whole: bool = True, known: Collection[str] = ()) -> Table:
+    """The published and measured results of a data set.
+
+    Args:
+        whole: with the rows of other sources, too; else the survey's alone, where it has any.
+        known: methods that have a page.
+    """
     mine = measured(dataset, boards)
-    known = entries(dataset)
+    found = entries(dataset)
     for key in mine:
-        known.setdefault(key, Entry(key))
+        found.setdefault(key, Entry(key))
     about = infos(boards)
-    lines = [line for entry in known.values() for line in entry_lines(entry, mine.get(entry.key, []), about)]
+    shown = [entry for entry in found.values() if whole or entry.survey]
+    lines = [line for entry in shown for line in entry_lines(entry, mine.get(entry.key, []), about, known)]
     order = list(BLOCKS.values())
     lines.sort(key=lambda line: (order.index(line.section), line.cells["survey"].value is None))  # else as they are
     columns = [
         Column("method", "Methods"),
-        Column("knowledge", "Knowledge"),
-        Column("teacher", "Teacher (baseline)"),
-        Column("student", "Student (baseline)"),
+        Column("knowledge", "Knowledge", phone=False),
+        Column("teacher", "Teacher (baseline)", phone=False),
+        Column("student", "Student (baseline)", phone=False),
         Column("survey", "Survey (gain)", "number", help=SURVEY_HELP),
         Column("others", "Others (gain)", "number", help="Of other sources, with the gain over their own student"),
         Column("kdbench", "kdbench", "number", help="Mean over seeds ± half its 95 % interval, the last epoch"),
         Column("gap", "Gap", "number", help="kdbench minus the published number, percentage points"),
         Column("notes", "Protocol and notes", wide=True),
     ]
-    filters = [choices("knowledge", "Knowledge", lines), choices("shown", "Numbers of", lines)]
+    columns = [c for c in columns if any(says(line.cells[c.key]) for line in lines) or c.key == "method"]
+    filters = [
+        choices("knowledge", "Knowledge", lines),
+        choices("teacher", "Teacher", lines),
+        choices("student", "Student", lines),
+        choices("shown", "Numbers of", lines),
+    ]
     return Table("survey", f"Results on {dataset}", columns, lines, filters)
+
+
+def says(cell: Cell) -> bool:
+    return cell.text not in ("", "–") or bool(cell.tags)
 
 
 def measured(dataset: str, boards: Boards) -> dict[Key, list[Measured]]:
@@ -112,13 +129,21 @@ def partner(record: Record) -> str:
     return record.others[0].model if record.method.scheme == "online" and record.others else ""
 
 
-def entry_lines(entry: Entry, mine: Sequence[Measured], about: Mapping[str, MethodInfo]) -> list[Line]:
+def entry_lines(
+    entry: Entry, mine: Sequence[Measured], about: Mapping[str, MethodInfo], known: Collection[str] = ()
+) -> list[Line]:
     """One line; several where the survey prints the same method and pair more than once."""
     rows: list[SurveyRow | None] = [*entry.survey] or [None]
-    return [line_of(row, entry, mine, about) for row in rows]
+    return [line_of(row, entry, mine, about, known) for row in rows]
 
 
-def line_of(row: SurveyRow | None, entry: Entry, mine: Sequence[Measured], about: Mapping[str, MethodInfo]) -> Line:
+def line_of(
+    row: SurveyRow | None,
+    entry: Entry,
+    mine: Sequence[Measured],
+    about: Mapping[str, MethodInfo],
+    known: Collection[str] = (),
+) -> Line:
     """A row of the survey or none, with what others published and kdbench measured of the same method and pair."""
     name = described(entry.key[0], about)
     nearest = next(iter(by_trust(entry.printed)), None)
@@ -128,9 +153,12 @@ def line_of(row: SurveyRow | None, entry: Entry, mine: Sequence[Measured], about
     teacher, student = networks(published) if published else own_networks(mine[0])
     own = mine[0].result.accuracy if mine else None
     reference = published.accuracy if published else None
-    href = paths.method(mine[0].standing.row.info.name) if mine else None
+    href = page_of(entry.key[0], mine, known)
+    beneath = f"{teacher.text} → {student.text}"
     cells = {
-        "method": Cell(row.method if row else name.title, href=href, title=row.citation if row else ""),
+        "method": Cell(
+            row.method if row else name.title, href=href, title=row.citation if row else "", beneath=beneath
+        ),
         "knowledge": knowledge,
         "teacher": teacher,
         "student": student,
@@ -141,8 +169,24 @@ def line_of(row: SurveyRow | None, entry: Entry, mine: Sequence[Measured], about
         "notes": Cell("; ".join(notes_of(row.note if row else "", entry.printed)), tags=tuple(flags_of(entry, mine))),
     }
     shown = ["survey"] * bool(row) + ["others"] * bool(entry.printed) + ["kdbench"] * bool(mine)
-    filters = {"knowledge": list(dict.fromkeys(kinds)), "shown": shown}
-    return Line(cells, filters, paper=name.measured_by[0], section=BLOCKS[row.scheme if row else name.block])
+    filters = {
+        "knowledge": list(dict.fromkeys(kinds)),
+        "teacher": [teacher.text],
+        "student": [student.text],
+        "shown": shown,
+    }
+    words = f"{cells['method'].text} {name.title} {' '.join(name.measured_by)} {row.citation if row else ''}"
+    section = BLOCKS[row.scheme if row else name.block]
+    return Line(cells, filters, paper=name.measured_by[0], section=section, words=words)
+
+
+def page_of(method: str, mine: Sequence[Measured], known: Collection[str]) -> str | None:
+    """The page of a published method: what measures it here, else its own with what others published."""
+    if mine:
+        return paths.method(mine[0].standing.row.info.name)
+    measuring = [one for one in method_names()[method].measured_by if one in known]
+    own = [method] if method in known else []
+    return paths.method((measuring + own)[0]) if measuring or own else None
 
 
 def short_knowledge(kinds: Sequence[str]) -> str:

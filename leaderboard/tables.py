@@ -20,6 +20,7 @@ class Column:
         hidden: not shown until the visitor chooses it.
         group: shown only while this view is chosen ('all' or a pair); None for always.
         wide: holds sentences.
+        phone: shown on a narrow screen, too.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Column:
     hidden: bool = False
     group: str | None = None
     wide: bool = False
+    phone: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Cell:
         tags: short flags after both, each with its explanation.
         low, high: bounds of the value's interval.
         draw: show the interval as a picture too, on the table's own scale.
+        mark: the verdict's icon with its word, a key of `verdicts.WORDS`; apart in downloads.
+        beneath: a second line that narrow screens show in place of columns that they hide.
     """
 
     text: str = ""
@@ -74,6 +78,13 @@ class Cell:
     high: float | None = None
     draw: bool = False
     style: str = ""
+    mark: str = ""
+    beneath: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a text and nothing else."""
+        return not (self.href or self.external or self.mark or self.parts or self.tags or self.beneath)
 
 
 @dataclass
@@ -84,6 +95,7 @@ class Line:
         filters: values by filter name; a list where a row has several.
         paper: key of a paper, for BibTeX.
         section: of a table in blocks, the block's title.
+        words: what a search finds the line by.
     """
 
     cells: dict[str, Cell]
@@ -91,6 +103,7 @@ class Line:
     paper: str = ""
     muted: bool = False
     section: str = ""
+    words: str = ""
 
 
 @dataclass

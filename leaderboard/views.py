@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kdbench.records.metrics import METRICS, metrics_for
 from kdbench.records.rows import KD, PLAIN
-from kdbench.records.standings import Contrast
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
-from kdbench_leaderboard.figures import suite_ratio
+from kdbench_leaderboard.cost import COMPUTE, Measure, measure_of, suite_ratio
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing
-from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, difference, estimate, number, p_value
+from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number, p_value
+from kdbench_leaderboard.verdicts import against_cell, contrast_cell, gain_cell, verdict_cell
 
 YOURS = ("yours", "from your own runs/ folder, not accepted")
 LEVELS = (
@@ -21,7 +22,8 @@ LEVELS = (
     "level 2: the first epoch was trained again",
     "level 3: cells were trained again",
 )
-VERDICT_HELP = "Against the plain student, the controls and plain KD, corrected over all rows"
+VERDICT_HELP = "Against the plain student, the controls and plain KD, in words"
+KD_HELP = "Difference to plain KD in percentage points, with its verdict; leads to the comparison"
 GAIN_HELP = (
     "Over the plain student, in percentage points, with its 95 % interval; "
     "coloured where it is measurable after correction over all rows"
@@ -42,61 +44,12 @@ def method_cell(s: Standing) -> Cell:
     return Cell(s.row.name, href=paths.method(s.row.info.name), tags=tuple(tags), title=s.row.info.title or "")
 
 
-def verdict_cell(s: Standing) -> Cell:
-    """What the row measurably beats, or does not; a gap, for a row that is not ranked."""
-    if s.gaps:
-        return Cell("not ranked: " + "; ".join(s.gaps[:2]) + (f"; {len(s.gaps) - 2} more" if len(s.gaps) > 2 else ""))
-    if s.reference == PLAIN:
-        return Cell("the plain student")
-    if not s.against:
-        return Cell("no plain student or plain KD here to compare with")
-    if all(contrast.adjusted is None for contrast in s.against.values()):
-        return Cell(f"one seed: not comparable with {names(s.against)}")
-    beaten, lost, undecided, level = (
-        [name for name, contrast in s.against.items() if said(contrast) == kind]
-        for kind in ("better than", "worse than", "undecided against", "not better than")
-    )
-    if beaten and not lost and not level and not undecided:
-        complete = {PLAIN, KD} - {s.reference} <= set(beaten)
-        return Cell(f"better than {'all references' if complete else names(beaten)}", style="better")
-    parts = [
-        ("better than", [name for name in beaten if name in (PLAIN, KD)]),
-        ("worse than", lost),
-        ("not better than", level),
-        ("undecided against", undecided),
-    ]
-    text = "; ".join(f"{words} {names(found)}" for words, found in parts if found)
-    open_ = [f"a gain of {s.against[name].difference.high:.1f} over {spoken(name)}" for name in undecided]
-    return Cell(text, title=f"too few seeds: {', '.join(open_)} is not ruled out" if open_ else "")
-
-
-def said(contrast: Contrast) -> str:
-    """The verdict of one contrast, in words that its power allows."""
-    if contrast.verdict == "not separable":
-        return "undecided against" if contrast.gain_is_open else "not better than"
-    return f"{contrast.verdict} than"
-
-
 def rank_cell(s: Standing) -> Cell:
     """The place of the mean with the ranks that are open."""
     if s.place is None or s.ranks is None:
         return number(s.place, 0)
     first, last = s.ranks
     return Cell(f"{s.place} [{first}, {last}]", s.place, low=first, high=last)
-
-
-def gain_cell(s: Standing) -> Cell:
-    """The gain over all pairs, coloured as its verdict says."""
-    plain = s.against.get(PLAIN)
-    return difference(plain.difference, plain.verdict, draw=True) if plain else Cell("–")
-
-
-def names(references: Iterable[str]) -> str:
-    return ", ".join(map(spoken, references))
-
-
-def spoken(reference: str) -> str:
-    return {PLAIN: "the plain student", KD: "plain KD"}.get(reference, reference)
 
 
 def line_of(s: Standing, board: Board) -> Line:
@@ -116,7 +69,7 @@ def line_of(s: Standing, board: Board) -> Line:
         "family": Cell(", ".join(info.families)),
         "year": Cell(str(info.year), info.year) if info.year else Cell("–"),
     }
-    return Line(cells, filters, paper=info.name, muted=bool(s.gaps))
+    return Line(cells, filters, paper=info.name, muted=bool(s.gaps), words=f"{s.row.name} {info.title or ''}")
 
 
 def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Table:
@@ -124,10 +77,11 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
     columns = [
         Column("rank", "Rank", "number", help=RANK_HELP),
         Column("method", "Method"),
-        Column("scheme", "Scheme"),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
-        Column("gain", "Gain", "number", help=GAIN_HELP),
-        Column("verdict", "Verdict", help=VERDICT_HELP, wide=True),
+        Column("gain", "Over the plain student", "number", help=GAIN_HELP),
+        Column("kd", "Against KD", "number", help=KD_HELP),
+        cost_column(measure := measure_of(standings)),
+        Column("scheme", "Scheme", phone=False),
     ]
     lines = []
     for s in standings[:most]:
@@ -135,8 +89,9 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
             "rank": rank_cell(s),
             "accuracy": estimate(s.accuracy),
-            "gain": gain_cell(s),
-            "verdict": verdict_cell(s),
+            "gain": gain_cell(s, board),
+            "kd": against_cell(s, board, KD),
+            "cost": times(measure.of(s)),
         }
         lines.append(line)
     return Table(f"ranking-{board.suite}", f"Ranking on {board.title}", columns, lines)
@@ -145,15 +100,19 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
 def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
     """All that is known of each row; with a pair chosen, of that pair."""
     known = [m for m in metrics_for(board.num_classes) if m.name != "top1"]
+    measure = measure_of(standings)
     columns = [
         Column("rank", "Rank", "number", help=RANK_HELP, group="all"),
         Column("method", "Method"),
+        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its interval", group="all"),
+        Column("gain", "Over the plain student", "number", help=GAIN_HELP, group="all"),
+        Column("kd", "Against KD", "number", help=KD_HELP, group="all"),
+        *pair_columns(board),
+        cost_column(measure),
         Column("scheme", "Scheme"),
         Column("knowledge", "Knowledge"),
         Column("family", "Family", hidden=True),
         Column("year", "Year", "number", hidden=True),
-        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its interval", group="all"),
-        Column("gain", "Gain", "number", help=GAIN_HELP, group="all"),
         Column(
             "p",
             "p (corrected)",
@@ -162,7 +121,6 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
             hidden=True,
             group="all",
         ),
-        Column("kd", "Against KD", "number", help="Difference to plain KD", hidden=True, group="all"),
         *(Column(m.name, f"{m.title}, {m.unit}", "number", hidden=True, group="all") for m in known),
         Column("seconds", "Seconds", "number", help="Wall time of one training, beside other cells", hidden=True),
         Column("ratio", "Time paid", "number", help="Wall time in the suite; plain student = 1", hidden=True),
@@ -171,16 +129,9 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),
         Column("version", "Version", "number", hidden=True),
         Column("level", "Verified", "number", help="Level that all its records reached", hidden=True),
-        Column("verdict", "Verdict", help=VERDICT_HELP, group="all", wide=True),
+        Column("verdict", "Verdict in words", help=VERDICT_HELP, group="all", wide=True, hidden=True),
     ]
-    for pair in board.pairs:
-        name = ":".join(pair)
-        columns += [
-            Column(f"a {name}", "Top-1, %", "number", help=name, group=name),
-            Column(f"g {name}", "Gain", "number", help=f"{name}. {GAIN_HELP}", group=name),
-            Column(f"w {name}", "Note", group=name),
-        ]
-    lines = [suite_line(s, board) for s in standings]
+    lines = [suite_line(s, board, measure) for s in standings]
     views = [("all", "All pairs"), *((":".join(p), f"{p[0]} → {p[1]}") for p in board.pairs)]
     filters = [
         choices(name, label, lines)
@@ -189,20 +140,40 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
     return Table("board", f"Every method on {board.title}", columns, lines, filters, views)
 
 
-def suite_line(s: Standing, board: Board) -> Line:
-    line = line_of(s, board)
-    plain, kd = s.against.get(PLAIN), s.against.get(KD)
+def cost_column(measure: Measure) -> Column:
+    return Column("cost", "Cost", "number", help=f"{capital(measure.words)}; plain student = 1")
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def pair_columns(board: Board) -> list[Column]:
+    """Accuracy and differences on each pair, shown while it is chosen."""
+    found = []
+    for name in map(":".join, board.pairs):
+        found += [
+            Column(f"a {name}", "Top-1, %", "number", help=name, group=name),
+            Column(f"g {name}", "Over the plain student", "number", help=f"{name}. {GAIN_HELP}", group=name),
+            Column(f"k {name}", "Against KD", "number", help=f"{name}. {KD_HELP}", group=name),
+        ]
+    return found
+
+
+def suite_line(s: Standing, board: Board, measure: Measure) -> Line:
+    line, plain = line_of(s, board), s.against.get(PLAIN)
     extra = [c.record.cost.method_parameters for c in s.row.cells.values() if c.record.cost]
     line.cells |= {
         "rank": rank_cell(s),
         "accuracy": estimate(s.accuracy),
-        "gain": gain_cell(s),
+        "gain": gain_cell(s, board),
+        "kd": against_cell(s, board, KD),
+        "cost": times(measure.of(s)),
         "p": p_value(plain.adjusted if plain else None),
-        "kd": difference(kd.difference, kd.verdict) if kd else Cell("–"),
         "seconds": number(s.seconds[0] if s.seconds else None, 1),
         "ratio": times(suite_ratio(s)),
         "alone": times(s.step_ratio, s.cost_hardware),
-        "spent": times(s.compute),
+        "spent": times(COMPUTE.of(s)),
         "extra": Cell(f"{max(extra):,}", max(extra)) if extra else Cell("–"),
         "version": number(s.row.info.version, 0),
         "level": Cell(str(s.level), s.level, title=LEVELS[s.level]),
@@ -213,9 +184,10 @@ def suite_line(s: Standing, board: Board) -> Line:
             line.cells[name] = estimate(value, 2 if METRICS[name].unit == "%" else 3)
     for pair, result in s.pairs.items():
         name = ":".join(pair)
-        line.cells[f"a {name}"] = estimate(result.accuracy)
-        line.cells[f"g {name}"] = difference(result.gain, result.verdict, draw=True)
-        line.cells[f"w {name}"] = Cell(result.why or "")
+        why = (("incomplete", result.why),) if result.why else ()
+        line.cells[f"a {name}"] = replace(estimate(result.accuracy), tags=why)
+        line.cells[f"g {name}"] = contrast_cell(result.against.get(PLAIN), draw=True)
+        line.cells[f"k {name}"] = contrast_cell(result.against.get(KD))
     return line
 
 
@@ -228,9 +200,10 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
     seeds = [Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds]
     columns = [
         Column("method", "Method"),
-        Column("scheme", "Scheme"),
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
-        Column("gain", "Gain", "number", help=GAIN_HELP),
+        Column("gain", "Over the plain student", "number", help=GAIN_HELP),
+        Column("kd", "Against KD", "number", help=KD_HELP),
+        Column("scheme", "Scheme"),
         *seeds,
         Column("note", "Note", wide=True),
     ]
@@ -240,7 +213,8 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
         line.muted = result.accuracy is None
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
             "accuracy": estimate(result.accuracy),
-            "gain": difference(result.gain, result.verdict, draw=True),
+            "gain": contrast_cell(result.against.get(PLAIN), draw=True),
+            "kd": contrast_cell(result.against.get(KD)),
             "note": Cell(result.why or ""),
             **seed_cells(s, pair),
         }
@@ -260,10 +234,11 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
     best = any(cell.curve.get("test_top1") for s in rows for cell in s.row.cells.values())
     others = any(cell.record.others for s in rows for cell in s.row.cells.values())
     columns = [
-        Column("row", "Row"),
+        *([Column("row", "Row")] * (len({s.row.title for s in rows}) > 1)),
         Column("pair", "Pair"),
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
-        Column("gain", "Gain", "number", help=GAIN_HELP),
+        Column("gain", "Over the plain student", "number", help=GAIN_HELP),
+        Column("kd", "Against KD", "number", help=KD_HELP),
         *(Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds),
         *(
             [
@@ -287,7 +262,8 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
                 "row": Cell(s.row.name, tags=(YOURS,) if s.row.origin == "yours" else ()),
                 "pair": Cell(f"{pair[0]} → {pair[1]}", href=href),
                 "accuracy": estimate(result.accuracy),
-                "gain": difference(result.gain, result.verdict, draw=True),
+                "gain": contrast_cell(result.against.get(PLAIN), draw=True),
+                "kd": contrast_cell(result.against.get(KD)),
                 "best": number(best_minus_last(s, pair), sign=True),
                 "others": Cell(others_of(result.cells)),
                 "note": Cell(result.why or ""),

@@ -15,7 +15,13 @@ SiteOption = Annotated[Path, typer.Option("--out", help="The site's folder; a si
 
 
 @app.command()
-def site(out: SiteOption = Path("site"), results: ResultsOption = None, runs: RunsOption = None) -> None:
+def site(
+    out: SiteOption = Path("site"),
+    results: ResultsOption = None,
+    runs: RunsOption = None,
+    address: Annotated[str, typer.Option("--address", help="Where the site will be found, for shared links.")] = "",
+    repository: Annotated[str, typer.Option("--repository", help="Address of its source, for links to it.")] = "",
+) -> None:
     """Build the leaderboard from accepted records, yours and published tables: static files that open from disk.
 
     Example: kdbench site --out site
@@ -24,7 +30,7 @@ def site(out: SiteOption = Path("site"), results: ResultsOption = None, runs: Ru
     from kdbench_leaderboard.build import build
 
     notice = line_printer(open_console())
-    found = build(out, results, find_runs(runs))
+    found = build(out, results, find_runs(runs), address, repository)
     for problem in found.store.problems[:10]:
         notice(f"Not shown: {problem.what}")
     notice(f"{len(found.store.cells)} records on {len(found.boards)} boards. Open {out / 'index.html'}")

@@ -11,11 +11,21 @@ import numpy as np
 from kdbench.commands.request import parse_pairs
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
-from kdbench.records.contrast import Contrasts, contrast_samples, sample
+from kdbench.records.contrast import Contrasts, Sample, contrast_samples, sample
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
 from kdbench.records.moderation import estimate_prior, stated_prior
-from kdbench.records.rows import Row, find_row, gaps, pairs_of, seeds_of, with_recorded_content
+from kdbench.records.rows import (
+    Row,
+    find_row,
+    gaps,
+    methods_in,
+    pairs_of,
+    read_rows,
+    seeds_of,
+    silent,
+    with_recorded_content,
+)
 from kdbench.records.standings import Contrast, Standing, all_contrasts, set_places
 from kdbench.records.stats import mean_interval
 from kdbench.records.store import Entry, evidence_of, find_results, find_runs
@@ -78,7 +88,8 @@ def comparison(
             f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
         )
     check_teachers(suite, rows)
-    found = measured(rows, suite, metric)
+    stated = metric.name == "top1" and stated_prior(suite) is not None
+    found = measured(rows, suite, metric, () if stated else complete_rows(suite, runs, accepted))
     contrasts, standing = contrasts_of(rows, found, metric), standing_of(rows, found, suite, metric)
     return Comparison(suite, metric, found, contrasts, standing, incomplete)
 
@@ -140,15 +151,31 @@ def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray
     return row.values(pairs, seeds_of(row, pairs, range(suite.seeds)), lambda entry: of(evidence_of(entry)))
 
 
-def measured(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric) -> Contrasts:
-    """Every row minus every other."""
+def measured(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric, others: Sequence[Row[Entry]] = ()) -> Contrasts:
+    """Every row minus every other.
+
+    Args:
+        others: the rows that moderate variances where the suite states nothing; else the compared ones.
+    """
+    samples = [sample_of(row, suite, metric) for row in rows]
+    prior = stated_prior(suite) if metric.name == "top1" else None
+    if prior is None:
+        known = [sample_of(row, suite, metric) for row in others] or samples
+        prior = estimate_prior([s.scores for s in known])
+    return contrast_samples(samples, prior)
+
+
+def sample_of(row: Row[Entry], suite: Suite, metric: Metric) -> Sample:
+    """What a complete row scored, the mean over pairs."""
     assert metric.per_image is not None
-    pairs = pairs_of(suite)
-    samples = [
-        sample(values_of(row, suite, metric.per_image), seeds_of(row, pairs, range(suite.seeds))) for row in rows
-    ]
-    stated = stated_prior(suite) if metric.name == "top1" else None
-    return contrast_samples(samples, stated or estimate_prior([s.scores for s in samples]))
+    return sample(values_of(row, suite, metric.per_image), seeds_of(row, pairs_of(suite), range(suite.seeds)))
+
+
+def complete_rows(suite: Suite, runs: Path, results: Path | None) -> list[Row[Entry]]:
+    """All rows of the suite that could be compared: what the board moderates variances by."""
+    names = sorted(methods_in(suite, runs, results))
+    rows = [row for name in names for row in read_rows(suite, name, runs, results, silent)]
+    return [row for row in rows if not gaps(row, suite)]
 
 
 def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -> list[Named]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from kdbench.records.distributions import student_t_quantile, student_t_tails
+from kdbench.records.dunnett import adjusted
 from kdbench.records.moderation import Prior, moderated
 from kdbench.records.stats import Difference
 
@@ -73,6 +75,18 @@ class Contrasts:
         if error == 0:
             return 1.0 if mean == 0 else 0.0
         return student_t_tails(mean / error, float(self.freedom[i, j]))
+
+    @cached_property
+    def told(self) -> np.ndarray:
+        """(M, M) p-values [i, j] of row i against row j, corrected over all rows against row j; NaN with one seed."""
+        count = len(self.mean)
+        found = np.full((count, count), np.nan)
+        plain = [[self.p_value(i, j) if i < j else None for j in range(count)] for i in range(count)]
+        for j in range(count):
+            others = [i for i in range(count) if i != j]
+            ps = adjusted([plain[min(i, j)][max(i, j)] for i in others], [float(self.shared[i, j]) for i in others])
+            found[others, j] = [np.nan if p is None else p for p in ps]
+        return found
 
     def difference(self, i: int, j: int, confidence: float = 0.95) -> Difference:
         """Row i minus row j with its t interval."""

@@ -19,6 +19,8 @@ COMMON = np.linspace(-6.0, 6.0, 97)  # of the common error, in its standard devi
 WEIGHTS = np.exp(-(COMMON**2) / 2) / np.exp(-(COMMON**2) / 2).sum()
 STEP = 0.05  # shared parts are rounded down to it: less correlation is the careful side
 MOST_SHARED = 0.95
+CHUNK = 32  # p-values that are adjusted at once
+CERTAIN = 1 - 1e-9
 
 
 def adjusted(p_values: Sequence[float | None], shared: Sequence[float]) -> list[float | None]:
@@ -37,8 +39,13 @@ def adjusted(p_values: Sequence[float | None], shared: Sequence[float]) -> list[
     levels, counts = in_levels([shared[i] for i in order])
     left = counts[::-1].cumsum(axis=0)[::-1][: len(known)]  # (K, L) hypotheses not yet rejected, by level
     ps = np.array([p for p, _ in known])
-    raw = exceeding(ps, left, levels)
-    bounded = np.clip(raw, ps, np.minimum(1.0, ps * left.sum(axis=1)))
+    bounded = np.ones(len(ps))
+    for start in range(0, len(ps), CHUNK):
+        part = slice(start, start + CHUNK)
+        raw = exceeding(ps[part], left[part], levels)
+        bounded[part] = np.clip(raw, ps[part], np.minimum(1.0, ps[part] * left[part].sum(axis=1)))
+        if bounded[part].max() > CERTAIN:
+            break  # what follows is never smaller: 1 but for less than this
     for (_, i), p in zip(known, np.maximum.accumulate(bounded), strict=True):
         found[i] = float(p)
     return found

@@ -7,8 +7,9 @@ above it, those measurably worse below, and the rest may stand on either side.
 
 from __future__ import annotations
 
+import numpy as np
+
 from kdbench.records.contrast import Contrasts
-from kdbench.records.dunnett import adjusted
 
 RankSet = tuple[int, int]  # first and last rank, 1 is the best
 
@@ -18,16 +19,9 @@ def rank_sets(contrasts: Contrasts, higher_is_better: bool = True, level: float 
 
     None where a row has one seed, which tells nothing of its rank.
     """
-    count = len(contrasts.mean)
-    p_values = [[contrasts.p_value(i, j) if i < j else None for j in range(count)] for i in range(count)]
-    found: list[RankSet | None] = []
-    for j in range(count):
-        others = [i for i in range(count) if i != j]
-        ps = [p_values[min(i, j)][max(i, j)] for i in others]
-        told = adjusted(ps, [float(contrasts.shared[i, j]) for i in others])
-        apart = [float(contrasts.mean[i, j]) for i, p in zip(others, told, strict=True) if p is not None and p <= level]
-        above = sum((d > 0) == higher_is_better for d in apart if d != 0)
-        below = sum(d != 0 for d in apart) - above
-        alone = all(p is None for p in ps) and bool(others)
-        found.append(None if alone else (1 + above, count - below))
-    return found
+    count, told, ahead = len(contrasts.mean), contrasts.told, contrasts.mean > 0
+    apart = (told <= level) & (contrasts.mean != 0)
+    above = (apart & (ahead == higher_is_better)).sum(axis=0)
+    below = (apart & (ahead != higher_is_better)).sum(axis=0)
+    alone = np.isnan(told).all(axis=0) if count > 1 else np.array([False] * count)
+    return [None if alone[j] else (1 + int(above[j]), count - int(below[j])) for j in range(count)]

@@ -31,6 +31,7 @@ class PairResult(Generic[Cell]):
         missing: seeds without a result.
         gain: over the plain student, in percentage points; None where there is none.
         verdict: on that gain, corrected over all rows of the pair.
+        against: by reference (the plain student, KD), corrected in the same way.
     """
 
     cells: dict[int, Cell]
@@ -39,6 +40,7 @@ class PairResult(Generic[Cell]):
     missing: list[int]
     gain: Difference | None = None
     verdict: Verdict = "not compared"
+    against: dict[str, Contrast] = field(default_factory=dict)
 
     @property
     def why(self) -> str | None:

@@ -55,7 +55,7 @@ function describe(entry, all) {
   parts.push(table(rows));
   const others = record.networks.filter((n) => n !== network);
   if (others.length) parts.push(made("h3", "Further networks"), table(others.map((n) => [n.role, about(n)])));
-  parts.push(made("h3", "Repeat it"), made("pre", command));
+  parts.push(made("h3", "Repeat it"), made("pre", command, { tabindex: "0" }));
   parts.push(made("h3", "Parameters"), table(Object.entries(record.params)), made("p", `From: ${record.params_source}, after ${record.trials} trials.`, { class: "fine" }));
   parts.push(made("h3", "Provenance"), table([...Object.entries(record.environment),
     ["method version", record.method.version], ["plugin", `${record.method.distribution} ${record.method.distribution_version}`],
@@ -63,7 +63,7 @@ function describe(entry, all) {
     ["evidence", record.evidence_sha256], ["record", record.sha256]]));
   const whole = made("details");
   const full = { ...record, protocol: all.protocols[record.fingerprint] };
-  whole.append(made("summary", "The whole record"), made("pre", JSON.stringify(full, null, 2)));
+  whole.append(made("summary", "The whole record"), made("pre", JSON.stringify(full, null, 2), { tabindex: "0" }));
   parts.push(whole);
   return parts;
 }
@@ -94,7 +94,7 @@ function table(rows) {
     body.append(row);
   }
   made.append(body);
-  const scroll = kdbench.element("div", undefined, { class: "scroll" });
+  const scroll = kdbench.element("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": rows.length ? String(rows[0][0]) : "nothing" });
   scroll.append(made);
   return scroll;
 }

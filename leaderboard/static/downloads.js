@@ -1,4 +1,4 @@
-// Any table as CSV, JSON, LaTeX or BibTeX: the rows and columns that are shown.
+// Any table as CSV, JSON, LaTeX or BibTeX: the rows and columns that are shown, each column one thing.
 "use strict";
 
 const formats = {
@@ -9,8 +9,9 @@ const formats = {
       ...(bounded ? [[name + " low", (cell) => cell.low], [name + " high", (cell) => cell.high]] : []),
       ...apart,
     ].map(([title, value]) => [title, (line) => plain(value(line.cells[at]))]));
-    const lines = table.lines.map((line) => columns.map(([, value]) => value(line)));
-    return [columns.map(([title]) => title), ...lines].map((line) => line.map(csvField).join(",")).join("\r\n") + "\r\n";
+    const all = [...blocks(table), ...columns];
+    const lines = table.lines.map((line) => all.map(([, value]) => value(line)));
+    return [all.map(([title]) => title), ...lines].map((line) => line.map(csvField).join(",")).join("\r\n") + "\r\n";
   },
   json(table) {
     const own = (cell) => (cell.low === null ? cell.value : { value: cell.value, low: cell.low, high: cell.high });
@@ -18,37 +19,55 @@ const formats = {
       [name, (cell) => (number ? own(cell) : cell.text)],
       ...apart,
     ].map(([title, value]) => [title, (line) => value(line.cells[at])]));
-    const lines = table.lines.map((line) => Object.fromEntries(columns.map(([title, value]) => [title, value(line)])));
-    return JSON.stringify(lines, null, 1) + "\n";
+    const all = [...blocks(table), ...columns];
+    return JSON.stringify(table.lines.map((line) => Object.fromEntries(all.map(([title, value]) => [title, value(line)]))), null, 1) + "\n";
   },
   latex(table) {
-    const columns = fields(table).flatMap(({ at, title, name, number, tagged }) => [
+    const columns = fields(table).flatMap(({ at, title, name, number, tagged, told }) => [
       [title, number ? "r" : "l", (line) => line.cells[at].shown],
+      ...(told ? [[name + " verdict", "l", (line) => line.cells[at].verdict]] : []),
       ...(tagged ? [[name + " tags", "l", (line) => line.cells[at].tags.join("; ")]] : []),
     ]);
     const row = (texts) => texts.map(latexText).join(" & ") + " \\\\";
-    const kinds = columns.map(([, kind]) => kind).join("");
-    return ["% \\usepackage{booktabs}", `\\begin{tabular}{${kinds}}`, "\\toprule", row(columns.map(([title]) => title)), "\\midrule",
-      ...table.lines.map((line) => row(columns.map(([, , text]) => text(line)))), "\\bottomrule", "\\end{tabular}", ""].join("\n");
+    const head = row(columns.map(([title]) => title));
+    const body = [];
+    let block = "";
+    for (const line of table.lines) {
+      if (line.block !== block) body.push(...(body.length ? ["\\midrule"] : []), `\\multicolumn{${columns.length}}{l}{\\emph{${latexText(line.block)}}} \\\\`);
+      block = line.block;
+      body.push(row(columns.map(([, , text]) => text(line))));
+    }
+    return ["% \\usepackage{booktabs,longtable}", `\\begin{longtable}{${columns.map(([, kind]) => kind).join("")}}`,
+      `\\caption{${latexText(table.caption)}} \\\\`, "\\toprule", head, "\\midrule", "\\endfirsthead", "\\toprule", head, "\\midrule", "\\endhead",
+      "\\bottomrule", "\\endfoot", ...body, "\\end{longtable}", ""].join("\n");
   },
-  bibtex(table) {
-    const papers = kdbench.data.papers || {};
-    const keys = [...new Set(table.lines.map((line) => line.paper))].filter((key) => Object.hasOwn(papers, key)).sort();
-    return keys.map((key) => bibtexEntry(key, papers[key])).join("\n") || "% none of these rows has a paper\n";
+  async bibtex(table) {
+    await kdbench.load("data/papers.js");
+    const papers = kdbench.data.papers;
+    const shown = new Set(table.lines.map((line) => line.paper));
+    const entries = new Map();  // one entry a paper, whatever its methods are called
+    for (const [key, paper] of Object.entries(papers).sort()) {
+      if (shown.has(key) && !entries.has(paper.arxiv || paper.title)) entries.set(paper.arxiv || paper.title, bibtexEntry(key, paper));
+    }
+    return [...entries.values(), ...kdbench.data.cite].join("\n");
   },
 };
 
-// What each column holds, and what stands apart from it: its cells' further numbers and tags, each a title and a value.
-// A column with further numbers, "Student (baseline)", is named without what its title says of them.
+// The block that a line stands in, of tables in blocks.
+function blocks(table) { return table.lines.some((line) => line.block) ? [["Block", (line) => line.block]] : []; }
+
+// What each column holds, and what stands apart from it: its cells' further numbers, verdicts and tags, each a title and
+// a value. A column with further numbers, "Student (baseline)", is named without what its title says of them.
 function fields(table) {
   return table.titles.map((title, at) => {
     const cells = table.lines.map((line) => line.cells[at]);
     const parts = [...new Set(cells.flatMap((cell) => Object.keys(cell.parts)))];
     const name = parts.length ? title.replace(/ \(.*\)$/, "") : title;
-    const tagged = cells.some((cell) => cell.tags.length);
+    const tagged = cells.some((cell) => cell.tags.length), told = cells.some((cell) => cell.verdict);
     const apart = parts.map((part) => [`${name} ${part}`, (cell) => cell.parts[part] ?? null]);
+    if (told) apart.push([name + " verdict", (cell) => cell.verdict]);
     if (tagged) apart.push([name + " tags", (cell) => cell.tags]);
-    return { at, title, name, number: table.kinds[at] === "number", bounded: cells.some((cell) => cell.low !== null), tagged, apart };
+    return { at, title, name, number: table.kinds[at] === "number", bounded: cells.some((cell) => cell.low !== null), tagged, told, apart };
   });
 }
 
@@ -59,9 +78,9 @@ function csvField(value) {
 }
 
 const LATEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "→": "$\\to$",
-  "×": "$\\times$", "–": "--", "−": "$-$" };
+  "×": "$\\times$", "–": "--", "−": "$-$", "≈": "$\\approx$" };
 
-function latexText(text) { return text.replace(/[\\~^±→×–−&%$#_{}]/g, (found) => LATEX[found] || "\\" + found); }
+function latexText(text) { return text.replace(/[\\~^±→×–−≈&%$#_{}]/g, (found) => LATEX[found] || "\\" + found); }
 
 function bibtexEntry(key, paper) {
   const authors = paper.authors.split(/,\s*/).join(" and ");
@@ -85,7 +104,7 @@ addEventListener("DOMContentLoaded", () => {
   for (const table of kdbench.tables) {
     for (const button of table.root.querySelectorAll("[data-download]")) {
       const kind = button.dataset.download;
-      button.addEventListener("click", () => save(`kdbench-${table.id}.${endings[kind]}`, formats[kind](table.visible())));
+      button.addEventListener("click", async () => save(`kdbench-${table.id}.${endings[kind]}`, await formats[kind](table.visible())));
     }
   }
 });

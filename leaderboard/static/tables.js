@@ -17,7 +17,7 @@ class BoardTable {
     this.sort = "";
     this.heads.forEach((head) => head.firstElementChild.addEventListener("click", () => this.sortBy(head)));
     for (const input of [this.view, this.search, ...this.filters, ...this.boxes]) {
-      if (input) input.addEventListener("input", () => { this.remember(); this.apply(); });
+      if (input) input.addEventListener("input", () => { this.remember(input === this.search); this.apply(); });
     }
     kdbench.onState(() => { this.recall(); this.apply(); });
   }
@@ -25,6 +25,8 @@ class BoardTable {
   chosenColumns() { return this.boxes.filter((box) => box.checked).map((box) => box.dataset.column).join(","); }
 
   key(name) { return this.id + "." + name; }
+
+  get pair() { return this.view ? this.view.value : "all"; }
 
   recall() {
     const state = kdbench.state();
@@ -39,19 +41,20 @@ class BoardTable {
     this.sort = state.get(this.key("sort")) || "";
   }
 
-  remember() {
+  remember(typing) {
     const changes = { [this.key("sort")]: this.sort };
-    if (this.view) changes[this.key("pair")] = this.view.value === "all" ? "" : this.view.value;
+    if (this.view) changes[this.key("pair")] = this.pair === "all" ? "" : this.pair;
     if (this.search) changes[this.key("q")] = this.search.value;
     for (const input of this.filters) changes[this.key(input.dataset.filter)] = input.value;
     const columns = this.chosenColumns();
     changes[this.key("columns")] = columns === this.usual ? "" : columns;
-    kdbench.remember(changes);
+    const goesOn = typing && this.search.value && kdbench.state().has(this.key("q"));
+    kdbench.remember(changes, goesOn); // one step back undoes a whole word
   }
 
   sortBy(head) {
     const key = head.dataset.key;
-    const first = head.classList.contains("number") && !/^(rank|p|year)$/.test(key) ? "-" : "";
+    const first = head.classList.contains("number") && !/^(rank|p|year|cost|seconds|ratio|alone|spent)$/.test(key) ? "-" : "";
     const turns = [first + key, (first ? "" : "-") + key, ""];
     this.sort = turns[(turns.indexOf(this.sort) + 1) % turns.length] || "";
     this.remember();
@@ -65,29 +68,32 @@ class BoardTable {
   }
 
   showColumns() {
-    const pair = this.view ? this.view.value : "all";
     const chosen = new Set(this.boxes.filter((box) => box.checked).map((box) => box.dataset.column));
     const all = !this.boxes.length;
     const hidden = this.heads.map((head) => {
       const group = head.dataset.group;
-      if (group && group !== pair) return true;
+      if (group && group !== this.pair) return true;
       if (group && group !== "all") return false;
       return !all && !chosen.has(head.dataset.key);
     });
-    this.heads.forEach((head, i) => { head.hidden = hidden[i]; });
+    const changed = hidden.map((value, i) => (this.heads[i].hidden === value ? -1 : i)).filter((i) => i >= 0);
+    for (const i of changed) this.heads[i].hidden = hidden[i];
     for (const lines of this.lines.values()) {
-      for (const line of lines) for (let i = 0; i < line.cells.length; i++) line.cells[i].hidden = hidden[i];
+      for (const line of lines) for (const i of changed) line.cells[i].hidden = hidden[i];
     }
   }
 
   order() {
-    const key = this.sort.replace(/^-/, "");
+    const sort = this.sort || (this.pair === "all" ? "" : "-a " + this.pair); // a pair has an order of its own
+    const key = sort.replace(/^-/, "");
     const at = this.heads.findIndex((head) => head.dataset.key === key);
-    const down = this.sort.startsWith("-");
+    const down = sort.startsWith("-");
     this.heads.forEach((head, i) => {
       if (i === at) head.setAttribute("aria-sort", down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     });
+    if (sort === (this.sorted || "")) return;
+    this.sorted = sort;
     for (const [body, lines] of this.lines) {
       const sorted = at < 0 ? lines : [...lines].sort((a, b) => compare(a.cells[at], b.cells[at], down));
       body.append(...sorted);
@@ -96,16 +102,15 @@ class BoardTable {
 
   filter() {
     const words = (this.search ? this.search.value : "").toLowerCase().split(/\s+/).filter(Boolean);
-    const pair = this.view ? this.view.value : "all";
     let shown = 0, total = 0;
     for (const [body, lines] of this.lines) {
       let here = 0;
       for (const line of lines) {
         const has = (name, value) => (line.dataset[name] || "").split("|").includes(value);
+        const text = words.length ? (line.dataset.words || line.textContent).toLowerCase() : "";
         const fits = this.filters.every((input) => !input.value || has(input.dataset.filter, input.value)) &&
-          (pair === "all" || has("pair", pair)) &&
-          words.every((word) => line.textContent.toLowerCase().includes(word));
-        line.hidden = !fits;
+          (this.pair === "all" || has("pair", this.pair)) && words.every((word) => text.includes(word));
+        if (line.hidden === fits) line.hidden = !fits;
         here += fits;
       }
       body.hidden = here === 0;
@@ -116,28 +121,33 @@ class BoardTable {
     count.textContent = shown === total ? total + " rows" : shown + " of " + total + " rows";
   }
 
-  // What is shown: titles, and for each line its cells and its paper.
+  // What is shown: titles, and for each line its cells, its block and its paper.
   visible() {
     const at = this.heads.map((head, i) => (head.hidden ? -1 : i)).filter((i) => i >= 0);
-    const lines = this.bodies.flatMap((body) => [...body.rows].filter((row) => !row.hidden && !body.hidden && !row.classList.contains("section")));
+    const lines = this.bodies.flatMap((body) => [...body.rows]
+      .filter((row) => !row.hidden && !body.hidden && !row.classList.contains("section"))
+      .map((row) => ({ paper: row.dataset.paper, block: body.dataset.section || "", cells: at.map((i) => read(row.cells[i])) })));
     return {
+      caption: this.table.caption.textContent,
       titles: at.map((i) => this.heads[i].textContent),
       kinds: at.map((i) => (this.heads[i].classList.contains("number") ? "number" : "text")),
-      lines: lines.map((line) => ({ paper: line.dataset.paper, cells: at.map((i) => read(line.cells[i])) })),
+      lines,
     };
   }
 }
 
-// A cell's text, the same with its further numbers, these numbers by name, its tags, its value and interval.
+// A cell's text, the same with its further numbers, these numbers by name, its verdict, its tags, its value and interval.
 function read(cell) {
   const number = (name) => (cell.dataset[name] === undefined ? null : Number(cell.dataset[name]));
   const said = (node) => node.textContent.trim().replace(/\s+/g, " ");
   const rest = cell.cloneNode(true);
   const take = (selector) => [...rest.querySelectorAll(selector)].map((node) => { node.remove(); return node; });
+  take(".beneath");
   const tags = take(".tag").map(said);
+  const verdict = take(".mark").map((node) => said(node.lastChild)).join(" ");
   const shown = said(rest);
   const parts = Object.fromEntries(take("[data-part]").map((node) => [node.dataset.part, Number(node.dataset.value)]));
-  return { text: said(rest), shown, parts, tags, value: number("value"), low: number("low"), high: number("high") };
+  return { text: said(rest), shown, parts, tags, verdict, value: number("value"), low: number("low"), high: number("high") };
 }
 
 function compare(a, b, down) {

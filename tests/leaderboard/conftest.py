@@ -78,6 +78,14 @@ def site(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of the accepted results."""
+    out = tmp_path_factory.mktemp("accepted-site") / "site"
+    build(out, Path("results"), None)
+    return out
+
+
+@pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
     """The site on loopback."""
     server = make_server(site, 0)

@@ -33,11 +33,12 @@ def test_the_heat_map_shows_each_gain_and_prints_it(both: tuple[Board, list[Stan
     figure = figures.heat_map(board, rows)
     assert figure
     (trace,) = figure["data"]
-    for name, gains, texts in zip(trace["y"], trace["z"], trace["text"], strict=True):
+    for name, gains, colours, texts in zip(trace["y"], trace["customdata"], trace["z"], trace["text"], strict=True):
         s = next(s for s in rows if s.row.title == name)
         means = [r.gain.mean if (r := s.pairs[pair]).gain else None for pair in board.pairs]
         assert gains == means
         stars = ["*" if s.pairs[pair].verdict in ("better", "worse") else "" for pair in board.pairs]
+        assert colours == [m if star or m is None else 0.0 for m, star in zip(means, stars, strict=True)]
         assert texts == ["" if m is None else f"{m:+.2f}{star}" for m, star in zip(means, stars, strict=True)]
     assert trace["zmin"] == -trace["zmax"]
 

@@ -25,7 +25,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, suite: Suite) -> Path:
 def absent(pages: Path) -> list[str]:
     """The list 'Published, not measured here'."""
     page = (pages / "methods.html").read_text(encoding="utf-8")
-    return re.findall(r'<span class="tag">([^<]+)</span>', page.partition("Published, not measured here")[2])
+    return re.findall(r'<a class="tag"[^>]*>([^<]+)</a>', page.partition("Published, not measured here")[2])
 
 
 def test_what_is_measured_under_another_name_is_not_said_to_be_absent(pages: Path):
