@@ -153,6 +153,6 @@ def generators_of(gpu: SimulatedGpu) -> type[torch.Generator]:
 
         def __init__(self, device: Any = "cpu") -> None: ...
 
-        device = property(lambda self: GPU if gpu.owns(self) else CPU)  # type: ignore[assignment]
+        device = property(lambda self: GPU if gpu.owns(self) else CPU)
 
     return Generator
