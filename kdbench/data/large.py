@@ -262,4 +262,5 @@ class LargeImages:
             pin_memory=self.device.type == "cuda",
             multiprocessing_context="spawn" if self.workers else None,
             persistent_workers=self.workers > 0,
+            generator=torch.Generator(),  # from which each pass draws a seed of no use here
         )

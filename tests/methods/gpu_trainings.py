@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,12 +105,22 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert [name for name in found if not torch.equal(found[name], expected[name])] == []
 
 
+@contextmanager
+def little_garbage() -> Iterator[None]:
+    """A capture collects garbage, which would take long among all that tests have imported."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@little_garbage()
 def assert_trains_alike(method: str, pair: Pair, folder: Path) -> None:
     """The same values, bit by bit, on the CPU and on the simulated GPU: captured to the last epoch, eager half the way.
 
     A method that is never captured is trained eagerly to the last one.
     """
-    gc.freeze()  # a capture collects garbage, which takes long among all that tests have imported
     try:
         with Dispatched():
             reference = make(method, pair, CPU, "eager")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdbench.checks.simulated.tensors import CPU, OnGpu, wants_cpu
+from kdbench.checks.simulated.tensors import CPU, GPU, OnGpu, wants_cpu
 
 SILENT = {"native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update"}  # change running statistics
 
@@ -67,7 +67,9 @@ class Call:
         self.to_gpu = self.device is not None and self.device.type == "cuda"
 
     def __str__(self) -> str:
-        found = [f"{tuple(t.shape)} on {t.device}" for t in (*self.on_gpu, *self.on_cpu)]
+        found = [f"{tuple(t.shape)} on {GPU}" for t in self.on_gpu] + [
+            f"{tuple(t.shape)} on {CPU}" for t in self.on_cpu
+        ]
         return f"{self.name} of tensors {', '.join(found)}"
 
     def held(self) -> tuple[list[Any], dict[str, Any]]:

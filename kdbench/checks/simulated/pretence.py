@@ -102,6 +102,7 @@ def names_of_cuda(gpu: SimulatedGpu, streams: Streams) -> list[Told]:
         (cuda, "device_count", lambda: 1),
         (cuda, "current_device", lambda: 0),
         (cuda, "set_device", lambda device: None),
+        (cuda, "get_device_name", lambda device=None: "simulated"),
         (cuda, "synchronize", lambda device=None: None),
         (cuda, "get_rng_state", lambda device=None: gpu.default.get_state()),
         (cuda, "manual_seed_all", gpu.default.manual_seed),
@@ -153,6 +154,6 @@ def generators_of(gpu: SimulatedGpu) -> type[torch.Generator]:
 
         def __init__(self, device: Any = "cpu") -> None: ...
 
-        device = property(lambda self: GPU if gpu.owns(self) else CPU)  # type: ignore[assignment]
+        device = property(lambda self: GPU if gpu.owns(self) else CPU)
 
     return Generator

@@ -28,7 +28,7 @@ class OnGpu(Tensor):
         self.held = held
         return self
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
+    def __repr__(self, *, tensor_contents: object = None) -> str:  # type: ignore[override]
         return f"OnGpu({self.held!r})"
 
     @classmethod
@@ -36,7 +36,7 @@ class OnGpu(Tensor):
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
-        if func == Tensor.device.__get__:  # type: ignore[attr-defined]
+        if func == Tensor.device.__get__:
             return GPU
         if func in FACTS:
             return FACTS[func]
@@ -56,7 +56,7 @@ class OnGpu(Tensor):
             return func(*args, **named)
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         raise RuntimeError(f"{func} on a tensor of a simulated GPU after the simulation has ended")
 
 
