@@ -128,9 +128,8 @@ class Watch:
         self.arrays = [array for name in sorted(running_names() or ()) if (array := self.found(name))]
         for array in self.arrays:
             known = len(array.keys & self.left.keys())
-            yield Noticed(
-                f"The jobs {array.name} of an earlier command run: their {known} cells are not started again."
-            )
+            said = f"Jobs {array.name} of an earlier command are there: their {known} cells are not started again."
+            yield Noticed(said)
         try:
             while self.left and self.machine.limit.left() > 0:
                 taken = self.held.union(*(array.keys for array in self.arrays))
