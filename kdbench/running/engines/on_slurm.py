@@ -38,6 +38,7 @@ POLL = 2.0  # seconds between two looks at what jobs report
 ASK = 10.0  # seconds between two questions to SLURM, which has others to answer
 ATTEMPTS = 2  # arrays that may end without a word of a cell
 REQUEUES = 10_000
+PARTING = 30.0  # seconds for jobs that have nothing left to do
 TAIL = 4000  # characters of a job's log
 
 
@@ -99,6 +100,7 @@ class Watch:
         held: keys of those that another run trains, outside of the arrays.
         silent: how many arrays ended without a word of a cell, by key.
         asked: when SLURM was asked last.
+        asked_for: the keys of all cells of this command.
     """
 
     machine: Machine
@@ -110,6 +112,7 @@ class Watch:
     held: set[str] = field(default_factory=set)
     silent: Counter[str] = field(default_factory=Counter)
     asked: float = field(default_factory=time.monotonic)
+    asked_for: frozenset[str] = frozenset()
 
     @property
     def root(self) -> Path:
@@ -121,12 +124,12 @@ class Watch:
         Raises:
             KdbenchError: SLURM refuses the jobs, or no further cell could succeed.
         """
+        self.asked_for = frozenset(self.left)
         self.arrays = [array for name in sorted(running_names() or ()) if (array := self.found(name))]
         for array in self.arrays:
             known = len(array.keys & self.left.keys())
-            yield Noticed(
-                f"The jobs {array.name} of an earlier command run: their {known} cells are not started again."
-            )
+            said = f"Jobs {array.name} of an earlier command are there: their {known} cells are not started again."
+            yield Noticed(said)
         try:
             while self.left and self.machine.limit.left() > 0:
                 taken = self.held.union(*(array.keys for array in self.arrays))
@@ -138,9 +141,13 @@ class Watch:
                 yield from self.look()
                 time.sleep(POLL if self.left else 0)
         finally:
-            if self.left:
-                for array in self.arrays:
+            for array in self.arrays:
+                if self.left or array.keys <= self.asked_for:  # else another command waits for it
                     end_array(array.name)
+        for array in self.arrays:
+            if not self.left and array.keys <= self.asked_for:
+                wait_for_end(array.name)
+                shutil.rmtree(array.folder, ignore_errors=True)
 
     def look(self) -> Iterator[Event]:
         """What happened since the last look."""
@@ -243,6 +250,13 @@ def end_array(name: str) -> None:
     """Take an array's jobs out of the queue, and have those that run stop at their epoch's end."""
     for how in (["--state=PENDING"], ["--state=RUNNING", "--signal=TERM"]):
         subprocess.run(["scancel", f"--name={name}", *how], capture_output=True, timeout=60, check=False)
+
+
+def wait_for_end(name: str) -> None:
+    """Until an array's jobs are gone, which have nothing left to do."""
+    deadline = time.monotonic() + PARTING
+    while time.monotonic() < deadline and name in (running_names() or ()):
+        time.sleep(POLL)
 
 
 def complaint(error: Exception) -> str:
