@@ -14,8 +14,8 @@ SUGGESTED = ("tiny_imagenet", "cifar10", "imagenet")  # data sets that name a su
 
 
 def survey_pages(site: Site) -> Iterator[Page]:
-    """A page a data set; a second one where the survey has rows and others have more."""
-    names = list(dict.fromkeys([*datasets(), *(board.dataset for board, _ in site.boards)]))
+    """A page a data set with published results; a second one where the survey has rows and others have more."""
+    names = datasets()
     order = ["cifar100", "cifar10"]
     names.sort(key=lambda name: order.index(name) if name in order else len(order))
     tabs = [{"name": name, "path": paths.survey(name)} for name in names]
