@@ -64,12 +64,7 @@ def run(request: Request, console: Console) -> int:
 
 def answer(request: Request, console: Console, outcome: Outcome) -> int:
     """`run` without its interruption; `outcome` is filled as cells end."""
-    suite = load_suite(request.suite)
-    quick = request.epochs if request.epochs is not None and request.epochs < suite.recipe.epochs else None
-    if request.epochs is not None:
-        suite = suite.with_epochs(request.epochs)
-    if request.validate:
-        suite = suite.with_validation()
+    suite, quick = asked_suite(request)
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     settings = parse_settings(request.settings, request.methods)
     elsewhere = load_device(request.elsewhere)
@@ -123,6 +118,15 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
         notice(not_finished(cells, outcome, request.out, command_line()))
         return NOT_FINISHED
     return 1 if outcome.failures else 0
+
+
+def asked_suite(request: Request) -> tuple[Suite, int | None]:
+    """The suite as it is asked for, and the epochs of a quick look, if it is one."""
+    suite = load_suite(request.suite)
+    quick = request.epochs if request.epochs is not None and request.epochs < suite.recipe.epochs else None
+    if request.epochs is not None:
+        suite = suite.with_epochs(request.epochs)
+    return (suite.with_validation() if request.validate else suite), quick
 
 
 def expected(suite: Suite, methods: Iterable[str], outcome: Outcome, results: Path | None) -> Expected:

@@ -147,7 +147,6 @@ def train_cell(
             notice(f"{error} Set aside as {set_aside(checkpoint).name}; '{cell}' starts again.")
     if not (cell.is_teacher and cell.suite.loads(cell.student)):
         trainer.train(checkpoint, on_epoch, limit)
-
     networks, weights = trained_networks(cell, trainer)
     logits = {role: trainer.predict(network).cpu() for role, network in networks.items()}
     try:

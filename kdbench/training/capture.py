@@ -32,6 +32,19 @@ class CaptureFailed(Exception):
     """
 
 
+@contextmanager
+def naming(method: str) -> Iterator[None]:
+    """A refusal names the method.
+
+    Raises:
+        CaptureFailed: the step cannot be recorded; the training cannot go on.
+    """
+    try:
+        yield
+    except CaptureFailed as error:
+        raise CaptureFailed(f"The step of '{method}' cannot be captured and runs eagerly: {error}") from error
+
+
 @functools.cache
 def stream_of(make: Callable[[torch.device], torch.cuda.Stream], device: torch.device) -> torch.cuda.Stream:
     """The one side stream of a device: libraries keep memory for every stream that they ever ran on.

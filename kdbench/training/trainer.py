@@ -6,8 +6,6 @@ The trainer owns the data. A method sees training batches alone; the test set is
 from __future__ import annotations
 
 import math
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from pathlib import Path
@@ -24,20 +22,18 @@ from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
-from kdbench.training.capture import WARM_UP, CapturedStep, CaptureFailed, Compiled, side_stream
+from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
 from kdbench.training.contract import check_stages, check_terms
-from kdbench.training.limit import OutOfTime, TimeLimit
+from kdbench.training.limit import TimeLimit
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
 from kdbench.training.prediction import autocast, predict
 from kdbench.training.resumable import Resumable
+from kdbench.training.rhythm import Rhythm
 from kdbench.training.spending import Spending
 from kdbench.training.stored_outputs import StoredOutputs
 
 OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
 MAIN = ""  # name of the main stage
-CHECKPOINT_EVERY = 1.0  # seconds at least, at an epoch's end
-CHECKPOINT_SHARE = 0.05  # of the time at most
-RECENT = 3  # epochs, the longest of which says how long the next one takes: the first may warm up
 
 
 class Diverged(Exception):
@@ -135,28 +131,19 @@ class Trainer(Resumable):
             OutOfTime: the limit leaves no time for another epoch; `checkpoint` holds all that was done.
         """
         on_epoch(self.epochs_done, self.epochs, None)
-        saved, pause, kept = time.monotonic(), CHECKPOINT_EVERY, self.epochs_done
-        limit, recent = limit or TimeLimit(), deque[float](maxlen=RECENT)
+        rhythm = Rhythm(lambda: self.save(checkpoint), limit or TimeLimit())
         while self.epochs_done < self.epochs:
-            if not limit.suffices(max(recent, default=None)):
-                if self.epochs_done > kept:
-                    self.save(checkpoint)
-                raise OutOfTime
-            started = time.monotonic()
+            rhythm.begin()
             terms = self.next_epoch()
             if self.stage.name == MAIN:
                 terms["test_top1"] = self.test_top1()
             for name, value in terms.items():
                 self.curve.setdefault(f"{self.stage.name}.{name}".removeprefix("."), []).append(value)
-            now = time.monotonic()
-            self.seconds += now - started
-            if now - saved > pause and self.epochs_done < self.epochs:
-                self.save(checkpoint)
-                saved, kept = time.monotonic(), self.epochs_done
-                pause = max(CHECKPOINT_EVERY, (saved - now) / CHECKPOINT_SHARE)
+            self.seconds += rhythm.elapsed()
+            if self.epochs_done < self.epochs:
+                rhythm.keep()
             on_epoch(self.epochs_done, self.epochs, terms["loss"])
-            recent.append(time.monotonic() - started)
-            limit.learn(max(recent))
+            rhythm.end()
 
     @property
     def epochs(self) -> int:
@@ -276,17 +263,10 @@ class Trainer(Resumable):
         return ""
 
     def capture(self, feed: Feed, stream: torch.cuda.Stream) -> None:
-        """Record the step, which ran on a stream before.
-
-        Raises:
-            CaptureFailed: it cannot be recorded; the training cannot go on.
-        """
+        """Record the step, which ran on a stream before; raises as `naming`."""
         self.optimizer.zero_grad(set_to_none=True)
-        try:
+        with naming(self.method.name):
             self.captured = CapturedStep(feed, self.step_at, len(self.terms), self.generator, stream)
-        except CaptureFailed as error:
-            said = f"The step of '{self.method.name}' cannot be captured and runs eagerly: {error}"
-            raise CaptureFailed(said) from error
 
     def step_at(self, feed: Feed, i: int | Tensor, images: Tensor | None = None, counted: bool = False) -> Tensor:
         """The step on batch i of a feed, at its learning rate."""

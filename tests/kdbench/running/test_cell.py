@@ -22,7 +22,6 @@ from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.plan import Cell, plan_cells, plan_teacher
 from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite, load_suite
-from kdbench.training import trainer as trainer_module
 
 CPU = torch.device("cpu")
 
@@ -115,8 +114,8 @@ def test_where_a_lock_does_not_hold_the_second_record_is_checked_and_dropped(
 ) -> None:
     [cell, _] = plan(suite, "vanilla")
     monkeypatch.setattr(cell_module, "key_lock", lambda *given: nullcontext(True))
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_SHARE", 1e9)
     others: list[Entry] = []
 
     def meanwhile(epochs_done: int, epochs: int, loss: float | None) -> None:
@@ -155,8 +154,8 @@ def test_a_corrupt_checkpoint_is_named_set_aside_and_the_cell_starts_again(
 ) -> None:
     [cell, other] = plan(suite, "vanilla")
     expected = run(cell, tmp_path / "whole")
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_SHARE", 1e9)
 
     def stop(epochs_done: int, epochs: int, loss: float | None) -> None:
         if epochs_done == 2:

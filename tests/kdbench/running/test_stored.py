@@ -122,8 +122,8 @@ def test_every_batch_is_given_what_the_teacher_would_have_said(precision: str, s
 def test_an_interrupted_training_goes_on(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [cell] = plan(suite, "kd")
     expected = run(cell, tmp_path / "live", stored=False).record
-    monkeypatch.setattr("kdbench.training.trainer.CHECKPOINT_EVERY", 0.0)
-    monkeypatch.setattr("kdbench.training.trainer.CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_SHARE", 1e9)
 
     def stop(epochs_done: int, epochs: int, loss: float | None) -> None:
         if epochs_done == 2:

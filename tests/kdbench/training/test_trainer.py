@@ -18,7 +18,6 @@ from kdbench.running.teachers import find_teacher
 from kdbench.schedule import learning_rate
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Recipe
-from kdbench.training import trainer as trainer_module
 from kdbench.training.capture import Compiled
 from kdbench.training.trainer import Diverged, Trainer
 
@@ -115,8 +114,8 @@ def test_an_interrupted_training_ends_bit_equal(
 ) -> None:
     whole = make(short, method)
     whole.train(tmp_path / "whole")
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr("kdbench.training.rhythm.CHECKPOINT_SHARE", 1e9)
 
     def stop(epochs_done: int, epochs: int, loss: float | None) -> None:
         if epochs_done == stop_after:
