@@ -165,7 +165,7 @@ def methods_page(site: Site) -> Page:
             "published": number(len(of_method(name)), 0),
             "plugin": Cell(f"{info.distribution} {info.distribution_version}"),
         }
-        kinds = {"scheme": [info.scheme], "knowledge": list(info.knowledge)}
+        kinds: dict[str, list[str]] = {"scheme": [info.scheme], "knowledge": [*info.knowledge]}
         lines.append(Line(cells, kinds, paper=name, words=f"{name} {info.title or ''} {info.authors or ''}"))
     columns = [
         Column("method", "Method"),
