@@ -122,9 +122,9 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
 def expected(suite: Suite, methods: Iterable[str], outcome: Outcome, results: Path | None) -> Expected:
     """How long cells take, by the records here and the accepted ones."""
     known = [entry.record for entry in outcome.entries.values()]
-    for method in methods if results else ():
+    for folder in [results / suite.name / method for method in methods] if results else []:
         with suppress(KdbenchError):  # which the report names
-            known += [entry.record for entry in read_results(results / suite.name / method)]
+            known += [entry.record for entry in read_results(folder)]
     return Expected(suite, known)
 
 
