@@ -6,11 +6,12 @@ import os
 import sys
 import tomllib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kdbench.declared import declared_parameters
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.layout import RUNS
@@ -61,10 +62,13 @@ def check_request(request: Request) -> None:
     suite = load_suite(request.suite)
     parse_pairs(suite, request.pairs)
     parse_seeds(suite, request.seeds)
-    for name in request.methods:
-        find_plugin(name)
-    for setting in request.settings:
-        split_setting(setting)  # which parameters a method has, only its import tells
+    plugins = [find_plugin(name) for name in request.methods]
+    names = [split_setting(setting)[0] for setting in request.settings]
+    if all(plugin.distribution == "kdbench" for plugin in plugins):  # of others only their import tells
+        known = set[str]().union(*(declared_parameters(plugin.target) for plugin in plugins))
+        for setting, name in zip(request.settings, names, strict=True):
+            if name not in known:
+                raise unknown_parameter(setting, name, request.methods, known)
     check_device(request.device)
     parse_workers(request.workers, ["cpu"])
     parse_shard(request.shard)
@@ -125,13 +129,15 @@ def parse_settings(settings: Sequence[str], methods: Sequence[str]) -> dict[str,
             raise KdbenchError(f"--set {setting}: '{name}' is given twice. Choose one value a run.")
         owners = [method for method in methods if name in fields[method]]
         if not owners:
-            known = {field for method in methods for field in fields[method]}
-            raise KdbenchError(
-                f"--set {setting}: {' and '.join(methods)} has no parameter '{name}'.{did_you_mean(name, known)}"
-            )
+            raise unknown_parameter(setting, name, methods, {field for method in methods for field in fields[method]})
         for method in owners:
             parsed[method][name] = parse_value(text)
     return parsed
+
+
+def unknown_parameter(setting: str, name: str, methods: Sequence[str], known: Collection[str]) -> KdbenchError:
+    said = f"--set {setting}: {' and '.join(methods)} has no parameter '{name}'.{did_you_mean(name, known)}"
+    return KdbenchError(said)
 
 
 def split_setting(setting: str) -> tuple[str, str]:
