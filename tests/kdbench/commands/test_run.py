@@ -139,7 +139,7 @@ def test_two_runs_at_once_share_the_work(small_suite: Path, tmp_path: Path) -> N
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert len(entries(tmp_path / "runs")) == 6
     assert not list((tmp_path / "runs").rglob("*.aside-*"))
-    assert all("difference" in output for output in outputs)
+    assert all("over plain [95 %]" in output for output in outputs)
 
 
 BROKEN = """
