@@ -151,7 +151,7 @@ def test_validation_is_a_part_of_train_seen_as_test_images_are(folder: Path) -> 
     assert set(held.test_labels.tolist()) == {0, 1}
     [seen] = images(held).test()
     again = images(held)
-    again.test_pictures.paths = held.test_paths[1:]
+    again.pictures.paths["test"] = held.test_paths[1:]
     assert torch.equal(next(again.test()), seen[1:])
 
 

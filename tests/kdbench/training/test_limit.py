@@ -15,7 +15,7 @@ from kdbench.running.plan import plan_cells
 from kdbench.running.prepare import prepare
 from kdbench.suite import Suite
 from kdbench.training import limit as limit_module
-from kdbench.training import trainer as trainer_module
+from kdbench.training import rhythm as rhythm_module
 from kdbench.training.limit import OutOfTime, TimeLimit, parse_duration, time_limit
 from kdbench.training.trainer import Trainer
 
@@ -35,7 +35,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(limit_module, "time", clock)
-    monkeypatch.setattr(trainer_module, "time", clock)
+    monkeypatch.setattr(rhythm_module, "time", clock)
     return clock
 
 
