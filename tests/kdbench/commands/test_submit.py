@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -64,6 +65,12 @@ def first_cell(folder: Path) -> Entry:
     return next(e for e in read_runs(folder / "runs", "small", "kd") if isinstance(e, Entry))
 
 
+def rewrite(entry: Entry, **changes: Any) -> None:
+    """Another record in the place of a cell's."""
+    shutil.rmtree(entry.folder)
+    finish_cell(entry.folder, entry.record.model_copy(update=changes).sealed(), entry.evidence)
+
+
 def test_submit_keeps_evidence_and_curves_and_says_what_to_propose(ran: Path) -> None:
     said = submit(ran)
     assert "kd: 2 records and 0 cost records checked" in said
@@ -97,7 +104,7 @@ def test_replacing_accepted_records_wants_a_reason(ran: Path) -> None:
     entry = first_cell(ran)
     assert entry.record.cost is not None
     cost = entry.record.cost.model_copy(update={"train_seconds": 1.0})
-    finish_cell(entry.folder, entry.record.model_copy(update={"cost": cost}).sealed(), entry.evidence)
+    rewrite(entry, cost=cost)
     with pytest.raises(KdbenchError, match=r"1 accepted records.*--supersedes"):
         submit(ran)
     submit(ran, "timed anew")
@@ -111,7 +118,7 @@ def test_a_record_that_took_its_best_epoch_is_refused(ran: Path) -> None:
     assert entry.record.curve is not None
     tops = entry.record.curve["test_top1"]
     curve = {**entry.record.curve, "test_top1": [*tops[:-1], tops[-1] - 1]}
-    finish_cell(entry.folder, entry.record.model_copy(update={"curve": curve}).sealed(), entry.evidence)
+    rewrite(entry, curve=curve)
     with pytest.raises(KdbenchError, match="the last epoch counts"):
         submit(ran)
     assert not (ran / "results" / "small" / "kd").exists()
@@ -150,7 +157,7 @@ def test_a_curve_that_does_not_replay_fails_level_2(ran: Path) -> None:
     entry = first_cell(ran)
     assert entry.record.curve is not None
     curve = {**entry.record.curve, "loss": [2 * value for value in entry.record.curve["loss"]]}
-    finish_cell(entry.folder, entry.record.model_copy(update={"curve": curve}).sealed(), entry.evidence)
+    rewrite(entry, curve=curve)
     code, said = verify_at(ran, entry.folder, 2)
     assert code == 1
     assert "Level 2 does not hold: 'loss' of the first epoch" in said
