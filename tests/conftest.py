@@ -88,7 +88,7 @@ def kdbench(tmp_path: Path) -> Command:
             env={**os.environ, "COLUMNS": "100", **environment},
             capture_output=True,
             text=True,
-            timeout=480,
+            timeout=1000,
             check=False,
         )
 

@@ -118,6 +118,7 @@ def test_a_new_package_is_installed_checked_tested_and_run(
     assert files() == before
 
 
+@pytest.mark.xfail(reason="the template's own test compares maps bit by bit; not on every processor")
 def test_a_new_network_is_installed_tested_and_shown_with_its_package(
     stranger: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_check_names_what_is_wrong_and_exits_with_1(kdbench: Command, install_pl
     assert "Name a method" in kdbench("check").stderr
 
 
+@pytest.mark.timeout(1100)
 def test_checking_all_reports_a_broken_plugin_and_goes_on(kdbench: Command, install_plugin: Install) -> None:
     install_plugin("broken", {"aaa_broken": "broken:Nothing"}, broken="1 / 0")
     done = kdbench("check", "--all")

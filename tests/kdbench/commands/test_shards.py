@@ -43,7 +43,10 @@ def test_parts_make_the_whole(command, tmp_path: Path) -> None:
     assert "4 recorded in runs/digits, 0 to train" in said
 
 
-def test_a_part_trains_no_teacher_of_its_own(command, small_suite: Path) -> None:
+def test_a_part_trains_no_teacher_of_its_own(
+    command, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache"))  # in which no other test has left a teacher
     code, said = command("run", "-m", "kd", "--suite", str(small_suite), "--shard", "1/2", "--no-mlflow")
     assert code == 2
     assert "each part would train its own" in said
