@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from kdbench.suite import Suite, list_suites, load_suite
+from kdbench_leaderboard.parameter_sources import Row, read_rows
 
-TABLE = Path(__file__).parents[1] / "leaderboard" / "data" / "parameters.csv"
 PAGE = Path(__file__).parent / "parameters.md"
 COMMAND = "python docs/make_parameters.py"
 HEAD = f"""# Parameters
@@ -31,40 +29,6 @@ every method, and the last epoch counts: only what is a method's own is here. Th
 a test compares both with the methods and the suites.
 """
 COLUMNS = "| suites | pairs | values | `params_source` | from | given for | note |\n|---|---|---|---|---|---|---|"
-
-
-class Row(NamedTuple):
-    """One parameter of a method: its default, or its value on some pairs of some suites.
-
-    Attributes:
-        suites, pairs: names, separated by spaces; none for the default, and for all pairs.
-        value: as JSON.
-        data: what the file gives the value for.
-        note: where the value is from, if from no file; how kdbench differs from the file, and why.
-    """
-
-    method: str
-    suites: str
-    pairs: str
-    parameter: str
-    value: str
-    repository: str
-    file: str
-    commit: str
-    data: str
-    note: str
-
-    def settings(self, suites: dict[str, Suite]) -> Iterator[tuple[str, str, str, str, Any]]:
-        """(suite, method, pair, parameter, value), one for every pair of the row that a suite of the row has."""
-        for suite in self.suites.split():
-            theirs = {str(pair) for pair in suites[suite].pairs} & set(self.pairs.split())
-            for pair in sorted(theirs) if self.pairs else [""]:
-                yield suite, self.method, pair, self.parameter, json.loads(self.value)
-
-
-def read_rows() -> list[Row]:
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        return [Row(**row) for row in csv.DictReader(file)]
 
 
 def page() -> str:
@@ -95,11 +59,7 @@ def said(row: Row, suites: dict[str, Suite]) -> str:
 
 def link(row: Row) -> str:
     """The file of a row, at its commit."""
-    if not row.file:
-        return ""
-    return (
-        f"[{row.repository} {row.file}](https://github.com/{row.repository}/blob/{row.commit}/{row.file}) {row.commit}"
-    )
+    return f"[{row.source}]({row.address}) {row.commit}" if row.address else ""
 
 
 def origins(suites: dict[str, Suite]) -> Iterator[str]:

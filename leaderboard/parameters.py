@@ -5,57 +5,20 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import pandas as pd
 
 from kdbench_leaderboard.boards import Board, Pair
-from kdbench_leaderboard.published import DATA
+from kdbench_leaderboard.parameter_sources import Row, read_rows
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table
 
 
-@dataclass(frozen=True)
-class Given:
-    """What is given of one parameter.
-
-    Attributes:
-        suites, pairs: where; empty for the default.
-        value: as JSON.
-    """
-
-    suites: tuple[str, ...]
-    pairs: tuple[str, ...]
-    value: str
-    repository: str
-    file: str
-    commit: str
-    data: str
-    note: str
-
-    @property
-    def address(self) -> str | None:
-        """The file at its commit; the table is ours."""
-        if not self.file:
-            return None
-        return f"https://github.com/{self.repository}/blob/{self.commit}/{self.file}"
-
-    @property
-    def said(self) -> str:
-        return f"{self.repository} {self.file}" if self.file else ""
-
-
 @functools.cache
-def given() -> dict[tuple[str, str], list[Given]]:
+def given() -> dict[tuple[str, str], list[Row]]:
     """By method and parameter, what is given, the default first."""
-    table = pd.read_csv(DATA / "parameters.csv", dtype=str, keep_default_na=False)
-    found: dict[tuple[str, str], list[Given]] = {}
-    for r in table.itertuples():
-        one = Given(
-            tuple(r.suites.split()), tuple(r.pairs.split()), r.value, r.repository, r.file, r.commit, r.data, r.note
-        )
-        found.setdefault((r.method, r.parameter), []).append(one)
-    return {key: sorted(rows, key=lambda g: bool(g.suites)) for key, rows in found.items()}
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in read_rows():
+        found.setdefault((row.method, row.parameter), []).append(row)
+    return {key: sorted(rows, key=lambda row: bool(row.suites)) for key, rows in found.items()}
 
 
 def parameters_table(method: str, boards: Sequence[tuple[Board, list[Standing]]]) -> Table:
@@ -96,7 +59,7 @@ def parameter_line(
 ) -> Line:
     known = given().get((method, name), [])
     default = next((g for g in known if not g.suites), None)
-    own = next((g for g in known if board.suite in g.suites), None)
+    own = next((g for g in known if board.suite in g.suites.split()), None)
     here = " or ".join(values)
     differs = default is not None and list(values) != [default.value]
     cells = {
@@ -107,7 +70,7 @@ def parameter_line(
         "paper": Cell(f"{default.value} ({default.data})" if default and default.data else default.value)
         if default
         else Cell("–"),
-        "source": Cell(default.said, external=default.address) if default else Cell(""),
+        "source": Cell(default.source, external=default.address) if default else Cell(""),
         "note": Cell("; ".join(dict.fromkeys(g.note for g in (own, default) if g and g.note))),
         "from": Cell(sources),
     }

@@ -118,7 +118,6 @@ def test_a_new_package_is_installed_checked_tested_and_run(
     assert files() == before
 
 
-@pytest.mark.xfail(reason="the template's own test compares maps bit by bit; not on every processor")
 def test_a_new_network_is_installed_tested_and_shown_with_its_package(
     stranger: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

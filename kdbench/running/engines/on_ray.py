@@ -32,7 +32,7 @@ from kdbench.running.engines.ray_cluster import (
     needs,
 )
 from kdbench.running.engines.travel import Luggage, arrived, pack
-from kdbench.running.engines.work import run_anyhow
+from kdbench.running.engines.work import run_anyhow, run_reporting
 from kdbench.running.plan import Cell
 from kdbench.training.limit import TimeLimit
 
@@ -86,7 +86,12 @@ def train_there(cell: Cell, luggage: Luggage, mailbox: Any, seconds: float, epoc
     device = torch.device(luggage.device)
     cell = arrived(cell, luggage.root)
     try:
-        done = run_anyhow(cell, luggage.root, device, luggage.execution, report, limit, luggage.stored)
+        done = run_anyhow(
+            lambda how: run_reporting(cell, luggage.root, device, how, report, limit, luggage.stored),
+            luggage.execution,
+            device,
+            report,
+        )
         return Answer(busy=not done)
     except KdbenchError as error:
         return Answer(fatal=f"{error} (on {where})")

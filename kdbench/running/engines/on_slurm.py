@@ -184,12 +184,12 @@ class Watch:
         folder, keys = self.root / ARRAYS / name, frozenset(cell.key for cell in cells)
         with writing(self.root):
             folder.mkdir(parents=True)
-            write_orders(folder, Orders(self.luggage, list(cells)))
+            orders = write_orders(folder, Orders(self.luggage, list(cells)))
             (folder / KEYS).write_text(json.dumps(sorted(keys)), encoding="utf-8")
         try:
             executor = SlurmExecutor(folder / "jobs", max_num_timeout=REQUEUES)
             executor.update_parameters(job_name=name, **self.parameters)
-            executor.map_array(Crew(folder, self.seconds), range(min(self.machine.workers, len(cells))))
+            executor.map_array(Crew(folder, orders, self.seconds), range(min(self.machine.workers, len(cells))))
         except (RuntimeError, ValueError, OSError) as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise KdbenchError(f"SLURM takes no jobs: {complaint(error)}. See --engine-option.") from error

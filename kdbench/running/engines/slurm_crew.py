@@ -6,6 +6,7 @@ epoch's end and goes back into the queue (by submitit's signal), where cells are
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import platform
@@ -16,10 +17,11 @@ from pathlib import Path
 import torch
 
 from kdbench.errors import KdbenchError
+from kdbench.hashing import file_sha256
 from kdbench.running.engines.events import Event, Failed, Noticed, Progressed, Stopped
 from kdbench.running.engines.post import Fatal, Writer
 from kdbench.running.engines.travel import Luggage, arrived, difference, unlike
-from kdbench.running.engines.work import run_anyhow
+from kdbench.running.engines.work import run_anyhow, run_reporting
 from kdbench.running.plan import Cell, find_recorded
 from kdbench.training.limit import TimeLimit
 
@@ -38,20 +40,38 @@ class Orders:
     cells: Sequence[Cell]
 
 
-def write_orders(folder: Path, orders: Orders) -> None:
+def write_orders(folder: Path, orders: Orders) -> str:
+    """Write the orders of an array; returns their hash, which its jobs carry."""
     (folder / FAILED).mkdir()
     (folder / LIST).write_bytes(pickle.dumps(orders))
+    return file_sha256(folder / LIST)
 
 
-def read_orders(folder: Path) -> Orders:
-    """The orders of an array, which this user's own command has written."""
-    orders: Orders = pickle.loads((folder / LIST).read_bytes())  # noqa: S301
+def read_orders(folder: Path, sha256: str) -> Orders:
+    """The orders of an array.
+
+    Raises:
+        KdbenchError: they are not those that the jobs were submitted with.
+    """
+    content = (folder / LIST).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise KdbenchError(f"{folder / LIST} is not what these jobs were submitted with. Run the command again.")
+    orders: Orders = pickle.loads(content)  # noqa: S301  (of a known hash, before anything is made of it)
     return orders
 
 
-def work_off(folder: Path, number: int, limit: TimeLimit) -> bool:
-    """The work of a job of an array; returns whether it left anything for another time."""
-    orders, post, where = read_orders(folder), Writer(folder, str(number)), platform.node()
+def work_off(folder: Path, sha256: str, number: int, limit: TimeLimit) -> bool:
+    """The work of a job of an array; returns whether it left anything for another time.
+
+    Args:
+        sha256: of the array's orders.
+    """
+    post, where = Writer(folder, str(number)), platform.node()
+    try:
+        orders = read_orders(folder, sha256)
+    except KdbenchError as error:
+        post(Fatal(f"{error} (on {where})"))
+        return False
     os.environ.update(orders.luggage.environment)
     if problem := difference(orders.luggage, where):
         post(Fatal(problem))
@@ -101,8 +121,13 @@ class Member:
         """Train a cell; False if it is in other hands."""
         about = self.orders.luggage
         device = torch.device(chosen(about.device))
-        given = about.root, device, about.execution, self.report, self.limit, about.stored
-        return run_anyhow(arrived(cell, about.root), *given)
+        cell = arrived(cell, about.root)
+        return run_anyhow(
+            lambda how: run_reporting(cell, about.root, device, how, self.report, self.limit, about.stored),
+            about.execution,
+            device,
+            self.report,
+        )
 
     def report(self, event: Event) -> None:
         self.stopped = self.stopped or isinstance(event, Stopped)

@@ -23,12 +23,12 @@ class Crew(Checkpointable):
     """The jobs of an array.
 
     Args:
-        folder: of the array.
+        folder: of the array, and the hash of the orders in it.
         seconds: of a job, as the parent asked for.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, folder: Path, sha256: str, seconds: float) -> None:
+        self.folder, self.sha256, self.seconds = folder, sha256, seconds
 
     def __call__(self, number: int) -> None:
         limit = job_limit(self.seconds)
@@ -36,7 +36,7 @@ class Crew(Checkpointable):
         def work() -> bool:
             from kdbench.running.engines.slurm_crew import work_off
 
-            return work_off(self.folder, number, limit)
+            return work_off(self.folder, self.sha256, number, limit)
 
         with_signals(limit, work)
 

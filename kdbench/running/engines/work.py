@@ -61,22 +61,15 @@ def run_reporting(
 
 
 def run_anyhow(
-    cell: Cell,
-    root: Path,
-    device: torch.device,
-    execution: Execution,
-    report: Callable[[Event], None],
-    limit: TimeLimit | None = None,
-    stored: bool = False,
+    run: Callable[[Execution], bool], execution: Execution, device: torch.device, report: Callable[[Event], None]
 ) -> bool:
-    """The same where no fresh process is at hand: steps that cannot be captured are run eagerly, on a CPU all.
+    """`run_reporting` where no fresh process is at hand: steps that cannot be captured are run eagerly, on a CPU all.
 
-    Raises:
-        KdbenchError: no further cell could succeed.
+    Args:
+        run: runs the cell in the way that it is told.
     """
-    how: Execution = "eager" if execution == "captured" and device.type == "cpu" else execution
     try:
-        return run_reporting(cell, root, device, how, report, limit, stored)
+        return run("eager" if execution == "captured" and device.type == "cpu" else execution)
     except CaptureFailed as error:
         report(Noticed(str(error)))
-        return run_reporting(cell, root, device, "eager", report, limit, stored)
+        return run("eager")

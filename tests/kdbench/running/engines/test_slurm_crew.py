@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import pickle
 from pathlib import Path
 
 import pytest
 
+from kdbench.hashing import file_sha256
 from kdbench.running.engines.events import Event, Failed, Finished, Progressed, Stopped
 from kdbench.running.engines.post import Fatal, Reader, Writer
-from kdbench.running.engines.slurm_crew import Member, Orders, read_orders, write_orders
+from kdbench.running.engines.slurm_crew import LIST, Member, Orders, read_orders, work_off, write_orders
 from kdbench.running.engines.travel import pack
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.suite import Suite
@@ -26,11 +29,40 @@ def member(folder: Path, cells: list[Cell], number: int, limit: TimeLimit | None
     if not folder.exists():
         folder.mkdir()
         write_orders(folder, Orders(pack(cells, folder.parent / "runs", "cpu", "eager", False), cells))
-    return Member(folder, read_orders(folder), Writer(folder, str(number)), limit or TimeLimit(), "node7")
+    return Member(
+        folder,
+        read_orders(folder, file_sha256(folder / LIST)),
+        Writer(folder, str(number)),
+        limit or TimeLimit(),
+        "node7",
+    )
 
 
 def events(folder: Path, cells: list[Cell]) -> list[Event | Fatal]:
     return list(Reader(folder, {cell.key: cell for cell in cells}).new())
+
+
+class Boobytrap:
+    """Says so when it is made of its pickle."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("sprung",)
+
+
+def test_orders_that_somebody_changed_are_not_read(
+    cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "array"
+    folder.mkdir()
+    sha256 = write_orders(folder, Orders(pack(cells, tmp_path / "runs", "cpu", "eager", False), cells))
+    assert read_orders(folder, sha256).cells == cells
+    (folder / LIST).write_bytes(pickle.dumps(Boobytrap()))
+    assert not work_off(folder, sha256, 0, TimeLimit())
+    [said] = events(folder, cells)
+    assert isinstance(said, Fatal)
+    assert "is not what these jobs were submitted with" in said.message
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_jobs_train_every_cell_once_and_say_where(cells: list[Cell], tmp_path: Path) -> None:
