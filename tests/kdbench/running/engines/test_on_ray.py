@@ -11,12 +11,10 @@ import pytest
 
 from kdbench.commands.resuming import is_begun
 from kdbench.errors import KdbenchError
-from kdbench.records.store import read_cell
 from kdbench.running.engines import local
-from kdbench.running.engines.events import Failed, Finished, Machine, Noticed, Progressed
-from kdbench.running.plan import Cell, plan_cells
-from kdbench.running.teachers import find_teacher
+from kdbench.running.engines.events import Failed, Machine, Noticed, Progressed
 from kdbench.suite import Suite
+from tests.kdbench.running.engines.clusters import cells_of, evidence
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'kdbench[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # what Ray warns of
@@ -39,18 +37,6 @@ def cluster() -> Iterator[Any]:
 
 def on(cluster: Any, **changes: Any) -> Machine:
     return replace(Machine(["auto"], 0, engine="ray", options={"address": cluster.address}), **changes)
-
-
-def cells_of(digits: Suite, epochs: int, seeds: int) -> list[Cell]:
-    """The plain student and KD, whose teacher has to travel."""
-    teacher = find_teacher(digits, "resnet8", None, print)
-    assert teacher is not None
-    methods: dict[str, dict[str, Any]] = {"vanilla": {}, "kd": {}}
-    return plan_cells(digits.with_epochs(epochs), methods, digits.pairs[:1], range(seeds), {"resnet8": teacher})
-
-
-def evidence(events: list[Any]) -> dict[str, str | None]:
-    return {e.cell.key: read_cell(e.folder).record.evidence_sha256 for e in events if isinstance(e, Finished)}
 
 
 def test_a_node_that_dies_costs_its_own_cell_alone_and_predictions_stay(

@@ -21,9 +21,8 @@ from kdbench.errors import KdbenchError
 from kdbench.records.store import Entry, read_cell, read_runs
 from kdbench.running.engines import local
 from kdbench.running.engines.events import Failed, Finished, Machine, Progressed, Stopped
-from kdbench.running.plan import Cell, plan_cells
-from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite
+from tests.kdbench.running.engines.clusters import cells_of, evidence
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'kdbench[slurm]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -117,18 +116,6 @@ def wait_for(condition: Callable[[], Any], seconds: float = 300) -> None:
 
 def on_cluster(**changes: Any) -> Machine:
     return replace(Machine(["auto"], 1, engine="slurm", options={"time": "1m"}), **changes)
-
-
-def cells_of(digits: Suite, epochs: int, seeds: int) -> list[Cell]:
-    """The plain student and KD, whose teacher has to travel."""
-    teacher = find_teacher(digits, "resnet8", None, print)
-    assert teacher is not None
-    methods: dict[str, dict[str, Any]] = {"vanilla": {}, "kd": {}}
-    return plan_cells(digits.with_epochs(epochs), methods, digits.pairs[:1], range(seeds), {"resnet8": teacher})
-
-
-def evidence(events: list[Any]) -> dict[str, str | None]:
-    return {e.cell.key: read_cell(e.folder).record.evidence_sha256 for e in events if isinstance(e, Finished)}
 
 
 def test_records_have_the_predictions_of_the_local_engine(slurm: Path, digits: Suite, tmp_path: Path) -> None:
