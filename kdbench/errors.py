@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 class KdbenchError(Exception):
     """What the user can mend. The message is one line: what is wrong, where, what to do."""
 
+    def __init__(self, message: str) -> None:
+        """A message whose quoted part asked something needs no full stop of its own."""
+        super().__init__(message.removesuffix(".") if message.endswith("?.") else message)
+
 
 class NotApplicable(Exception):
     """A method cannot serve this pair of networks. The message is the reason that the record shows."""

@@ -91,6 +91,7 @@ def test_a_mistake_is_one_line_with_file_and_key(old: str, new: str, said: str, 
         load_suite(write(tmp_path, TEXT.replace(old, new, 1)))
     assert "mine.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not str(caught.value).endswith("?.")
 
 
 def test_an_unknown_suite_gets_a_suggestion() -> None:
