@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.hashing import digest
 from kdbench.records.record import Hash, MethodInfo, Name, Part
+from kdbench.records.values import Count, Line, Table
 
 
 class StepCost(Part):
@@ -20,9 +21,9 @@ class StepCost(Part):
         parameters: trainable ones, the method's own among them.
     """
 
-    milliseconds: float = Field(gt=0)
-    peak_memory: int | None = Field(ge=0)
-    parameters: int = Field(ge=0)
+    milliseconds: float = Field(gt=0, le=1e10)
+    peak_memory: Count | None
+    parameters: Count
 
 
 class CostRecord(Part):
@@ -39,17 +40,17 @@ class CostRecord(Part):
     kind: Literal["cost"] = "cost"
     suite: Name
     fingerprint: Hash
-    pair: str
+    pair: Line
     info: MethodInfo
-    params: dict[str, Any]
-    batch_size: int = Field(gt=0)
-    precision: str
+    params: Table
+    batch_size: int = Field(gt=0, le=10**9)
+    precision: Line
     plain: StepCost
     method: StepCost
-    rounds: int
-    steps: int
-    environment: dict[str, str]
-    finished: str
+    rounds: Count
+    steps: Count
+    environment: dict[Line, Line]
+    finished: Annotated[str, Field(max_length=40)]
     sha256: str = ""
 
     def sealed(self) -> CostRecord:

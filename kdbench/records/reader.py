@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from kdbench.errors import KdbenchError
+from kdbench.files import read_plain
 from kdbench.hashing import digest
+from kdbench.records.columns import MAX_FILE
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.evidence import Evidence, read_evidence
 from kdbench.records.record import Part, Record, parse_record
@@ -79,7 +81,7 @@ class Reader:
     """Opens the files of a folder. Each of the first four methods may be narrowed by a caller that trusts nobody."""
 
     def load(self, path: Path) -> bytes:
-        return path.read_bytes()
+        return read_plain(path, MAX_FILE)
 
     def parse(self, parse: Callable[[bytes, str], Line], text: bytes, where: str) -> Line:
         return parse(text, where)
@@ -95,9 +97,6 @@ class Reader:
         try:
             content = self.load(path)
         except FileNotFoundError:
-            return
-        except OSError as error:
-            yield Problem(str(path), KdbenchError(f"Cannot read {path}: {error.strerror}."))
             return
         except KdbenchError as error:
             yield Problem(str(path), error)
