@@ -32,6 +32,11 @@ def printable(text: str, most: int | None = None) -> str:
     return clean if most is None or len(clean) <= most else clean[:most] + "..."
 
 
+def one_line(text: str) -> str:
+    """The same in one line of bounded length, whatever a record says."""
+    return printable(text.replace("\n", "\x00").replace("\t", " "), 400)
+
+
 class Clean(Console):
     """Whatever is printed is printable, wherever its words come from."""
 

@@ -14,7 +14,7 @@ from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.layout import COSTS, TEACHERS
-from kdbench.records.cost_record import CostRecord, parse_cost
+from kdbench.records.cost_record import CostRecord, read_cost
 from kdbench.records.gate import record_problems
 from kdbench.records.reader import read_results
 from kdbench.records.rows import REFERENCES
@@ -162,7 +162,7 @@ def submit_costs(suite: Suite, method: str, entries: Sequence[Entry], runs: Path
     fingerprints = {digest(protocol), digest(without_content(protocol))}  # costs are measured without data
     for path in sorted((runs / suite.name / COSTS).glob(f"{method}-*.json")):
         try:
-            cost: CostRecord = parse_cost(path.read_bytes(), str(path))
+            cost: CostRecord = read_cost(path)
         except KdbenchError as error:
             notice(f"{error} It is left out.")
             continue

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from kdbench.console import line_printer, write_json
+from kdbench.console import line_printer, one_line, write_json
 from kdbench.errors import KdbenchError
 from kdbench.hashing import file_sha256
 from kdbench.layout import COSTS, TEACHERS
-from kdbench.records.cost_record import file_name, parse_cost
+from kdbench.records.cost_record import file_name, read_cost
 from kdbench.records.gate import record_problems
-from kdbench.records.guard import MAX_LINE, Guarded, keys_of
-from kdbench.records.reader import Contents
+from kdbench.records.guard import Guarded, keys_of
+from kdbench.records.reader import Contents, is_shipped_teachers
 from kdbench.records.reader import Problem as Unreadable
 from kdbench.records.record import Record, parse_record
 from kdbench.records.store import CURVES, EVIDENCE, RECORDS, VERIFIED, other_key, weights_name
 from kdbench.records.verification import parse_verification
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Place, place_of, read_withdrawn
-from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
 
 MAX_TEACHER = 16 * 2**20
@@ -40,7 +40,7 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return printable(f"{self.where}: {self.what}")
+        return one_line(f"{self.where}: {self.what}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def validate(results: Path, against: Path | None, console: Console, as_json: boo
     problems = list(folder_problems(results, records))
     problems += withdrawn_problems(results, against, [record for _, record in records])
     if as_json:
-        about = [{"where": printable(p.where), "problem": printable(p.what)} for p in problems]
+        about = [{"where": one_line(p.where), "problem": one_line(p.what)} for p in problems]
         write_json({"records": len(records), "problems": about})
     else:
         notice = line_printer(console)
@@ -78,12 +78,6 @@ def validate(results: Path, against: Path | None, console: Console, as_json: boo
             notice(str(problem))
         notice(f"{len(records)} records, {len(problems)} problems in {results}")
     return 1 if problems else 0
-
-
-def printable(text: str, most: int = 400) -> str:
-    """One line without control characters, whatever a record says."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return clean if len(clean) <= most else clean[:most] + "..."
 
 
 def folder_problems(results: Path, records: list[tuple[str, Record]]) -> Iterator[Problem]:
@@ -122,13 +116,6 @@ def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[
             if name == TEACHERS:
                 board.teachers.update({r.main.sha256: r.student for _, r in found if r.is_teacher and r.main.sha256})
             records += found
-
-
-def is_shipped_teachers(path: Path) -> bool:
-    """Whether a link leads to the teachers that ship with kdbench, here or in the checkout that holds the results."""
-    suite = path.parent.name
-    shipped = (SUITES, path.parent.parent.resolve().parent / "kdbench" / "suites")
-    return path.name == TEACHERS and path.resolve() in {(root / suite / TEACHERS).resolve() for root in shipped}
 
 
 def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]]) -> Iterator[Problem]:
@@ -235,11 +222,8 @@ def cost_problems(folder: Path, suite: Suite) -> Iterator[Problem]:
         if path.is_symlink() or not path.is_file() or path.suffix != ".json":
             yield Problem(str(path), "only cost records belong here")
             continue
-        if path.stat().st_size > MAX_LINE:
-            yield Problem(str(path), f"it is over {MAX_LINE} bytes")
-            continue
         try:
-            record = parse_cost(path.read_bytes(), str(path))
+            record = read_cost(path)
         except KdbenchError as error:
             yield Problem(str(path), Unreadable(str(path), error).what)
             continue

@@ -53,16 +53,7 @@ def read_columns(path: Path, types: Mapping[str, pa.DataType], most: int = MAX_V
             found = table.schema.field(name).type
             if (found.value_type if name in texts else found) != kind or table[name].null_count:
                 raise ValueError(f"column {name} is of another type")
-    except (
-        OSError,
-        pa.ArrowException,
-        MemoryError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except unreadable as error:
         raise KdbenchError(f"{path} cannot be read: {first_line(error)}.") from error
     return table
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from kdbench.errors import KdbenchError, first_problem
+from kdbench.files import read_plain
 from kdbench.hashing import digest
 from kdbench.records.record import Hash, MethodInfo, Name, Part
 from kdbench.records.values import Count, Line, Table
+
+MAX_COST = 2**20  # bytes
 
 
 class StepCost(Part):
@@ -66,6 +70,18 @@ def file_name(record: CostRecord) -> str:
     place = {key: record.environment.get(key) for key in ("device", "cpu", "gpu", "execution")}
     about = [record.fingerprint, record.pair, record.info.name, record.info.version, record.params, place]
     return f"{record.info.name}-{digest(about)[:16]}.json"
+
+
+def read_cost(path: Path) -> CostRecord:
+    """Read one record's file.
+
+    Raises:
+        KdbenchError: no plain file, or no record; names the file and the first problem.
+    """
+    try:
+        return parse_cost(read_plain(path, MAX_COST), str(path))
+    except FileNotFoundError as error:
+        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def parse_cost(text: str | bytes, where: str) -> CostRecord:

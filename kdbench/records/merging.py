@@ -19,11 +19,10 @@ from kdbench.layout import COSTS, RESERVED, TEACHERS
 from kdbench.records.cost_record import parse_cost
 from kdbench.records.locks import key_lock
 from kdbench.records.record import Record
-from kdbench.records.store import CELL_FOLDER, RECORD, Entry, read_cell
+from kdbench.records.store import CELL_FOLDER, LARGEST_RECORD, RECORD, Entry, read_cell
 from kdbench.tables import NAME
 
 KINDS = frozenset({".json", ".jsonl", ".parquet", ".safetensors", ".png"})  # the files of a record
-LARGEST_RECORD = 64 * 2**20  # bytes
 
 
 @dataclass

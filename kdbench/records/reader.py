@@ -14,11 +14,13 @@ from typing import TypeVar
 from kdbench.errors import KdbenchError
 from kdbench.files import read_plain
 from kdbench.hashing import digest
+from kdbench.layout import TEACHERS
 from kdbench.records.columns import MAX_FILE
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.evidence import Evidence, read_evidence
 from kdbench.records.record import Part, Record, parse_record
 from kdbench.records.store import CURVES, EVIDENCE, RECORDS, Entry, checked, checked_others
+from kdbench.suite import SUITES
 
 Line = TypeVar("Line", bound=Part)
 
@@ -137,3 +139,10 @@ def read_results(folder: Path) -> list[Entry]:
             raise entry.error
         entries.append(entry)
     return entries
+
+
+def is_shipped_teachers(path: Path) -> bool:
+    """Whether a link leads to the teachers that ship with kdbench, here or in the checkout that holds the results."""
+    suite = path.parent.name
+    shipped = (SUITES, path.parent.parent.resolve().parent / "kdbench" / "suites")
+    return path.name == TEACHERS and path.resolve() in {(root / suite / TEACHERS).resolve() for root in shipped}

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Literal, cast
 
 from kdbench.errors import KdbenchError, writing
+from kdbench.files import read_plain
 from kdbench.records.record import Record
 from kdbench.tables import NAME
 
 FILE = "WITHDRAWN.md"
+MAX_FILE = 2**24  # bytes
 HEAD = ["date", "suite", "row", "version", "protocol", "status", "reason"]
 INTRODUCTION = (
     "# Withdrawn and superseded rows\n\nNothing disappears: rows that left the board, or whose records were replaced, "
@@ -52,11 +54,14 @@ def place_of(record: Record) -> Place:
 def read_withdrawn(path: Path) -> Iterator[tuple[int, Withdrawn | KdbenchError]]:
     """Each line of the table with its number, or what is wrong with it; nothing where there is no file."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_plain(path, MAX_FILE).decode().split("\n")
     except FileNotFoundError:
         return
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         yield 1, KdbenchError(f"{path} cannot be read: {error}")
+        return
+    except KdbenchError as error:
+        yield 1, error
         return
     table = [(n, cells(line)) for n, line in enumerate(lines, start=1) if line.startswith("|")]
     if [row for _, row in table[:2]] != [HEAD, ["---"] * len(HEAD)]:
