@@ -17,6 +17,7 @@ from typing import Literal, cast
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import read_plain
 from kdbench.records.record import Record
+from kdbench.records.values import possible_day
 from kdbench.tables import NAME
 
 FILE = "WITHDRAWN.md"
@@ -87,7 +88,8 @@ def parse(row: list[str]) -> Withdrawn:
     if len(row) != len(HEAD):
         raise ValueError(f"the table has {len(HEAD)} columns, this line {len(row)}")
     day, suite, name, version, protocol, status, reason = row
-    date.fromisoformat(day)
+    if date.fromisoformat(day).isoformat() != day or not possible_day(day):
+        raise ValueError("date is none on which it can have been")
     if not re.fullmatch(NAME, suite) or not name:
         raise ValueError("suite or row is not a name")
     if not re.fullmatch(r"[1-9][0-9]{0,6}", version) or not re.fullmatch(r"[0-9a-f]{12}", protocol):
