@@ -107,7 +107,15 @@ def folder_problems(results: Path, records: list[tuple[str, Record]]) -> Iterato
         elif path.name not in list_suites():
             yield Problem(str(path), "no built-in suite has this name")
         else:
-            yield from suite_problems(path, records)
+            yield from readable(path, suite_problems(path, records))
+
+
+def readable(folder: Path, problems: Iterator[Problem]) -> Iterator[Problem]:
+    """The same; a folder or file that cannot be read is one more."""
+    try:
+        yield from problems
+    except OSError as error:
+        yield Problem(error.filename or str(folder), f"it cannot be read: {error.strerror}")
 
 
 def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[Problem]:
@@ -126,10 +134,10 @@ def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[
         elif not path.is_dir() or not re.fullmatch(NAME, name):
             yield Problem(str(path), "only folders of methods, teachers and costs belong here")
         elif name == COSTS:
-            yield from cost_problems(path, suite)
+            yield from readable(path, cost_problems(path, suite))
         else:
             found: list[tuple[str, Record]] = []
-            yield from method_problems(path, board, found)
+            yield from readable(path, method_problems(path, board, found))
             if name == TEACHERS:
                 board.teachers.update({r.main.sha256: r.student for _, r in found if r.is_teacher and r.main.sha256})
             if name == PLAIN:

@@ -128,11 +128,8 @@ def form_problems(record: Record) -> Iterator[str]:
             yield f"environment.{name} is nothing that kdbench writes"
     for place, what in private_texts(record.model_dump(mode="json", exclude={"curve", "protocol", "recipe"})):
         yield f"{place} names {what}"
-    if (
-        record.cost
-        and not record.is_teacher
-        and (record.cost.train_seconds <= 0 or record.cost.steps < record.main_epochs)
-    ):
+    cost = None if record.is_teacher else record.cost
+    if cost and (cost.train_seconds <= 0 or cost.steps < record.main_epochs):
         yield "cost.train_seconds or cost.steps is too small for its epochs"
     unknown = {name for name in record.variant if record.params.get(name) != record.variant[name]}
     if unknown:

@@ -20,7 +20,7 @@ from rich.console import Console
 from kdbench.commands.validate import folder_problems, validate
 from kdbench.errors import KdbenchError
 from kdbench.records.guard import MAX_LINE
-from kdbench.records.reader import read_results
+from kdbench.records.reader import Reader, read_results
 from kdbench.records.record import Record
 from kdbench.records.store import Entry, write_results
 from kdbench.records.withdrawn import add_superseded, place_of
@@ -47,7 +47,8 @@ def problems(results: Path) -> list[str]:
 
 def edit(results: Path, change: Callable[[list[Entry]], list[Entry]], method: str = "vanilla") -> None:
     folder = results / "digits" / method
-    write_results(folder, change(read_results(folder)))
+    entries = [entry for entry in Reader().contents(folder).entries() if isinstance(entry, Entry)]
+    write_results(folder, change(entries))
 
 
 def first_changed(**changes: Any) -> Callable[[list[Entry]], list[Entry]]:
