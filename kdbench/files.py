@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import stat
 from pathlib import Path
 
@@ -86,3 +87,18 @@ def set_aside(path: Path) -> Path:
             path.rename(aside)
             return aside
     raise KdbenchError(f"Too many files were set aside beside {path}. Remove some.")
+
+
+def exchange(new: Path, place: Path, old: Path) -> None:
+    """Put a complete folder in the place of another by renaming; killed in between, `restore` mends it."""
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(place: Path, old: Path) -> None:
+    """What an exchange left that was killed: the old folder returns if none is in its place, else it goes."""
+    if old.exists() and not place.exists():
+        old.rename(place)
+    shutil.rmtree(old, ignore_errors=True)

@@ -113,6 +113,10 @@ def submit(
     supersedes: Annotated[
         str | None, typer.Option("--supersedes", help="Why accepted records are replaced, for WITHDRAWN.md.")
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="ADDRESS@COMMIT of your package's source, where its metadata do not say it."),
+    ] = None,
 ) -> None:
     """Check the complete records of methods and fold them into the accepted results.
 
@@ -120,7 +124,7 @@ def submit(
     """
     from kdbench.commands.submit import submit_methods
 
-    submit_methods(split_names(method), suite, runs, results, supersedes, open_console())
+    submit_methods(split_names(method), suite, runs, results, supersedes, open_console(), source)
 
 
 @app.command()

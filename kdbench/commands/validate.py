@@ -15,7 +15,7 @@ from rich.console import Console
 from kdbench.console import line_printer, one_line, write_json
 from kdbench.errors import KdbenchError
 from kdbench.hashing import file_sha256
-from kdbench.layout import COSTS, TEACHERS
+from kdbench.layout import BEGUN, COSTS, DECIDED, TEACHERS
 from kdbench.records.cost_record import file_name, read_cost
 from kdbench.records.gate import plain_sizes, record_problems
 from kdbench.records.gate_change import change_problems
@@ -104,6 +104,8 @@ def folder_problems(results: Path, records: list[tuple[str, Record]]) -> Iterato
             continue
         if path.is_symlink() or not path.is_dir():
             yield Problem(str(path), "only folders of suites, WITHDRAWN.md and README.md belong here")
+        elif path.name in (BEGUN, DECIDED):
+            yield Problem(str(path), "a submission was interrupted: run 'kdbench submit' again, which completes it")
         elif path.name not in list_suites():
             yield Problem(str(path), "no built-in suite has this name")
         else:

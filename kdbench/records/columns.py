@@ -48,6 +48,8 @@ def read_columns(path: Path, types: Mapping[str, pa.DataType], most: int = MAX_V
         file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
         if sum(counted_values(content, file.metadata)) > most:
             raise KdbenchError(f"{path} is larger than its records can need.")
+        if lacking := set(types) - set(file.schema_arrow.names):
+            raise ValueError(f"it has no column {min(lacking)}")
         table = file.read(columns=list(types))
         for name, kind in types.items():
             found = table.schema.field(name).type

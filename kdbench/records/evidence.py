@@ -107,6 +107,6 @@ def read_evidence(path: Path, most: int = MAX_VALUES) -> dict[str, Evidence]:
         keys = table["key"].to_pylist()
         return {key: Evidence(**{name: arrays[name][i] for name in arrays}) for i, key in enumerate(keys)}
     except FileNotFoundError as error:
-        raise KdbenchError(f"Evidence file {path} is missing.") from error
+        raise KdbenchError(f"Evidence file {path} cannot be read: it is missing.") from error
     except (pa.ArrowException, MemoryError, TypeError, ValueError) as error:
         raise KdbenchError(f"Evidence file {path} cannot be read: {first_line(error)}.") from error

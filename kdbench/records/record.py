@@ -21,12 +21,10 @@ from pydantic import (
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.hashing import digest
 from kdbench.records.values import Count, Curves, Line, Operations, Seconds, Seed, Table, Text, Version, Year
-from kdbench.tables import NAME
+from kdbench.tables import COMMIT, NAME, REPOSITORY
 
 SCHEMA_VERSION = 1
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-REPOSITORY = r"^https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9_./~+-]{1,200}$"  # without a user's name or token
-COMMIT = r"^[0-9a-f]{40}([0-9a-f]{24})?$"
 ROLE = r"^[a-z0-9][a-z0-9_. -]{0,59}$"
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 
