@@ -218,7 +218,8 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
         level, outcome = 1, "its metrics follow from its evidence and the suite's test labels"
     said = levels.get(record.key)
     if said and said.record_sha256 == record.sha256 and said.level > level:
-        level, outcome = said.level, f"{said.outcome} ({said.date})"
+        who = f", by {said.by}" if said.by else ""
+        level, outcome = said.level, printable(f"{said.outcome} ({said.date}{who})", 600)
     return Found(record, origin, answers, curve, all_metrics(evidence, record.num_classes), level, outcome)
 
 
