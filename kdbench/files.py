@@ -54,6 +54,26 @@ def read_plain(path: Path, most: int) -> bytes:
         raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
 
 
+def check_folder(folder: Path, option: str = "--out") -> None:
+    """A folder can be written, or be made: asked before any work begins.
+
+    Raises:
+        KdbenchError: it cannot.
+    """
+    place = folder.absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+    except OSError as error:
+        raise KdbenchError(f"{option} {folder}: {error.strerror}. Name another folder.") from error
+    if not place.is_dir():
+        raise KdbenchError(f"{option} {folder}: {place} is no folder. Name another one.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise KdbenchError(
+            f"{option} {folder}: {place} cannot be written. Name another folder, or mend its permissions."
+        )
+
+
 def write_atomically(path: Path, payload: bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, finds the old content or the new one."""
     temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}")

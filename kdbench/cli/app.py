@@ -28,8 +28,10 @@ from kdbench.cli.options import (
     execution,
     split_names,
 )
+from kdbench.cli.orderly import orderly
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
+from kdbench.files import check_folder
 from kdbench.layout import RUNS
 
 app = typer.Typer(
@@ -173,6 +175,8 @@ def teach(
     from kdbench.training.limit import time_limit
 
     parse_data_dir(data_dir)
+    if out is not None:
+        check_folder(out)
     how, models = execution(compile_, eager), tuple(model or ())
     with time_limit(time) as limit:
         from kdbench.commands.machine import make_machine
@@ -186,7 +190,9 @@ def teach(
 def show(
     what: Annotated[list[str], typer.Argument(help="A method's name; or 'model NAME'; or 'pair TEACHER:STUDENT'.")],
     suite: SuiteOption = "digits",
-    size: Annotated[int | None, typer.Option("--input", min=1, help="Height and width of a model's input.")] = None,
+    size: Annotated[
+        int | None, typer.Option("--input", min=1, max=2048, help="Height and width of a model's input.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a method (paper, taxonomy, parameters), a model (size, outputs) or a pair (matched maps, compression).
@@ -246,7 +252,7 @@ def cost(
     from kdbench.suite import load_suite
 
     names = split_names(method)
-    check_request(Request(suite, names, tuple(pair or ()), settings=tuple(settings or ()), device=device))
+    check_request(Request(suite, names, tuple(pair or ()), settings=tuple(settings or ()), device=device, out=out))
     from kdbench.commands.cost import cost as measure_costs
 
     found = load_suite(suite)
@@ -325,22 +331,8 @@ def list_models(
 
 
 def main() -> None:
-    """The `kdbench` command. What the user can mend is one line and exit code 2."""
-    try:
-        app()
-    except KdbenchError as error:
-        sys.stderr.write(f"kdbench: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("kdbench: stopped.\n")
-        sys.exit(130)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # PyTorch's; without importing it
-            raise
-        sys.stderr.write(
-            "kdbench: the device is out of memory: free it of other programs, or name another (--device).\n"
-        )
-        sys.exit(2)
+    """The `kdbench` command."""
+    orderly(app)
 
 
 if __name__ == "__main__":
