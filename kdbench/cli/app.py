@@ -42,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+MAX_INPUT = 2048  # pixels of a side, for which a network's maps still fit into memory
 lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
 app.add_typer(lists, name="list")
 app.add_typer(tuning.app)
@@ -190,9 +191,7 @@ def teach(
 def show(
     what: Annotated[list[str], typer.Argument(help="A method's name; or 'model NAME'; or 'pair TEACHER:STUDENT'.")],
     suite: SuiteOption = "digits",
-    size: Annotated[
-        int | None, typer.Option("--input", min=1, max=2048, help="Height and width of a model's input.")
-    ] = None,
+    size: Annotated[int | None, typer.Option("--input", min=1, help="Height and width of a model's input.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a method (paper, taxonomy, parameters), a model (size, outputs) or a pair (matched maps, compression).
@@ -208,6 +207,8 @@ def show(
             raise KdbenchError(f"Which {kind}? Write: show {'model NAME' if kind == 'model' else 'pair T:S'}.")
         case [_] if size is not None:
             raise KdbenchError("--input is of 'show model NAME' and 'show pair T:S'. Leave it out.")
+        case _ if size is not None and size > MAX_INPUT:
+            raise KdbenchError(f"--input {size}: {MAX_INPUT} is the most.")
         case [method]:
             show_method(method, open_console(), as_json)
         case ["model", name]:
