@@ -44,13 +44,13 @@ def read_columns(path: Path, types: Mapping[str, pa.DataType], most: int = MAX_V
     unreadable = (OSError, pa.ArrowException, MemoryError, AttributeError, LookupError, TypeError, ValueError)
     content = read_plain(path, MAX_FILE)
     try:
-        texts = [name for name, kind in types.items() if kind == pa.string()]
-        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts)
-        if sum(counted_values(content, file.metadata)) > most:
+        claims = pq.ParquetFile(pa.BufferReader(content))
+        if sum(counted_values(content, claims.metadata)) > most:
             raise KdbenchError(f"{path} is larger than its records can need.")
-        if lacking := set(types) - set(file.schema_arrow.names):
+        if lacking := set(types) - set(claims.schema_arrow.names):
             raise ValueError(f"it has no column {min(lacking)}")
-        table = file.read(columns=list(types))
+        texts = [name for name, kind in types.items() if kind == pa.string()]
+        table = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts).read(columns=list(types))
         for name, kind in types.items():
             found = table.schema.field(name).type
             if (found.value_type if name in texts else found) != kind or table[name].null_count:

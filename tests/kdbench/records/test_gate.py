@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from kdbench.records.built_in import built_in
 from kdbench.records.curves import Curve
 from kdbench.records.evidence import Evidence
 from kdbench.records.gate import plain_sizes, record_problems
@@ -89,7 +88,6 @@ FORGERIES: list[tuple[str, Change, str]] = [
     ("kd", put("reason", value="because"), "reason is of a cell"),
     ("kd", put("method", "deviations", value=[" "]), "method.deviations, families or requires has an entry"),
     ("mixup", put("method", "deviations", value=[]), "method.deviations lacks what its class says"),
-    ("fitnets", put("method", "deviations", value=[]), "method.deviations does not"),
     ("kd", put("method", "requires", value=["student.logits", "teacher.logits", "x"]), "method.requires is not"),
     ("kd", put("method", "scheme", value="online"), "method.scheme is not"),
     ("kd", put("method", "knowledge", value=["feature"]), "method.knowledge is not"),
@@ -218,10 +216,3 @@ def test_a_row_has_the_same_parameters_throughout(board: Board) -> None:
     where, last = records[-1]
     records[-1] = (where, forged(last, put("params", "temperature", value=2.0)))
     assert [(where, True)] == [(w, "has other params" in p) for w, p in rows_problems(records, evidence, board.suite)]
-
-
-def test_the_table_of_built_in_methods_is_what_their_classes_say() -> None:
-    from docs.make_built_in import COMMAND, PAGE, page
-
-    assert PAGE.read_text(encoding="utf-8") == page(), f"{PAGE.name} is out of date: run {COMMAND}"
-    assert "kd" in built_in()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 
-from kdbench.plugins import list_plugins, load_method
 from kdbench.records.privacy import private, private_texts
 
 
@@ -59,12 +56,6 @@ def test_what_is_private_is_found(text: str, what: str) -> None:
 )
 def test_what_papers_say_is_not_private(text: str) -> None:
     assert private(text) is None
-
-
-def test_no_built_in_method_says_anything_private() -> None:
-    for name in list_plugins():
-        method = load_method(name)
-        assert private(inspect.getdoc(method) or "") is None, name
 
 
 def test_keys_and_texts_within_tables_are_looked_at() -> None:
