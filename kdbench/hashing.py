@@ -25,7 +25,9 @@ def file_sha256(*paths: Path) -> str:
     """SHA-256 of files, one after the other."""
     found = hashlib.sha256()
     for path in paths:
-        found.update(path.read_bytes())
+        with path.open("rb") as file:
+            while part := file.read(2**20):
+                found.update(part)
     return found.hexdigest()
 
 

@@ -7,3 +7,4 @@ from pathlib import Path
 RUNS, RESULTS = Path("runs"), Path("results")  # yours, and the accepted ones
 TEACHERS, COSTS, FAILURES = "teachers", "costs", "failures"  # in a suite's folder, beside its methods
 RESERVED = frozenset({TEACHERS, COSTS, FAILURES})
+BEGUN, DECIDED = ".submitting", ".submitted"  # a change of the accepted results on its way (`records.journal`)

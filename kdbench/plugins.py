@@ -160,10 +160,16 @@ def wrong_params(found: type[Method]) -> Iterator[str]:
 
 def wrong_texts(found: type[Method]) -> Iterator[str]:
     """What is wrong with what a method says in words."""
+    from kdbench.records.privacy import private
+
     for attribute in ("families", "deviations"):
         said = getattr(found, attribute)
         if not isinstance(said, tuple) or not all(isinstance(text, str) and text.strip() for text in said):
             yield f"its attribute {attribute} is {said!r}. Make it a tuple of texts, none of them empty."
+        elif what := next(filter(None, map(private, said)), None):
+            yield f"its attribute {attribute} names {what}, and records show it. Take it out."
+    if what := private(inspect.getdoc(found) or ""):
+        yield f"its docstring names {what}, and records show it. Take it out."
     excused = found.expected_failed_checks
     if not isinstance(excused, dict) or not all(isinstance(r, str) and r.strip() for r in excused.values()):
         yield "its expected_failed_checks gives no reason. Write {'name_of_the_check': 'why it cannot hold'}."
@@ -176,9 +182,10 @@ def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
         pydantic.ValidationError: an attribute of another type or form.
     """
     from kdbench.records.record import MethodInfo
-    from kdbench.source import source_sha256
+    from kdbench.source import HARNESS, published_source, source_sha256
 
     paper = cls.paper
+    published = {} if plugin.distribution == HARNESS else published_source(plugin.distribution)
     return MethodInfo(
         name=cls.name,
         version=cls.version,
@@ -196,4 +203,6 @@ def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
         distribution_version=plugin.version,
         source_sha256=source_sha256(cls),
         excused_checks=dict(cls.expected_failed_checks) or None,
+        repository=published.get("repository"),
+        commit=published.get("commit"),
     )

@@ -9,21 +9,25 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import json
+import re
 import site
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import distribution, packages_distributions
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.hashing import digest
+from kdbench.tables import COMMIT, REPOSITORY
 
 if TYPE_CHECKING:
     from kdbench.method import Method
 
 HARNESS = "kdbench"
+LABELS = frozenset({"source", "source code", "repository", "code"})  # of a Project-URL
 
 
 def source_sha256(cls: type[Method]) -> str:
@@ -149,3 +153,22 @@ def parents(name: str) -> Iterator[str]:
     while "." in name:
         name = name.rpartition(".")[0]
         yield name
+
+
+def published_source(name: str) -> dict[str, str]:
+    """Where a distribution's metadata say that its source is, as `repository`, and its `commit` if it came from there.
+
+    The address is the one that it was installed from, else its Project-URL of Source or Repository.
+    """
+    try:
+        found = distribution(name)
+        origin = json.loads(found.read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError, OSError):
+        return {}
+    given = [text.partition(",") for text in found.metadata.get_all("Project-URL") or ()]
+    named = [url.strip() for label, _, url in given if label.strip().lower() in LABELS]
+    commit = origin.get("vcs_info", {}).get("commit_id")
+    addresses = [*([origin.get("url", "")] if commit else []), *named]
+    address = next((a.rstrip("/") for a in addresses if re.fullmatch(REPOSITORY, a.rstrip("/"))), None)
+    about = {"repository": address, "commit": commit if re.fullmatch(COMMIT, commit or "") else None}
+    return {key: value for key, value in about.items() if value}

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Execution = Literal["eager", "captured", "compiled"]
 SMALL = 64  # pixels of a side, up to which images of folders are held decoded
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"  # names become folders: no separators, no leading dot
+REPOSITORY = r"^https://[A-Za-z0-9.-]+(:\d+)?/[A-Za-z0-9_./~+-]{1,200}$"  # without a user's name or token
+COMMIT = r"^[0-9a-f]{40}([0-9a-f]{24})?$"
 
 
 class Table(BaseModel):

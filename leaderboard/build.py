@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError, writing
+from kdbench.files import exchange, restore
+from kdbench.records.locks import folder_lock
 from kdbench.records.store import find_results
 from kdbench.suite import list_suites, load_suite
 from kdbench_leaderboard import paths
@@ -35,23 +37,53 @@ def build(out: Path, results: Path | None, runs: Path | None, address: str = "",
     Raises:
         KdbenchError: `out` is something else, or cannot be written.
     """
+    origin = make_origin(address, repository)
+    with writing(out):
+        out = out.resolve()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with folder_lock(out):
+            check_place(out)
+            beside = workplace(out)
+            restore(out, beside / "old")
+            site = make_site(read_store(find_results(results), runs), origin)
+            write_site(beside / "new", site)
+            exchange(beside / "new", out, beside / "old")
+            shutil.rmtree(beside, ignore_errors=True)
+    return site
+
+
+def check_place(out: Path) -> None:
+    """Only a site, or nothing, is replaced.
+
+    Raises:
+        KdbenchError: something else is there.
+    """
     if out.exists() and not (out / MARKER).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise KdbenchError(f"{out} exists and is no site of kdbench. Remove it, or choose another folder with --out.")
-    origin = make_origin(address, repository)
-    site = make_site(read_store(find_results(results), runs), origin)
-    partial = out.with_name(out.name + ".partial")
-    with writing(out):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        (partial / MARKER).write_text("Made by `kdbench site`, which replaces this folder.\n", encoding="utf-8")
-        (partial / ".nojekyll").touch()  # GitHub Pages serves the files as they are
-        shutil.copytree(STATIC, partial / "static")
-        for path, content in chain(all_pages(site), record_scripts(site)):
-            write(partial, path, content)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    return site
+
+
+def workplace(out: Path) -> Path:
+    """The folder beside a site in which it is built: made anew, or what a build that was killed left.
+
+    Raises:
+        KdbenchError: there is a folder of this name that kdbench did not make.
+    """
+    beside = out.with_name(f".{out.name}.kdbench")
+    if beside.exists() and not {path.name for path in beside.iterdir()} <= {"new", "old"}:
+        raise KdbenchError(f"{beside} is in the way of building {out}. Move it, or choose another folder with --out.")
+    beside.mkdir(exist_ok=True)
+    return beside
+
+
+def write_site(folder: Path, site: Site) -> None:
+    """All files of a site, into a new folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / MARKER).write_text("Made by `kdbench site`, which replaces this folder.\n", encoding="utf-8")
+    (folder / ".nojekyll").touch()  # GitHub Pages serves the files as they are
+    shutil.copytree(STATIC, folder / "static")
+    for path, content in chain(all_pages(site), record_scripts(site)):
+        write(folder, path, content)
 
 
 def write(root: Path, path: str, content: str | bytes) -> None:

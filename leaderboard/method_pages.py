@@ -45,7 +45,7 @@ def method_pages(site: Site) -> Iterator[Page]:
             info=info,
             about=described(info.docstring),
             address=paths.arxiv(info.arxiv),
-            level=min(s.level for s in everyone),
+            verified="; ".join(dict.fromkeys(s.verified for s in everyone)),
             stands=stands_table(site, boards),
             said=[standing_sentence(board, everyone_on(site, board), s) for board, rows in boards for s in rows],
             reproduced=[

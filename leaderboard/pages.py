@@ -92,6 +92,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         **({"card": paths.card(board)} if board.main else {}),
         table=views.suite_table(board, rows),
         ranked=sum(not s.gaps for s in rows),
+        verified=sum(s.trained_again[0] > 0 for s in rows),
         notes=power.board_notes(board, rows),
         limits=list(limits.values()),
         pairs=[

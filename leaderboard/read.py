@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from kdbench.console import printable
 from kdbench.errors import KdbenchError
+from kdbench.files import read_plain
 from kdbench.hashing import digest
 from kdbench.layout import COSTS, FAILURES, RESERVED, TEACHERS
 from kdbench.records.agreement import Answers
-from kdbench.records.cost_record import CostRecord, parse_cost
+from kdbench.records.cost_record import CostRecord, read_cost
 from kdbench.records.curves import Curve
 from kdbench.records.metrics import all_metrics, wrong_metrics
 from kdbench.records.reader import Problem as Unreadable
-from kdbench.records.reader import Reader
+from kdbench.records.reader import Reader, is_shipped_teachers
 from kdbench.records.record import Record
 from kdbench.records.rows import Origin
 from kdbench.records.store import CELL_FOLDER, Entry, read_cell
@@ -27,6 +29,8 @@ from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
 from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
+
+MAX_LOG = 2**24  # bytes
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Problem:
-    """What cannot be shown, and why."""
+    """What cannot be shown, and why. Names of files may hold what no text can, and messages name files."""
 
     suite: str
     method: str
     what: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", printable(self.method, 100))
+        object.__setattr__(self, "what", printable(self.what, 600))
 
 
 @dataclass
@@ -101,13 +109,26 @@ def read_store(results: Path | None, runs: Path | None) -> Store:
 
 def named_folders(parent: Path, store: Store) -> list[Path]:
     """Folders whose names can become paths of the site; another name is a problem."""
-    if not parent.is_dir():
-        return []
-    folders = [path for path in sorted(parent.iterdir()) if path.is_dir()]
-    for path in folders:
-        if not re.fullmatch(NAME, path.name) and not path.name.startswith("."):
+    found: list[Path] = []
+    for path in sorted(inside(parent, store)):
+        if not path.is_dir() or path.name.startswith("."):
+            continue
+        if not re.fullmatch(NAME, path.name) or len(path.name) > 100:
             store.problems.append(Problem("", "", f"The folder '{path.name}' has no name that kdbench gives: ignored."))
-    return [path for path in folders if re.fullmatch(NAME, path.name) and len(path.name) <= 100]
+        elif path.is_symlink() and not is_shipped_teachers(path):
+            store.problems.append(Problem("", "", f"The folder '{parent.name}/{path.name}' is a link: ignored."))
+        else:
+            found.append(path)
+    return found
+
+
+def inside(folder: Path, store: Store) -> list[Path]:
+    """What lies in a folder; nothing, and a problem, where that cannot be read."""
+    try:
+        return list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        store.problems.append(Problem("", "", f"The folder '{folder.name}' cannot be read: {error.strerror}."))
+        return []
 
 
 def read_suite(store: Store, folder: Path, root: Path) -> None:
@@ -130,7 +151,7 @@ def read_own(store: Store, folder: Path, root: Path) -> None:
             read_failures(store, method, folder.name)
         elif method.name != TEACHERS:
             levels = verified_levels(store, method, folder.name, root)
-            for cell in sorted(path for path in method.iterdir() if CELL_FOLDER.fullmatch(path.name)):
+            for cell in sorted(path for path in inside(method, store) if CELL_FOLDER.fullmatch(path.name)):
                 try:
                     entry = read_cell(cell)
                     same_place(entry.record, folder.name, method.name)
@@ -197,7 +218,8 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
         level, outcome = 1, "its metrics follow from its evidence and the suite's test labels"
     said = levels.get(record.key)
     if said and said.record_sha256 == record.sha256 and said.level > level:
-        level, outcome = said.level, f"{said.outcome} ({said.date})"
+        who = f", by {said.by}" if said.by else ""
+        level, outcome = said.level, printable(f"{said.outcome} ({said.date}{who})", 600)
     return Found(record, origin, answers, curve, all_metrics(evidence, record.num_classes), level, outcome)
 
 
@@ -224,22 +246,22 @@ def verified_levels(store: Store, folder: Path, suite: str, root: Path) -> dict[
 
 
 def read_costs(store: Store, folder: Path, suite: str, root: Path) -> None:
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(path for path in inside(folder, store) if path.suffix == ".json"):
         try:
-            record = parse_cost(path.read_bytes(), str(path))
+            record = read_cost(path)
             if record.suite != suite:
                 raise KdbenchError(f"{path} is of suite '{record.suite}': ignored.")
             store.costs.append(record)
-        except (KdbenchError, OSError) as error:
+        except KdbenchError as error:
             store.problems.append(Problem(suite, COSTS, tidy(error, root)))
 
 
 def read_failures(store: Store, folder: Path, suite: str) -> None:
     """Cells of yours that failed: what each said last."""
-    for path in sorted(folder.glob("*.log")):
+    for path in sorted(path for path in inside(folder, store) if path.suffix == ".log"):
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
-        except OSError:
+            lines = read_plain(path, MAX_LOG).decode(errors="replace").strip().splitlines() or [""]
+        except (KdbenchError, FileNotFoundError):
             continue
         store.failures.append(Problem(suite, path.stem.rpartition("-")[0], f"{lines[0]}: {lines[-1]}"[:500]))
 

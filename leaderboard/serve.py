@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import gzip
 import io
+import sys
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +25,9 @@ class Quiet(SimpleHTTPRequestHandler):
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         """The answer's head; what is to follow."""
         path = Path(self.translate_path(self.path))
+        if not can_be(path):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
         if path.suffix not in TEXTS or "gzip" not in self.headers.get("Accept-Encoding", "") or not path.is_file():
             return super().send_head()
         body = compressed(path, path.stat().st_mtime_ns)
@@ -32,6 +37,28 @@ class Quiet(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         return io.BytesIO(body)
+
+
+def can_be(path: Path) -> bool:
+    """Whether the system knows files of such a name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class Server(ThreadingHTTPServer):
+    """A server that goes on when a client hangs up, or asks for what cannot be read."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that is gone."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 @functools.lru_cache(maxsize=256)
@@ -47,7 +74,7 @@ def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
         KdbenchError: the port is taken.
     """
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
+        return Server(("127.0.0.1", port), functools.partial(Quiet, directory=str(folder)))
     except OSError as error:
         said = error.strerror or str(error)
         raise KdbenchError(f"Cannot serve on port {port}: {said}. Choose another one with --port.") from error

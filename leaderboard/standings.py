@@ -28,6 +28,8 @@ from kdbench.suite import without_content
 from kdbench_leaderboard.boards import Board, Pair, Row
 from kdbench_leaderboard.read import Found
 
+TRAINED_AGAIN = 2  # the level of verification from which a cell's training was repeated
+
 
 @dataclass(eq=False)
 class Standing(of_rows.Standing[Row]):
@@ -60,9 +62,16 @@ class Standing(of_rows.Standing[Row]):
         return self.against[PLAIN].difference if PLAIN in self.against else None
 
     @property
-    def level(self) -> int:
-        """The level of verification that all its records have reached."""
-        return min((c.level for c in self.row.cells.values() if c.correct is not None), default=0)
+    def trained_again(self) -> tuple[int, int]:
+        """How many of its cells were trained again, for an epoch or as a whole, and of how many."""
+        levels = [cell.level for cell in self.row.cells.values() if cell.correct is not None]
+        return sum(level >= TRAINED_AGAIN for level in levels), len(levels)
+
+    @property
+    def verified(self) -> str:
+        """The same in words."""
+        again, cells = self.trained_again
+        return f"{again} of {cells} cells trained again" if again else "not verified"
 
 
 def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:

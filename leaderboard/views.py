@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from kdbench.records.built_in import DISTRIBUTION
 from kdbench.records.metrics import METRICS, metrics_for
 from kdbench.records.rows import KD, PLAIN
 from kdbench_leaderboard import paths
@@ -16,12 +17,11 @@ from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estim
 from kdbench_leaderboard.verdicts import against_cell, contrast_cell, gain_cell, verdict_cell
 
 YOURS = ("yours", "from your own runs/ folder, not accepted")
-LEVELS = (
-    "not verified: no test labels to recompute the metrics from",
-    "level 1: metrics recomputed from the evidence when this site was built",
-    "level 2: the first epoch was trained again",
-    "level 3: cells were trained again",
+VERIFIED_HELP = (
+    "Whether the board itself trained a sample of its cells again. All else that can be told without that is: metrics "
+    "are recomputed from the evidence when this site is built"
 )
+UNVERIFIED = ("not verified", "of another package than kdbench, and the board has not trained a cell of it again")
 VERDICT_HELP = "Against the plain student, the controls and plain KD, in words"
 KD_HELP = "Difference to plain KD in percentage points, with its verdict; leads to the comparison"
 GAIN_HELP = (
@@ -35,6 +35,8 @@ LEADER = ("≈ leader", "not separable from the leader: no row is measurably bet
 def method_cell(s: Standing) -> Cell:
     """A row's name, with what a reader must know of it."""
     tags = [YOURS] if s.row.origin == "yours" else []
+    if s.row.origin == "accepted" and s.row.info.distribution != DISTRIBUTION and not s.trained_again[0]:
+        tags.append(UNVERIFIED)
     if s.like_the_leader:
         tags.append(LEADER)
     if s.row.info.deviations:
@@ -128,7 +130,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("spent", "Compute", "number", help="FLOPs of the whole training; plain student = 1", hidden=True),
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),
         Column("version", "Version", "number", hidden=True),
-        Column("level", "Verified", "number", help="Level that all its records reached", hidden=True),
+        Column("level", "Verified", help=VERIFIED_HELP, hidden=True),
         Column("verdict", "Verdict in words", help=VERDICT_HELP, group="all", wide=True, hidden=True),
     ]
     lines = [suite_line(s, board, measure) for s in standings]
@@ -176,7 +178,7 @@ def suite_line(s: Standing, board: Board, measure: Measure) -> Line:
         "spent": times(COMPUTE.of(s)),
         "extra": Cell(f"{max(extra):,}", max(extra)) if extra else Cell("–"),
         "version": number(s.row.info.version, 0),
-        "level": Cell(str(s.level), s.level, title=LEVELS[s.level]),
+        "level": Cell(s.verified),
         "verdict": verdict_cell(s),
     }
     for name, value in s.metrics.items():

@@ -28,8 +28,10 @@ from kdbench.cli.options import (
     execution,
     split_names,
 )
+from kdbench.cli.orderly import orderly
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError
+from kdbench.files import check_folder
 from kdbench.layout import RUNS
 
 app = typer.Typer(
@@ -40,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+MAX_INPUT = 2048  # pixels of a side, for which a network's maps still fit into memory
 lists = typer.Typer(no_args_is_help=True, help="List methods, suites, pairs or models.")
 app.add_typer(lists, name="list")
 app.add_typer(tuning.app)
@@ -173,6 +176,8 @@ def teach(
     from kdbench.training.limit import time_limit
 
     parse_data_dir(data_dir)
+    if out is not None:
+        check_folder(out)
     how, models = execution(compile_, eager), tuple(model or ())
     with time_limit(time) as limit:
         from kdbench.commands.machine import make_machine
@@ -202,6 +207,8 @@ def show(
             raise KdbenchError(f"Which {kind}? Write: show {'model NAME' if kind == 'model' else 'pair T:S'}.")
         case [_] if size is not None:
             raise KdbenchError("--input is of 'show model NAME' and 'show pair T:S'. Leave it out.")
+        case _ if size is not None and size > MAX_INPUT:
+            raise KdbenchError(f"--input {size}: {MAX_INPUT} is the most.")
         case [method]:
             show_method(method, open_console(), as_json)
         case ["model", name]:
@@ -246,7 +253,7 @@ def cost(
     from kdbench.suite import load_suite
 
     names = split_names(method)
-    check_request(Request(suite, names, tuple(pair or ()), settings=tuple(settings or ()), device=device))
+    check_request(Request(suite, names, tuple(pair or ()), settings=tuple(settings or ()), device=device, out=out))
     from kdbench.commands.cost import cost as measure_costs
 
     found = load_suite(suite)
@@ -325,22 +332,8 @@ def list_models(
 
 
 def main() -> None:
-    """The `kdbench` command. What the user can mend is one line and exit code 2."""
-    try:
-        app()
-    except KdbenchError as error:
-        sys.stderr.write(f"kdbench: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("kdbench: stopped.\n")
-        sys.exit(130)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # PyTorch's; without importing it
-            raise
-        sys.stderr.write(
-            "kdbench: the device is out of memory: free it of other programs, or name another (--device).\n"
-        )
-        sys.exit(2)
+    """The `kdbench` command."""
+    orderly(app)
 
 
 if __name__ == "__main__":

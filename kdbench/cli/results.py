@@ -113,6 +113,10 @@ def submit(
     supersedes: Annotated[
         str | None, typer.Option("--supersedes", help="Why accepted records are replaced, for WITHDRAWN.md.")
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="ADDRESS@COMMIT of your package's source, where its metadata do not say it."),
+    ] = None,
 ) -> None:
     """Check the complete records of methods and fold them into the accepted results.
 
@@ -120,7 +124,7 @@ def submit(
     """
     from kdbench.commands.submit import submit_methods
 
-    submit_methods(split_names(method), suite, runs, results, supersedes, open_console())
+    submit_methods(split_names(method), suite, runs, results, supersedes, open_console(), source)
 
 
 @app.command()
@@ -144,6 +148,12 @@ def validate(
 def verify(
     record: Annotated[str, typer.Argument(help="A cell's folder in runs/, or results/SUITE/METHOD/records.jsonl:KEY.")],
     level: Annotated[int, typer.Option("--level", min=1, max=3, help="1, 2 or 3, as below.")] = 1,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, help="So many records, at random, of the folder of a method.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who verifies, for the board: the address of a run, say.")
+    ] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="Your suite file. Default: the record's suite.")] = None,
     results: ResultsOption = None,
     device: DeviceOption = "auto",
@@ -160,4 +170,4 @@ def verify(
     from kdbench.commands.verify import verify as verify_record
 
     parse_data_dir(data_dir)
-    raise typer.Exit(verify_record(record, level, suite, results, device, open_console()))
+    raise typer.Exit(verify_record(record, level, suite, results, device, open_console(), sample, by))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from kdbench.console import Notice
+from kdbench.console import Notice, printable
 from kdbench.method import Paper
 from kdbench.plugins import load_method
 
@@ -30,7 +30,9 @@ LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    **{character: f"\\{character}" for character in "{}%&#_$"},
+    "{": r"\textbraceleft{}",  # BibTeX counts braces, escaped or not
+    "}": r"\textbraceright{}",
+    **{character: f"\\{character}" for character in "%&#_$"},
 }
 
 
@@ -65,4 +67,4 @@ def bibtex(key: str, paper: Paper) -> str:
 
 def latex(text: str) -> str:
     """A plugin's text as LaTeX shows it, in one line: nothing in it ends the field that it stands in."""
-    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(LATEX.get(character, character) for character in " ".join(printable(text).split()))

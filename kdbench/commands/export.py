@@ -23,7 +23,7 @@ from kdbench.commands.exported import LOADER, MODEL_CARD
 from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import load_dataset, with_content
 from kdbench.errors import KdbenchError, first_line, writing
-from kdbench.files import sync
+from kdbench.files import exchange, restore, sync
 from kdbench.hashing import file_sha256
 from kdbench.networks.build import build_network
 from kdbench.networks.inputs import as_seen
@@ -66,15 +66,14 @@ def export(
     record = entry.record
     suite = load_suite(suite_name or record.suite).bound_to(record.protocol)
     out = out or Path(f"{record.student}-{record.method.name}")
+    restore(out, out.with_name(f".{out.name}.kdbench-old"))
     check_place(out, force)
     student = Student(load_student(entry, suite), suite.data).eval()
-    partial = out.with_name(f".{out.name}.partial")
+    partial, old = (out.with_name(f".{out.name}.kdbench-{kind}") for kind in ("new", "old"))
     try:
         with writing(out):
             about, checked = write_folder(partial, student, entry, suite, onnx, notice)
-            if out.exists():
-                shutil.rmtree(out)
-            partial.rename(out)
+            exchange(partial, out, old)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     if as_json:

@@ -14,6 +14,7 @@ from typing import Any
 from kdbench.declared import declared_parameters
 from kdbench.environment import available_cores
 from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.files import check_folder
 from kdbench.layout import RUNS
 from kdbench.plugins import find_plugin, load_method
 from kdbench.running.engines import check_engine
@@ -59,6 +60,7 @@ def check_request(request: Request) -> None:
     Raises:
         KdbenchError: an unknown suite, pair or method, or an option of another form.
     """
+    check_folder(request.out)
     suite = load_suite(request.suite)
     parse_pairs(suite, request.pairs)
     parse_seeds(suite, request.seeds)

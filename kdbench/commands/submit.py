@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,17 +16,21 @@ from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
 from kdbench.layout import COSTS, TEACHERS
-from kdbench.records.cost_record import CostRecord, parse_cost
-from kdbench.records.gate import record_problems
+from kdbench.records.built_in import DISTRIBUTION
+from kdbench.records.cost_record import CostRecord, read_cost
+from kdbench.records.gate import plain_sizes, record_problems, size_problems
+from kdbench.records.gate_rows import rows_problems
+from kdbench.records.journal import changing, remove
 from kdbench.records.reader import read_results
-from kdbench.records.rows import REFERENCES
-from kdbench.records.store import Entry, find_results, find_runs, read_runs, write_results
+from kdbench.records.rows import PLAIN, REFERENCES
+from kdbench.records.store import VERIFIED, Entry, find_results, find_runs, read_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of
 from kdbench.running.plan import Cell, find_recorded, plan_cells
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, load_suite, load_test_labels, without_content
+from kdbench.suite import Suite, list_suites, load_suite, load_test_labels, without_content
+from kdbench.tables import COMMIT, REPOSITORY
 
 
 def submit_methods(
@@ -34,38 +40,102 @@ def submit_methods(
     results: Path | None,
     reason: str | None,
     console: Console,
+    source: str | None = None,
 ) -> None:
     """Fold the records of methods on all pairs and seeds of a suite into `results`, and say what to propose.
 
     Args:
         reason: why they replace accepted records, for `WITHDRAWN.md`.
+        source: where the source of a foreign method is, as ADDRESS@COMMIT.
 
     Raises:
         KdbenchError: a missing cell, a record that does not hold, or accepted records replaced without a reason.
     """
     suite = load_suite(suite_name)
+    if suite.name not in list_suites():
+        raise KdbenchError(
+            f"Suite '{suite.name}' is your own: the board takes the built-in ones ({', '.join(list_suites())}). "
+            "'kdbench site' shows your records beside them; propose the suite first (CONTRIBUTING.md)."
+        )
+    published = parse_source(source)
     folder, runs = find_results(results), find_runs(runs)
     if folder is None:
         raise KdbenchError("No results folder. Run this in a checkout of kdbench, or name one with --results.")
     load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need
     suite, notice = with_content(suite), line_printer(console)
-    teachers = accepted_teachers(suite, folder, notice)
-    checked = {method: check_method(suite, method, runs, teachers, notice) for method in methods}
-    for method, entries in checked.items():  # nothing is written before all hold
-        check_replaced(folder / suite.name / method, entries, reason)
-    lines = []
-    for method, entries in checked.items():
-        place = folder / suite.name / method
-        replaced = [entry for entry in read_results(place) if entry.record.sha256 not in hashes(entries)]
-        write_results(place, entries)
-        verified = [v for v in read_verified(place) if v.record_sha256 in hashes(entries)]
-        write_verified(place, verified)
-        for gone in sorted({place_of(entry.record) for entry in replaced}):
-            add_superseded(folder / WITHDRAWN, gone, reason or "")
-        costs = submit_costs(suite, method, entries, runs, folder, notice)
-        notice(f"{method}: {len(entries)} records and {costs} cost records checked and written to {place}")
-        lines.append(summary(method, entries))
-    notice(pull_request(suite, folder, lines))
+    with changing(folder) as staging:
+        teachers = accepted_teachers(suite, folder, notice)
+        checked = {method: check_method(suite, method, runs, teachers, published, notice) for method in methods}
+        check_together(suite, checked, folder)
+        for method, entries in checked.items():  # nothing is written before all hold
+            check_replaced(folder / suite.name / method, entries, reason)
+        written = [
+            stage(suite, method, entries, runs, folder, staging, reason or "", notice)
+            for method, entries in checked.items()
+        ]
+    for text in written:
+        notice(text)
+    notice(pull_request(suite, folder, [summary(method, entries) for method, entries in checked.items()]))
+
+
+def stage(
+    suite: Suite,
+    method: str,
+    entries: Sequence[Entry],
+    runs: Path,
+    results: Path,
+    staging: Path,
+    reason: str,
+    notice: Notice,
+) -> str:
+    """Put the new files of a method below `staging`; returns what to say of it once they are in place."""
+    place, new = results / suite.name / method, staging / suite.name / method
+    replaced = [entry for entry in read_results(place) if entry.record.sha256 not in hashes(entries)]
+    write_results(new, list(entries))
+    if (place / VERIFIED).exists():
+        write_verified(new, [v for v in read_verified(place) if v.record_sha256 in hashes(entries)])
+        if not (new / VERIFIED).exists():
+            remove(new / VERIFIED)
+    for gone in sorted({place_of(entry.record) for entry in replaced}):
+        if (results / WITHDRAWN).exists() and not (staging / WITHDRAWN).exists():
+            shutil.copyfile(results / WITHDRAWN, staging / WITHDRAWN)
+        add_superseded(staging / WITHDRAWN, gone, reason)
+    costs = submit_costs(suite, method, entries, runs, staging, notice)
+    return f"{method}: {len(entries)} records and {costs} cost records checked and written to {place}"
+
+
+def parse_source(text: str | None) -> tuple[str, str] | None:
+    """ADDRESS@COMMIT as the two.
+
+    Raises:
+        KdbenchError: not of that form.
+    """
+    if text is None:
+        return None
+    address, _, commit = text.rpartition("@")
+    if not re.fullmatch(REPOSITORY, address) or not re.fullmatch(COMMIT, commit):
+        raise KdbenchError(
+            f"--source {text}: write ADDRESS@COMMIT, such as https://github.com/you/your-method@ and its 40 digits."
+        )
+    return address, commit
+
+
+def check_together(suite: Suite, checked: Mapping[str, Sequence[Entry]], results: Path) -> None:
+    """What the gate asks of records beside each other: networks of the plain student's size, evidence of their own.
+
+    Raises:
+        KdbenchError: names the first that does not hold.
+    """
+    plain = checked.get(PLAIN) or read_results(results / suite.name / PLAIN)
+    sizes = plain_sizes(entry.record for entry in plain)
+    for entries in checked.values():
+        for entry in entries:
+            if entry.evidence and (problem := next(size_problems(entry.record, sizes), None)):
+                raise KdbenchError(f"{entry.folder}: {problem}.")
+        evidence = {entry.record.key: entry.evidence for entry in entries if entry.evidence}
+        placed = [(str(entry.folder), entry.record) for entry in entries]
+        for where, problem in rows_problems(placed, evidence, suite):
+            raise KdbenchError(f"{where}: {problem}.")
 
 
 def hashes(entries: Sequence[Entry]) -> set[str]:
@@ -96,7 +166,14 @@ def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, 
     return teachers
 
 
-def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teacher], notice: Notice) -> list[Entry]:
+def check_method(
+    suite: Suite,
+    method: str,
+    runs: Path,
+    teachers: dict[str, Teacher],
+    published: tuple[str, str] | None,
+    notice: Notice,
+) -> list[Entry]:
     """The records of a method for the board: every pair and seed of the suite, each as the gate wants it.
 
     Of the references, further seeds that every pair has come along, up to the first that is lacking.
@@ -117,11 +194,9 @@ def check_method(suite: Suite, method: str, runs: Path, teachers: dict[str, Teac
         found |= find_recorded(more, runs, notice)
     labels = load_test_labels(suite)
     known = {teacher.sha256: name for name, teacher in teachers.items()}
-    entries = [restamped(found[cell.key], cell) for cell in cells]
+    entries = [restamped(found[cell.key], cell, published) for cell in cells]
     for entry in entries:
         record = entry.record
-        if record.status == "done" and not record.curve:
-            raise KdbenchError(f"{entry.folder}: it has no curve, which tells that the last epoch was taken.")
         for problem in record_problems(record, entry.evidence, suite, labels, known, record.curve, entry.others):
             raise KdbenchError(f"{entry.folder}: {problem}.")
     return entries
@@ -136,9 +211,12 @@ def further_cells(suite: Suite, method: str, runs: Path, teachers: dict[str, Tea
     return [cell for cell in cells if end is None or cell.seed < end]
 
 
-def restamped(entry: Entry, cell: Cell) -> Entry:
+def restamped(entry: Entry, cell: Cell, published: tuple[str, str] | None) -> Entry:
     """The record as this plan's: `--set` with the suite's own values gives the same cell under another row."""
-    says = {"variant": cell.variant, "params_source": cell.params_source, "trials": cell.trials}
+    says: dict[str, Any] = {"variant": cell.variant, "params_source": cell.params_source, "trials": cell.trials}
+    if published and entry.record.method.distribution != DISTRIBUTION:
+        where = {"repository": published[0], "commit": published[1]}
+        says["method"] = entry.record.method.model_copy(update=where)
     return replace(entry, record=entry.record.model_copy(update=says).sealed())
 
 
@@ -162,7 +240,7 @@ def submit_costs(suite: Suite, method: str, entries: Sequence[Entry], runs: Path
     fingerprints = {digest(protocol), digest(without_content(protocol))}  # costs are measured without data
     for path in sorted((runs / suite.name / COSTS).glob(f"{method}-*.json")):
         try:
-            cost: CostRecord = parse_cost(path.read_bytes(), str(path))
+            cost: CostRecord = read_cost(path)
         except KdbenchError as error:
             notice(f"{error} It is left out.")
             continue

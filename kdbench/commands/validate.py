@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from kdbench.console import line_printer, write_json
+from kdbench.console import line_printer, one_line, write_json
 from kdbench.errors import KdbenchError
 from kdbench.hashing import file_sha256
-from kdbench.layout import COSTS, TEACHERS
-from kdbench.records.cost_record import file_name, parse_cost
-from kdbench.records.gate import record_problems
-from kdbench.records.guard import MAX_LINE, Guarded, keys_of
-from kdbench.records.reader import Contents
+from kdbench.layout import BEGUN, COSTS, DECIDED, TEACHERS
+from kdbench.records.cost_record import file_name, read_cost
+from kdbench.records.gate import plain_sizes, record_problems
+from kdbench.records.gate_change import change_problems
+from kdbench.records.gate_rows import rows_problems
+from kdbench.records.guard import Guarded, keys_of
+from kdbench.records.privacy import private, private_texts
+from kdbench.records.reader import Contents, is_shipped_teachers
 from kdbench.records.reader import Problem as Unreadable
-from kdbench.records.record import Record, parse_record
+from kdbench.records.record import Record
+from kdbench.records.rows import PLAIN
 from kdbench.records.store import CURVES, EVIDENCE, RECORDS, VERIFIED, other_key, weights_name
+from kdbench.records.values import possible_day
 from kdbench.records.verification import parse_verification
 from kdbench.records.withdrawn import FILE as WITHDRAWN
-from kdbench.records.withdrawn import Place, place_of, read_withdrawn
-from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.records.withdrawn import place_of, read_withdrawn
+from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
 
 MAX_TEACHER = 16 * 2**20
@@ -40,16 +46,24 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return printable(f"{self.where}: {self.what}")
+        return one_line(f"{self.where}: {self.what}")
 
 
 @dataclass(frozen=True)
 class Board:
-    """A suite with what its records are checked against."""
+    """A suite with what its records are checked against.
+
+    Attributes:
+        teachers: names of the accepted ones by the hash of their weights.
+        sizes: parameters and MACs of the plain students.
+        evidence: by its hash, the row that has it and where.
+    """
 
     suite: Suite
     labels: np.ndarray
-    teachers: dict[str, str]
+    teachers: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    evidence: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def validate(results: Path, against: Path | None, console: Console, as_json: bool) -> int:
@@ -68,9 +82,12 @@ def validate(results: Path, against: Path | None, console: Console, as_json: boo
             raise KdbenchError(f"{folder} holds no results: they lie in {folder}/SUITE/METHOD/. Nothing was checked.")
     records: list[tuple[str, Record]] = []
     problems = list(folder_problems(results, records))
-    problems += withdrawn_problems(results, against, [record for _, record in records])
+    alone = [record for _, record in records]
+    problems += withdrawn_problems(results, alone)
+    if against is not None:
+        problems += (Problem(*one) for one in change_problems(results, against, alone))
     if as_json:
-        about = [{"where": printable(p.where), "problem": printable(p.what)} for p in problems]
+        about = [{"where": one_line(p.where), "problem": one_line(p.what)} for p in problems]
         write_json({"records": len(records), "problems": about})
     else:
         notice = line_printer(console)
@@ -80,12 +97,6 @@ def validate(results: Path, against: Path | None, console: Console, as_json: boo
     return 1 if problems else 0
 
 
-def printable(text: str, most: int = 400) -> str:
-    """One line without control characters, whatever a record says."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return clean if len(clean) <= most else clean[:most] + "..."
-
-
 def folder_problems(results: Path, records: list[tuple[str, Record]]) -> Iterator[Problem]:
     """Problems of all suites; the records that could be read are appended to `records`, with file and line."""
     for path in sorted(results.iterdir()):
@@ -93,10 +104,20 @@ def folder_problems(results: Path, records: list[tuple[str, Record]]) -> Iterato
             continue
         if path.is_symlink() or not path.is_dir():
             yield Problem(str(path), "only folders of suites, WITHDRAWN.md and README.md belong here")
+        elif path.name in (BEGUN, DECIDED):
+            yield Problem(str(path), "a submission was interrupted: run 'kdbench submit' again, which completes it")
         elif path.name not in list_suites():
             yield Problem(str(path), "no built-in suite has this name")
         else:
-            yield from suite_problems(path, records)
+            yield from readable(path, suite_problems(path, records))
+
+
+def readable(folder: Path, problems: Iterator[Problem]) -> Iterator[Problem]:
+    """The same; a folder or file that cannot be read is one more."""
+    try:
+        yield from problems
+    except OSError as error:
+        yield Problem(error.filename or str(folder), f"it cannot be read: {error.strerror}")
 
 
 def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[Problem]:
@@ -106,29 +127,24 @@ def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[
     except KdbenchError as error:
         yield Problem(str(folder), str(error))
         return
-    board = Board(suite, labels, {})
+    board = Board(suite, labels)
     names = sorted(path.name for path in folder.iterdir())
-    for name in sorted(names, key=lambda name: name != TEACHERS):  # they come first: cells name them
+    for name in sorted(names, key=lambda name: (name != TEACHERS, name != PLAIN)):  # what others are checked against
         path = folder / name
         if path.is_symlink() and not is_shipped_teachers(path):
             yield Problem(str(path), "a link does not belong here")
         elif not path.is_dir() or not re.fullmatch(NAME, name):
             yield Problem(str(path), "only folders of methods, teachers and costs belong here")
         elif name == COSTS:
-            yield from cost_problems(path, suite)
+            yield from readable(path, cost_problems(path, suite))
         else:
             found: list[tuple[str, Record]] = []
-            yield from method_problems(path, board, found)
+            yield from readable(path, method_problems(path, board, found))
             if name == TEACHERS:
                 board.teachers.update({r.main.sha256: r.student for _, r in found if r.is_teacher and r.main.sha256})
+            if name == PLAIN:
+                board.sizes.update(plain_sizes(record for _, record in found))
             records += found
-
-
-def is_shipped_teachers(path: Path) -> bool:
-    """Whether a link leads to the teachers that ship with kdbench, here or in the checkout that holds the results."""
-    suite = path.parent.name
-    shipped = (SUITES, path.parent.parent.resolve().parent / "kdbench" / "suites")
-    return path.name == TEACHERS and path.resolve() in {(root / suite / TEACHERS).resolve() for root in shipped}
 
 
 def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]]) -> Iterator[Problem]:
@@ -152,7 +168,8 @@ def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]
         for what in one_record(record, contents, board):
             yield Problem(where, what)
     if folder.name != TEACHERS:
-        yield from row_problems(found, board.suite)
+        yield from (Problem(*one) for one in rows_problems(found, contents.evidence, board.suite))
+        yield from same_evidence(found, board)
     yield from verified_problems(folder, {r.key: r.sha256 for r in alone})
 
 
@@ -177,10 +194,10 @@ def one_record(record: Record, contents: Contents, board: Board) -> Iterator[str
     if (record.suite, name) != (folder.parent.name, folder.name):
         yield f"it belongs in {record.suite}/{name}"
         return
-    if evidence is not None and evidence.sha256() != record.evidence_sha256:
+    if evidence is not None and record.status == "done" and evidence.sha256() != record.evidence_sha256:
         yield "its evidence does not match its hash"
         return
-    yield from record_problems(record, evidence, board.suite, board.labels, board.teachers, curve, others)
+    yield from record_problems(record, evidence, board.suite, board.labels, board.teachers, curve, others, board.sizes)
 
 
 def duplicates(found: list[tuple[str, Record]]) -> Iterator[Problem]:
@@ -193,32 +210,17 @@ def duplicates(found: list[tuple[str, Record]]) -> Iterator[Problem]:
             seen[place] = where
 
 
-def origin(record: Record) -> tuple[int, str, str, str]:
-    """Which code a record comes from; what a cell deviates in may differ from pair to pair."""
-    method = record.method
-    return method.version, method.source_sha256, method.distribution, method.distribution_version
-
-
-def row_problems(found: list[tuple[str, Record]], suite: Suite) -> Iterator[Problem]:
-    """A row is of one version of its method, and has every seed of each pair that it has, further ones without gaps."""
-    rows: dict[str, list[tuple[str, Record]]] = {}
+def same_evidence(found: list[tuple[str, Record]], board: Board) -> Iterator[Problem]:
+    """Two methods that say the same of every image are one network under two names."""
     for where, record in found:
-        rows.setdefault(record.row, []).append((where, record))
-    for name, members in rows.items():
-        where, first = members[0]
-        if other := next((w for w, r in members if origin(r) != origin(first)), None):
-            yield Problem(other, f"'{name}' is of another version or source than in {where}")
-        seeds: dict[tuple[str | None, str], set[int]] = {}
-        for _, record in members:
-            seeds.setdefault((record.teacher, record.student), set()).add(record.seed)
-        for (teacher, student), have in seeds.items():
-            if missing := sorted(set(range(max(suite.seeds, *(seed + 1 for seed in have)))) - have):
-                pair = f"{teacher}:{student}" if teacher else student
-                yield Problem(where, f"'{name}' on {pair} lacks seeds {', '.join(map(str, missing))}")
+        if record.evidence_sha256:
+            method, there = board.evidence.setdefault(record.evidence_sha256, (record.method.name, where))
+            if method != record.method.name:
+                yield Problem(where, f"evidence_sha256: its evidence is that of '{method}' in {there}")
 
 
 def verified_problems(folder: Path, hashes: dict[str, str]) -> Iterator[Problem]:
-    lines = list(Guarded().lines(folder / VERIFIED, parse_verification)) if (folder / VERIFIED).exists() else []
+    lines = list(Guarded().lines(folder / VERIFIED, parse_verification)) if os.path.lexists(folder / VERIFIED) else []
     yield from (Problem(line.where, line.what) for line in lines if isinstance(line, Unreadable))
     seen: set[str] = set()
     for where, verification in (line for line in lines if not isinstance(line, Unreadable)):
@@ -226,6 +228,10 @@ def verified_problems(folder: Path, hashes: dict[str, str]) -> Iterator[Problem]
             yield Problem(where, "it speaks of a record that is not here")
         elif verification.key in seen:
             yield Problem(where, "it repeats an earlier line")
+        elif not possible_day(verification.date):
+            yield Problem(where, f"date is none on which it can have been: '{verification.date}'")
+        elif told := next(private_texts(verification.model_dump(exclude={"by"})), None):
+            yield Problem(where, f"{told[0]} names {told[1]}")
         seen.add(verification.key)
 
 
@@ -235,11 +241,8 @@ def cost_problems(folder: Path, suite: Suite) -> Iterator[Problem]:
         if path.is_symlink() or not path.is_file() or path.suffix != ".json":
             yield Problem(str(path), "only cost records belong here")
             continue
-        if path.stat().st_size > MAX_LINE:
-            yield Problem(str(path), f"it is over {MAX_LINE} bytes")
-            continue
         try:
-            record = parse_cost(path.read_bytes(), str(path))
+            record = read_cost(path)
         except KdbenchError as error:
             yield Problem(str(path), Unreadable(str(path), error).what)
             continue
@@ -249,28 +252,20 @@ def cost_problems(folder: Path, suite: Suite) -> Iterator[Problem]:
             yield Problem(str(path), f"'{record.pair}' is no pair of the suite")
         if record.fingerprint != suite.fingerprint:
             yield Problem(str(path), "its protocol is not the suite's")
+        if not possible_day(record.finished):
+            yield Problem(str(path), f"finished is no time at which it can have been: '{record.finished}'")
+        for place, what in private_texts(record.model_dump(mode="json")):
+            yield Problem(str(path), f"{place} names {what}")
 
 
-def withdrawn_problems(results: Path, against: Path | None, records: list[Record]) -> Iterator[Problem]:
-    """`WITHDRAWN.md` is whole, and tells of each record that was in `against` and is gone or replaced."""
+def withdrawn_problems(results: Path, records: list[Record]) -> Iterator[Problem]:
+    """`WITHDRAWN.md` is whole, and what it says is withdrawn is not there."""
     path = results / WITHDRAWN
-    told: set[Place] = set()
     here = {place_of(record) for record in records if not record.is_teacher}
     for n, line in read_withdrawn(path):
         if isinstance(line, KdbenchError):
-            yield Problem(f"{path}:{n}", str(line))
-            continue
-        told.add(line.place)
-        if line.status == "withdrawn" and line.place in here:
+            yield Problem(f"{path}:{n}", Unreadable(str(path), line).what)
+        elif line.status == "withdrawn" and line.place in here:
             yield Problem(f"{path}:{n}", f"'{line.row}' is withdrawn, and its records are still here")
-    if against is None:
-        return
-    files = sorted(against.glob(f"*/*/{RECORDS}"))
-    lines = [line for path_before in files for line in Guarded().lines(path_before, parse_record)]
-    before = [line[1] for line in lines if not isinstance(line, Unreadable)]
-    kept = {record.sha256 for record in records}
-    gone = {place_of(record) for record in before if not record.is_teacher and record.sha256 not in kept}
-    for suite, row, version, protocol in sorted(gone - told):
-        yield Problem(
-            str(path), f"records of '{row}' version {version} on {suite} ({protocol}) are gone, and no line says why"
-        )
+        elif what := private(line.reason):
+            yield Problem(f"{path}:{n}", f"reason names {what}")

@@ -7,6 +7,7 @@ all seeds of its pair trained again, the interval of the paired difference holds
 
 from __future__ import annotations
 
+import random
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from kdbench.records.curves import Curve, read_curves
 from kdbench.records.gate import record_problems
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record
-from kdbench.records.store import CELL_FOLDER, CURVES, VERIFIED, Entry, find_results, read_cell, read_runs
+from kdbench.records.store import CELL_FOLDER, CURVES, RECORDS, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Suite, load_suite, load_test_labels
@@ -50,17 +51,63 @@ class Target:
     folder: Path
 
 
-def verify(record: str, level: int, suite_name: str | None, results: Path | None, device: str, console: Console) -> int:
-    """Verify a record up to a level, and store the level that it reached; returns the exit code.
+def verify(
+    record: str,
+    level: int,
+    suite_name: str | None,
+    results: Path | None,
+    device: str,
+    console: Console,
+    sample: int | None = None,
+    by: str | None = None,
+) -> int:
+    """Verify records up to a level, and store the level that each reached; returns the exit code, 1 if one did not.
+
+    Args:
+        record: one, as `find_target` has it; or, with `sample`, the folder of a method in `results/`.
+        sample: how many records, drawn at random.
+        by: who verifies them, for the board.
 
     Raises:
         KdbenchError: no such record, or one that this installation cannot train again.
     """
+    notice, device = line_printer(console), parse_device(device)[0]
+    targets = [find_target(record)] if sample is None else draw(Path(record), sample)
+    codes: list[int] = []
+    for target in targets:
+        if target.entry.evidence is None:
+            raise KdbenchError(f"'{record}' is not applicable to its pair: there is nothing to verify.")
+        if sample is not None:
+            notice(f"{target.folder / RECORDS}:{target.entry.record.key[:16]}")
+        codes.append(verify_one(target, level, suite_name, results, device, by, console))
+    return max(codes)
+
+
+def draw(folder: Path, count: int) -> list[Target]:
+    """Records of a method, drawn at random: whoever submits them cannot know which.
+
+    Raises:
+        KdbenchError: there are none.
+    """
+    entries = read_results(folder)
+    done = [entry for entry in entries if entry.evidence is not None and not entry.record.is_teacher]
+    if not done:
+        raise KdbenchError(f"No trained records in {folder}. Name the folder of a method, such as results/digits/kd.")
+    drawn = random.SystemRandom().sample(done, min(count, len(done)))
+    return [Target(entry, entries, folder) for entry in drawn]
+
+
+def verify_one(
+    target: Target,
+    level: int,
+    suite_name: str | None,
+    results: Path | None,
+    device: str,
+    by: str | None,
+    console: Console,
+) -> int:
+    """Verify one record and store the level that it reached; returns the exit code."""
     notice = line_printer(console)
-    target = find_target(record)
-    if target.entry.evidence is None:
-        raise KdbenchError(f"'{record}' is not applicable to its pair: there is nothing to verify.")
-    device = parse_device(device)[0]
     suite = load_suite(suite_name or target.entry.record.suite)
     load_test_labels(suite)  # a suite without them cannot be verified, whether its data are here or not
     suite = with_content(suite)
@@ -82,7 +129,7 @@ def verify(record: str, level: int, suite_name: str | None, results: Path | None
     if problem is not None:
         notice(f"Level {level if reached else 1} does not hold: {problem}.")
     if reached:
-        add_verified(target.folder, [statement(entry, reached, outcome, device) for entry in verified])
+        add_verified(target.folder, [statement(entry, reached, outcome, device, by) for entry in verified])
         notice(f"Level {reached} is stored in {target.folder / VERIFIED}")
     return 0 if reached == level else 1
 
@@ -249,7 +296,7 @@ class CannotTrain(Exception):
     """A cell fails on this machine."""
 
 
-def statement(entry: Entry, level: int, outcome: str, device: str) -> Verification:
+def statement(entry: Entry, level: int, outcome: str, device: str, by: str | None) -> Verification:
     """What is stored of a record."""
     import torch
 
@@ -263,5 +310,6 @@ def statement(entry: Entry, level: int, outcome: str, device: str) -> Verificati
             "outcome": outcome[:300],
             "date": datetime.now(UTC).date().isoformat(),
             "environment": environment(torch.device(device), "eager"),
+            "by": by,
         }
     )

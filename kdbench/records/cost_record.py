@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
 from kdbench.errors import KdbenchError, first_problem
+from kdbench.files import read_plain
 from kdbench.hashing import digest
 from kdbench.records.record import Hash, MethodInfo, Name, Part
+from kdbench.records.values import Count, Line, Table
+
+MAX_COST = 2**20  # bytes
 
 
 class StepCost(Part):
@@ -20,9 +25,9 @@ class StepCost(Part):
         parameters: trainable ones, the method's own among them.
     """
 
-    milliseconds: float = Field(gt=0)
-    peak_memory: int | None = Field(ge=0)
-    parameters: int = Field(ge=0)
+    milliseconds: float = Field(gt=0, le=1e10)
+    peak_memory: Count | None
+    parameters: Count
 
 
 class CostRecord(Part):
@@ -39,17 +44,17 @@ class CostRecord(Part):
     kind: Literal["cost"] = "cost"
     suite: Name
     fingerprint: Hash
-    pair: str
+    pair: Line
     info: MethodInfo
-    params: dict[str, Any]
-    batch_size: int = Field(gt=0)
-    precision: str
+    params: Table
+    batch_size: int = Field(gt=0, le=10**9)
+    precision: Line
     plain: StepCost
     method: StepCost
-    rounds: int
-    steps: int
-    environment: dict[str, str]
-    finished: str
+    rounds: Count
+    steps: Count
+    environment: dict[Line, Line]
+    finished: Annotated[str, Field(max_length=40)]
     sha256: str = ""
 
     def sealed(self) -> CostRecord:
@@ -65,6 +70,18 @@ def file_name(record: CostRecord) -> str:
     place = {key: record.environment.get(key) for key in ("device", "cpu", "gpu", "execution")}
     about = [record.fingerprint, record.pair, record.info.name, record.info.version, record.params, place]
     return f"{record.info.name}-{digest(about)[:16]}.json"
+
+
+def read_cost(path: Path) -> CostRecord:
+    """Read one record's file.
+
+    Raises:
+        KdbenchError: no plain file, or no record; names the file and the first problem.
+    """
+    try:
+        return parse_cost(read_plain(path, MAX_COST), str(path))
+    except FileNotFoundError as error:
+        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def parse_cost(text: str | bytes, where: str) -> CostRecord:

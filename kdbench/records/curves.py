@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kdbench.errors import KdbenchError
+from kdbench.records.columns import MAX_VALUES, read_columns
+from kdbench.records.values import LARGEST
 
 Curve = dict[str, list[float]]
 COLUMNS = ("key", "quantity", "values")
@@ -26,24 +28,25 @@ def write_curves(path: Path, curves: Mapping[str, Curve]) -> None:
     pq.write_table(pa.table(dict(zip(COLUMNS, arrays, strict=True))), path, compression="zstd")
 
 
-def read_curves(path: Path) -> dict[str, Curve]:
-    """Read the curves of cells, by key; none where there is no file, as beside records of old.
+def read_curves(path: Path, most: int = MAX_VALUES) -> dict[str, Curve]:
+    """Read the curves of cells, by key; none where there is no file.
+
+    Args:
+        most: values that the file may hold.
 
     Raises:
-        KdbenchError: no Parquet, or other columns.
+        KdbenchError: no Parquet, larger than it may be, other columns, or a value that no loss has.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    if not path.exists():
-        return {}
     try:
-        table = pq.read_table(path, columns=list(COLUMNS))
-        if table.column("values").type != pa.list_(pa.float64()):
-            raise ValueError("column values is of another type")
-        found: dict[str, Curve] = {}
-        for key, name, values in zip(*(table.column(c).to_pylist() for c in COLUMNS), strict=True):
-            found.setdefault(str(key), {})[str(name)] = list(values)
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise KdbenchError(f"Curves file {path} cannot be read: {str(error).splitlines()[0]}.") from error
+        text = pa.string()
+        table = read_columns(path, dict(zip(COLUMNS, (text, text, pa.list_(pa.float64())), strict=True)), most)
+    except FileNotFoundError:
+        return {}
+    found: dict[str, Curve] = {}
+    for key, name, values in zip(*(table.column(c).to_pylist() for c in COLUMNS), strict=True):
+        if not all(value is not None and abs(value) <= LARGEST for value in values):
+            raise KdbenchError(f"{path} cannot be read: '{name:.60}' of key {key[:16]} is not finite.")
+        found.setdefault(key, {})[name] = values
     return found

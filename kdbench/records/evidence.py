@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, first_line
+from kdbench.records.columns import MAX_VALUES, read_columns
 
 
 @dataclass(frozen=True)
@@ -82,26 +83,30 @@ def write_evidence(path: Path, cells: Mapping[str, Evidence]) -> None:
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 
-def read_evidence(path: Path) -> dict[str, Evidence]:
+def read_evidence(path: Path, most: int = MAX_VALUES) -> dict[str, Evidence]:
     """Read the evidence of cells, by key.
 
+    Args:
+        most: values that the file may hold.
+
     Raises:
-        KdbenchError: the file is missing, no Parquet or has other columns.
+        KdbenchError: the file is missing, no Parquet, larger than it may be or has other columns.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    lists = {name: pa.list_(pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in Evidence.DTYPES.items()}
     try:
-        table = pq.read_table(path, columns=["key", *Evidence.DTYPES])
+        table = read_columns(path, {"key": pa.string(), **lists}, most)
         columns = {name: table[name].combine_chunks() for name in Evidence.DTYPES}
-        for name, dtype in Evidence.DTYPES.items():
-            if columns[name].type != pa.list_(pa.from_numpy_dtype(np.dtype(dtype))) or columns[name].null_count:
-                raise ValueError(f"column {name} is of another type")
+        if any(column.values.null_count for column in columns.values()):
+            raise ValueError("a value is missing")
         arrays = {
             name: np.split(column.flatten().to_numpy(zero_copy_only=False), column.offsets.to_numpy()[1:-1])
             for name, column in columns.items()
         }
         keys = table["key"].to_pylist()
         return {key: Evidence(**{name: arrays[name][i] for name in arrays}) for i, key in enumerate(keys)}
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise KdbenchError(f"Evidence file {path} cannot be read: {str(error).splitlines()[0]}.") from error
+    except FileNotFoundError as error:
+        raise KdbenchError(f"Evidence file {path} cannot be read: it is missing.") from error
+    except (pa.ArrowException, MemoryError, TypeError, ValueError) as error:
+        raise KdbenchError(f"Evidence file {path} cannot be read: {first_line(error)}.") from error

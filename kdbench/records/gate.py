@@ -6,23 +6,35 @@ No torch: the networks' sizes and the training itself are for `kdbench verify`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
+from kdbench.records.built_in import DISTRIBUTION, built_in
 from kdbench.records.curves import Curve
 from kdbench.records.evidence import Evidence
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.metrics import wrong_metrics
+from kdbench.records.privacy import private_texts
 from kdbench.records.record import Network, Record
-from kdbench.records.rows import REFERENCES
+from kdbench.records.rows import PLAIN, REFERENCES
+from kdbench.records.values import possible_day
 from kdbench.suite import Suite
 from kdbench.tables import Pair
 
-PRIVATE = re.compile(r"(^|[\s=:])(/(home|root|Users|tmp|mnt|var|opt)/|[A-Za-z]:\\)|@")
+PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+VERSION = r"\d[\w.+!-]{0,60}"
+ENVIRONMENT = {
+    **dict.fromkeys(("python", "kdbench", "torch", "timm", "numpy", "safetensors"), VERSION),
+    "system": r"\w{1,20}",
+    "machine": r"\w{1,20}",
+    "device": "cpu|cuda",
+}
+ALSO = {"cpu": ".{1,100}", "gpu": ".{1,100}", "cuda": VERSION, "execution": "captured|compiled"}
+ALSO["commit"] = r"[0-9a-f]{40}(\+changes)?"
+Sizes = Mapping[str, tuple[int, int]]  # by student, the parameters and MACs of its plain network
 LAST_EPOCH = 0.2  # percentage points between the last epoch's diagnostic and the evidence, which a GPU may round apart
 
 
@@ -34,24 +46,33 @@ def record_problems(
     teachers: Mapping[str, str],
     curve: Curve | None = None,
     others: Mapping[str, Evidence] | None = None,
+    sizes: Sizes | None = None,
 ) -> Iterator[str]:
     """What keeps a record from the board, each in one line.
 
     Args:
         labels: (I,) the suite's own test labels.
         teachers: names of the suite's teachers by the hash of their weights.
-        curve: if it is kept.
+        curve: of all cells; of teachers if it is kept.
         others: evidence of further networks, by role.
+        sizes: of the accepted plain students.
     """
     yield from protocol_problems(record, suite)
     if record.student in suite.models:
         yield from place_problems(record, suite, teachers)
     yield from form_problems(record)
-    if record.status == "done":
-        yield from evidence_problems(record, evidence, suite, labels)
-        for network in record.others:
-            yield from other_problems(network, (others or {}).get(network.role), suite, labels)
-        yield from last_epoch_problems(record, curve)
+    yield from method_problems(record, suite)
+    if record.status == "not_applicable":
+        yield from empty_problems(record, evidence, curve)
+        return
+    yield from evidence_problems(record, evidence, suite, labels)
+    for network in record.others:
+        yield from other_problems(network, (others or {}).get(network.role), suite, labels)
+    yield from size_problems(record, sizes or {})
+    if record.protocol.get("selection") != "last epoch":
+        yield "its protocol does not select the last epoch"
+    if not record.is_teacher:
+        yield from curve_problems(record, curve)
 
 
 def protocol_problems(record: Record, suite: Suite) -> Iterator[str]:
@@ -100,16 +121,93 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
 
 def form_problems(record: Record) -> Iterator[str]:
     """What the schema cannot say of single values."""
-    try:
-        datetime.fromisoformat(record.finished)
-    except ValueError:
-        yield "finished is no time in ISO 8601"
-    for name, value in record.environment.items():
-        if PRIVATE.search(value):
-            yield f"environment.{name} names a host, a user or a path"
+    if not possible_day(record.finished):
+        yield f"finished is no time in ISO 8601 at which it can have been: '{record.finished}'"
+    for name in sorted(ENVIRONMENT.keys() | record.environment):
+        if not re.fullmatch((ENVIRONMENT | ALSO).get(name, "(?!)"), record.environment.get(name, "")):
+            yield f"environment.{name} is nothing that kdbench writes"
+    for place, what in private_texts(record.model_dump(mode="json", exclude={"curve", "protocol", "recipe"})):
+        yield f"{place} names {what}"
+    cost = None if record.is_teacher else record.cost
+    if cost and (cost.train_seconds <= 0 or cost.steps < record.main_epochs):
+        yield "cost.train_seconds or cost.steps is too small for its epochs"
     unknown = {name for name in record.variant if record.params.get(name) != record.variant[name]}
     if unknown:
         yield f"variant names what params does not say: {', '.join(sorted(unknown))}"
+    said = [*record.method.deviations, *record.method.families, *record.method.requires]
+    if not all(text.strip() for text in said) or len(set(record.method.deviations)) < len(record.method.deviations):
+        yield "method.deviations, families or requires has an entry that is blank or stands there twice"
+    if record.status == "done" and record.reason is not None:
+        yield "reason is of a cell that is not applicable"
+
+
+def method_problems(record: Record, suite: Suite) -> Iterator[str]:
+    """Where the method comes from, its parameters and what it deviates in: of a built-in one as its class says."""
+    method, known = record.method, built_in().get(record.method.name)
+    if (method.distribution == DISTRIBUTION) != (known is not None):
+        owner = f"kdbench has the method '{method.name}' itself" if known else f"kdbench has no method '{method.name}'"
+        yield f"method.distribution is '{method.distribution}', and {owner}"
+        return
+    if not PACKAGE.fullmatch(method.distribution) or method.distribution == "unknown":
+        yield f"method.distribution '{method.distribution}' is no name of a package"
+    if known is None and not (method.repository and method.commit):
+        yield "method.repository and commit do not say where its source is: kdbench submit --source ADDRESS@COMMIT"
+    if record.is_teacher:
+        return
+    pair = Pair(teacher=record.teacher, student=record.student) if record.teacher else None
+    given, override = suite.override(method.name, pair)
+    source = ("user" if record.variant else override.source, override.trials)
+    if (record.params_source, record.trials) != source:
+        own = f"{record.params_source}, {record.trials}"
+        yield f"params_source and trials are {own}; the suite's are {source[0]}, {source[1]}"
+    if wrong := sorted(n for n, value in given.items() if n not in record.variant and record.params.get(n) != value):
+        yield f"params.{wrong[0]} is not the suite's, and variant does not say so"
+    if known is None:
+        return
+    if method.version > known.version:
+        yield f"method.version is {method.version}, kdbench has {known.version}"
+    if method.version == known.version:
+        params = known.defaults | given | record.variant
+        if wrong := sorted(n for n in params.keys() | record.params.keys() if record.params.get(n) != params.get(n)):
+            yield f"params.{wrong[0]} is not the method's default, and variant does not say so"
+        for name in ("scheme", "knowledge", "families", "requires"):
+            if getattr(method, name) != getattr(known, name):
+                yield f"method.{name} is not what its class says"
+        if gone := [text for text in known.deviations if text not in method.deviations]:
+            yield f"method.deviations lacks what its class says: '{gone[0]}'"
+
+
+def empty_problems(record: Record, evidence: Evidence | None, curve: Curve | None) -> Iterator[str]:
+    """A cell that is not applicable was not trained."""
+    hashes = (record.evidence_sha256, record.curve_sha256)
+    if record.networks or record.cost or record.matching or curve or evidence is not None or any(hashes):
+        yield "status is not_applicable, and it has networks, a cost, a curve or evidence"
+
+
+def size_problems(record: Record, sizes: Sizes) -> Iterator[str]:
+    """The network is the suite's student, or a larger one of a method that says that it deploys such."""
+    main = record.main
+    if not main.parameters or not main.macs:
+        yield "networks: parameters or macs of its network are 0"
+    if record.is_teacher or record.student not in sizes:
+        return
+    plain, own = sizes[record.student], (main.parameters, main.macs)
+    known = built_in().get(record.method.name)
+    may = known.deploys if known else bool(record.method.deviations)
+    if own != plain and (min(own[0] - plain[0], own[1] - plain[1]) < 0 or record.method.name == PLAIN or not may):
+        yield (
+            f"networks: its network has {own[0]} parameters and {own[1]} MACs, the suite's '{record.student}' "
+            f"{plain[0]} and {plain[1]}"
+        )
+
+
+def plain_sizes(records: Iterable[Record]) -> dict[str, tuple[int, int]]:
+    """Parameters and MACs of the students in the records of the plain method."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for record in records:
+        if record.status == "done" and not record.is_teacher:
+            sizes.setdefault(record.student, (record.main.parameters, record.main.macs))
+    return sizes
 
 
 def evidence_problems(record: Record, evidence: Evidence | None, suite: Suite, labels: np.ndarray) -> Iterator[str]:
@@ -143,20 +241,29 @@ def metrics_problems(network: Network, evidence: Evidence | None, suite: Suite, 
         yield str(error).removesuffix(".")
 
 
-def last_epoch_problems(record: Record, curve: Curve | None) -> Iterator[str]:
+def curve_problems(record: Record, curve: Curve | None) -> Iterator[str]:
     """The result is the last epoch's: the curve ends at the recipe's end, with the evidence's accuracy."""
-    if record.protocol.get("selection") != "last epoch":
-        yield "its protocol does not select the last epoch"
-    if not curve or record.is_teacher:
+    if not curve:
+        yield "curve: it is missing"
         return
     if digest(curve) != record.curve_sha256:
-        yield "its curve does not match its hash"
+        yield "curve: it does not match curve_sha256"
         return
-    tops = curve.get("test_top1", [])
-    if len(tops) != record.main_epochs:
-        yield f"its curve has {len(tops)} epochs, its main stage {record.main_epochs}"
-    elif abs(tops[-1] - record.main.metrics.top1) > LAST_EPOCH:
+    epochs, recipe, said = record.main_epochs, record.recipe.get("epochs"), record.method.deviations
+    if epochs != recipe and f"{epochs} epochs instead of the suite's {recipe}" not in said:
+        yield f"method.deviations does not say that it trained {epochs} epochs"
+    for stage in sorted({name.partition(".")[0] for name in curve if "." in name}):
+        if not any(f"stage '{stage}'" in text for text in said):
+            yield f"method.deviations does not tell of the stage '{stage}' in its curve"
+    main = {name: values for name, values in curve.items() if "." not in name}
+    if wrong := next((name for name in ("loss", "test_top1") if name not in main), None):
+        yield f"curve: it has no '{wrong}'"
+    elif wrong := next((name for name, values in main.items() if len(values) != epochs), None):
+        yield f"curve: '{wrong}' has {len(main[wrong])} epochs, its main stage {epochs}"
+    elif abs(main["test_top1"][-1] - record.main.metrics.top1) > LAST_EPOCH:
         yield (
-            f"its accuracy is {record.main.metrics.top1:.2f}, that of its last epoch {tops[-1]:.2f}: "
+            f"metrics.top1 is {record.main.metrics.top1:.2f}, that of its last epoch {main['test_top1'][-1]:.2f}: "
             "the last epoch counts"
         )
+    elif not all(0 <= top <= 100 for top in main["test_top1"]):
+        yield "curve: 'test_top1' is no accuracy"

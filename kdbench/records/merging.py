@@ -14,16 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdbench.errors import KdbenchError, writing
-from kdbench.files import set_aside
+from kdbench.files import check_folder, set_aside
 from kdbench.layout import COSTS, RESERVED, TEACHERS
 from kdbench.records.cost_record import parse_cost
 from kdbench.records.locks import key_lock
 from kdbench.records.record import Record
-from kdbench.records.store import CELL_FOLDER, RECORD, Entry, read_cell
+from kdbench.records.store import CELL_FOLDER, LARGEST_RECORD, RECORD, Entry, read_cell
 from kdbench.tables import NAME
 
 KINDS = frozenset({".json", ".jsonl", ".parquet", ".safetensors", ".png"})  # the files of a record
-LARGEST_RECORD = 64 * 2**20  # bytes
 
 
 @dataclass
@@ -48,6 +47,7 @@ def check_source(source: Path, out: Path) -> None:
     Raises:
         KdbenchError: it is none, is the other one or of one suite, or holds no records.
     """
+    check_folder(out)
     if not source.is_dir():
         raise KdbenchError(f"No folder {source}. Name the runs/ folder of a machine.")
     if source.resolve() == out.resolve():

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from kdbench.errors import KdbenchError
+from kdbench.files import read_plain
 from kdbench.hashing import digest
+from kdbench.layout import TEACHERS
+from kdbench.records.columns import MAX_FILE
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.evidence import Evidence, read_evidence
 from kdbench.records.record import Part, Record, parse_record
 from kdbench.records.store import CURVES, EVIDENCE, RECORDS, Entry, checked, checked_others
+from kdbench.suite import SUITES
 
 Line = TypeVar("Line", bound=Part)
 
@@ -79,7 +83,7 @@ class Reader:
     """Opens the files of a folder. Each of the first four methods may be narrowed by a caller that trusts nobody."""
 
     def load(self, path: Path) -> bytes:
-        return path.read_bytes()
+        return read_plain(path, MAX_FILE)
 
     def parse(self, parse: Callable[[bytes, str], Line], text: bytes, where: str) -> Line:
         return parse(text, where)
@@ -95,9 +99,6 @@ class Reader:
         try:
             content = self.load(path)
         except FileNotFoundError:
-            return
-        except OSError as error:
-            yield Problem(str(path), KdbenchError(f"Cannot read {path}: {error.strerror}."))
             return
         except KdbenchError as error:
             yield Problem(str(path), error)
@@ -138,3 +139,10 @@ def read_results(folder: Path) -> list[Entry]:
             raise entry.error
         entries.append(entry)
     return entries
+
+
+def is_shipped_teachers(path: Path) -> bool:
+    """Whether a link leads to the teachers that ship with kdbench, here or in the checkout that holds the results."""
+    suite = path.parent.name
+    shipped = (SUITES, path.parent.parent.resolve().parent / "kdbench" / "suites")
+    return path.name == TEACHERS and path.resolve() in {(root / suite / TEACHERS).resolve() for root in shipped}

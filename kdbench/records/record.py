@@ -20,7 +20,8 @@ from pydantic import (
 
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.hashing import digest
-from kdbench.tables import NAME
+from kdbench.records.values import Count, Curves, Line, Operations, Seconds, Seed, Table, Text, Version, Year
+from kdbench.tables import COMMIT, NAME, REPOSITORY
 
 SCHEMA_VERSION = 1
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -60,25 +61,28 @@ class MethodInfo(GrownPart):
         distribution, distribution_version: the Python package that it came with.
         source_sha256: of the modules that it is made of (`kdbench.source`), as loaded.
         excused_checks: conformance checks that it fails and declares, each with its reason.
+        repository, commit: where the source of a package other than kdbench is, and which state of it.
     """
 
-    LATER = frozenset({"excused_checks"})
+    LATER = frozenset({"excused_checks", "repository", "commit"})
     name: Name
-    version: int = Field(ge=1)
-    title: str | None
-    authors: str | None
-    year: int | None
-    arxiv: str | None
+    version: Version
+    title: Line | None
+    authors: Text | None
+    year: Year | None
+    arxiv: Line | None
     scheme: Literal["baseline", "offline", "online", "self"]
     knowledge: list[Literal["response", "feature", "relation"]]
-    families: list[str]
-    requires: list[str]
-    deviations: list[str]
-    docstring: str
-    distribution: str
-    distribution_version: str
+    families: list[Line]
+    requires: list[Line]
+    deviations: list[Line]
+    docstring: Text
+    distribution: Line
+    distribution_version: Line
     source_sha256: Hash
-    excused_checks: dict[str, str] | None = None
+    excused_checks: dict[Line, Line] | None = None
+    repository: Annotated[str, Field(pattern=REPOSITORY)] | None = None
+    commit: Annotated[str, Field(pattern=COMMIT)] | None = None
 
 
 class TeacherRef(GrownPart):
@@ -108,8 +112,8 @@ class Match(GrownPart):
     """
 
     LATER = frozenset({"by"})
-    student: str
-    teacher: str
+    student: Line
+    teacher: Line
     by: Literal["position", "depth", "stride"] | None = None
 
 
@@ -124,7 +128,7 @@ class Metrics(GrownPart):
 
     top1: float = Field(ge=0, le=100)
     top5: float | None = Field(ge=0, le=100)
-    nll: float = Field(ge=0)
+    nll: float = Field(ge=0, le=70_000)  # half precision ends at 65,504
     ece: float = Field(ge=0, le=100)
 
 
@@ -147,13 +151,13 @@ class Network(GrownPart):
     LATER = frozenset({"size_bytes", "origin", "evidence_sha256"})
     role: Annotated[str, Field(pattern=ROLE)]
     model: Name
-    timm_name: str
-    arguments: dict[str, Any]
+    timm_name: Line
+    arguments: Table
     metrics: Metrics
-    parameters: int = Field(ge=0)
-    macs: int = Field(ge=0)
+    parameters: Count
+    macs: Operations
     sha256: Hash | None = None
-    size_bytes: int | None = Field(None, ge=0)
+    size_bytes: Count | None = None
     origin: str | None = Field(None, max_length=200)
     evidence_sha256: Hash | None = None
 
@@ -165,8 +169,8 @@ class Passes(Part):
         forward, backward: through the network, and back through it.
     """
 
-    forward: int = Field(ge=0)
-    backward: int = Field(ge=0)
+    forward: Count
+    backward: Count
 
 
 class Cost(GrownPart):
@@ -184,13 +188,13 @@ class Cost(GrownPart):
     """
 
     LATER = frozenset({"main_epochs", "flops", "passes", "synthetic_images"})
-    train_seconds: float = Field(ge=0)
-    steps: int = Field(ge=0)
-    method_parameters: int = Field(ge=0)
-    main_epochs: int | None = Field(None, ge=1)
-    flops: int | None = Field(None, ge=0)
-    passes: dict[str, Passes] | None = None
-    synthetic_images: int | None = Field(None, ge=0)
+    train_seconds: Seconds
+    steps: Count
+    method_parameters: Count
+    main_epochs: int | None = Field(None, ge=1, le=10**6)
+    flops: Operations | None = None
+    passes: dict[Line, Passes] | None = None
+    synthetic_images: Count | None = None
 
 
 class Record(Part):
@@ -221,27 +225,27 @@ class Record(Part):
     schema_version: Literal[1] = 1
     kind: Literal["cell", "teacher"]
     status: Literal["done", "not_applicable"]
-    reason: str | None
+    reason: Line | None
     key: Hash
     suite: Name
     fingerprint: Hash
-    protocol: dict[str, Any]
-    off_protocol: list[str]
+    protocol: Table
+    off_protocol: list[Line]
     student: Name
-    seed: int = Field(ge=0)
+    seed: Seed
     method: MethodInfo
-    params: dict[str, Any]
-    variant: dict[str, Any]
+    params: Table
+    variant: Table
     params_source: Literal["paper", "paper per pair", "suite", "user", "tuned"]
-    trials: int = Field(ge=0)
+    trials: Count
     teachers: list[TeacherRef]
-    recipe: dict[str, Any]
+    recipe: Table
     matching: list[Match]
     networks: list[Network]
-    curve: dict[str, list[float]] | None = None
+    curve: Curves | None = None
     cost: Cost | None
-    environment: dict[str, str]
-    finished: str
+    environment: dict[Line, Line]
+    finished: Annotated[str, Field(max_length=40)]
     evidence_sha256: Hash | None
     curve_sha256: Hash | None = None
     sha256: str = ""

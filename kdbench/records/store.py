@@ -23,7 +23,7 @@ import numpy as np
 
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, writing
-from kdbench.files import set_aside, sync
+from kdbench.files import read_plain, set_aside, sync
 from kdbench.layout import RESULTS, RUNS
 from kdbench.records.curves import write_curves
 from kdbench.records.evidence import Evidence, read_evidence, write_evidence
@@ -33,6 +33,7 @@ RECORD = "record.json"  # of a cell in `runs/`
 RECORDS, EVIDENCE, CURVES, VERIFIED = "records.jsonl", "evidence.parquet", "curves.parquet", "verified.jsonl"
 SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
 TWICE = "another run trained it meanwhile (its lock did not hold)"
+LARGEST_RECORD = 64 * 2**20  # bytes, with its curve
 CELL_FOLDER = re.compile(r"[0-9a-f]{16}")  # the first digits of a key
 
 
@@ -137,7 +138,7 @@ def put_in_place(place: Path, folder: Path) -> bool:
     try:
         place.rename(folder)
     except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not folder.exists():
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EACCES) or not folder.exists():
             raise
         return False
     return True
@@ -168,9 +169,11 @@ def read_cell(folder: Path) -> Entry:
         KdbenchError: a file is missing, unreadable, of another schema or does not match its hash.
     """
     path = folder / RECORD
+    if folder.is_symlink():
+        raise KdbenchError(f"{folder} is a link. Put the folder itself there.")
     try:
-        record = parse_record(path.read_bytes(), str(path))
-    except OSError as error:
+        record = parse_record(read_plain(path, LARGEST_RECORD), str(path))
+    except FileNotFoundError as error:
         raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
     if record.key[:16] != folder.name:
         raise KdbenchError(f"{path} is corrupt: its key is not that of its folder.")

@@ -13,26 +13,30 @@ from pydantic import Field, ValidationError
 
 from kdbench.errors import KdbenchError, first_problem, writing
 from kdbench.records.reader import Problem, Reader
-from kdbench.records.record import Hash, Part
+from kdbench.records.record import GrownPart, Hash
 from kdbench.records.store import VERIFIED
+from kdbench.records.values import Line
 
 
-class Verification(Part):
+class Verification(GrownPart):
     """The highest level that a record has reached.
 
     Attributes:
+        by: who verified it, as they said: the address of the board's run, say.
         key, record_sha256: of the record; it says nothing of another record of the same cell.
         outcome: in what way the record held.
         date: of UTC, ISO 8601.
         environment: where it was verified; no host, user or path names.
     """
 
+    LATER = frozenset({"by"})
     key: Hash
     record_sha256: Hash
     level: Literal[1, 2, 3]
     outcome: str = Field(max_length=300)
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
-    environment: dict[str, str]
+    environment: dict[Line, Line]
+    by: Line | None = None
 
 
 def parse_verification(text: str | bytes, where: str) -> Verification:

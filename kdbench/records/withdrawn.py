@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Literal, cast
 
 from kdbench.errors import KdbenchError, writing
+from kdbench.files import read_plain
 from kdbench.records.record import Record
+from kdbench.records.values import possible_day
 from kdbench.tables import NAME
 
 FILE = "WITHDRAWN.md"
+MAX_FILE = 2**24  # bytes
 HEAD = ["date", "suite", "row", "version", "protocol", "status", "reason"]
 INTRODUCTION = (
     "# Withdrawn and superseded rows\n\nNothing disappears: rows that left the board, or whose records were replaced, "
@@ -52,11 +55,14 @@ def place_of(record: Record) -> Place:
 def read_withdrawn(path: Path) -> Iterator[tuple[int, Withdrawn | KdbenchError]]:
     """Each line of the table with its number, or what is wrong with it; nothing where there is no file."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_plain(path, MAX_FILE).decode().split("\n")
     except FileNotFoundError:
         return
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         yield 1, KdbenchError(f"{path} cannot be read: {error}")
+        return
+    except KdbenchError as error:
+        yield 1, error
         return
     table = [(n, cells(line)) for n, line in enumerate(lines, start=1) if line.startswith("|")]
     if [row for _, row in table[:2]] != [HEAD, ["---"] * len(HEAD)]:
@@ -82,7 +88,8 @@ def parse(row: list[str]) -> Withdrawn:
     if len(row) != len(HEAD):
         raise ValueError(f"the table has {len(HEAD)} columns, this line {len(row)}")
     day, suite, name, version, protocol, status, reason = row
-    date.fromisoformat(day)
+    if date.fromisoformat(day).isoformat() != day or not possible_day(day):
+        raise ValueError("date is none on which it can have been")
     if not re.fullmatch(NAME, suite) or not name:
         raise ValueError("suite or row is not a name")
     if not re.fullmatch(r"[1-9][0-9]{0,6}", version) or not re.fullmatch(r"[0-9a-f]{12}", protocol):

@@ -21,7 +21,7 @@ from torch.hub import download_url_to_file
 from kdbench.cache import cache_folder
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, writing
-from kdbench.files import set_aside
+from kdbench.files import check_plain, set_aside
 from kdbench.hashing import digest, file_sha256
 from kdbench.layout import TEACHERS
 from kdbench.networks.build import build_network
@@ -34,6 +34,7 @@ from kdbench.records.store import Entry, read_runs, weights_name
 from kdbench.suite import SUITES, Suite
 from kdbench.training.checkpoint import load_tensors
 
+MAX_WEIGHTS = 2**36  # bytes
 BASELINE = "vanilla"  # the plain method, by which teachers are trained and beside which methods are shown
 
 
@@ -124,7 +125,11 @@ def weights_are_whole(entry: Entry) -> bool:
     """Whether a teacher's weights lie beside its record, unchanged."""
     network = entry.record.main
     path = entry.folder / weights_name(network.model, network.sha256 or "")
-    return path.is_file() and file_sha256(path) == network.sha256
+    try:
+        check_plain(path, MAX_WEIGHTS)
+    except (FileNotFoundError, KdbenchError):
+        return False
+    return file_sha256(path) == network.sha256
 
 
 def candidates(suite: Suite, results: Path | None, notice: Notice) -> Iterator[Entry]:

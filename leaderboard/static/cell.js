@@ -45,7 +45,7 @@ function describe(entry, all) {
   const network = record.networks.find((n) => n.role === "student");
   const rows = [
     ["from", origin === "yours" ? "your own runs/ folder" : "accepted results"],
-    ["verified", `level ${level}${verified ? ": " + verified : ""}`],
+    ["verified", `${level < 2 ? "not verified" : `level ${level}`}${verified ? ": " + verified : ""}`],
     ...(network ? Object.entries(network.metrics).filter(([, value]) => value !== null) : []),
     ...(network ? [["parameters", network.parameters.toLocaleString("en")], ["MACs an image", network.macs.toLocaleString("en")]] : []),
     ...(record.cost ? spent(record.cost) : []),

@@ -78,15 +78,16 @@ function csvField(value) {
 }
 
 const LATEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "→": "$\\to$",
-  "×": "$\\times$", "–": "--", "−": "$-$", "≈": "$\\approx$" };
+  "×": "$\\times$", "–": "--", "−": "$-$", "≈": "$\\approx$",
+  "{": "\\textbraceleft{}", "}": "\\textbraceright{}" };  // BibTeX counts braces, escaped or not
 
-function latexText(text) { return text.replace(/[\\~^±→×–−≈&%$#_{}]/g, (found) => LATEX[found] || "\\" + found); }
+function latexText(text) { return text.replace(/[\s\p{Cc}]+/gu, " ").replace(/[\\~^±→×–−≈&%$#_{}]/g, (found) => LATEX[found] || "\\" + found); }
 
 function bibtexEntry(key, paper) {
   const authors = paper.authors.split(/,\s*/).join(" and ");
   const fields = [`  title = {{${latexText(paper.title)}}}`, `  author = {${latexText(authors)}}`];
   if (paper.year) fields.push(`  year = {${paper.year}}`);
-  if (paper.arxiv) fields.push(`  eprint = {${paper.arxiv}}`, "  archivePrefix = {arXiv}");
+  if (paper.arxiv) fields.push(`  eprint = {${latexText(paper.arxiv)}}`, "  archivePrefix = {arXiv}");
   return `@misc{${key},\n${fields.join(",\n")}\n}\n`;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.method import Method
 from kdbench.plugins import list_plugins, load_method, method_info, problems
+from kdbench.source import published_source
 
 Install = Callable[..., Path]
 GOOD = """
@@ -98,6 +100,11 @@ def test_a_plugin_cannot_replace_a_built_in_method(install_plugin: Install) -> N
         (GOOD.replace("    scheme", "    deviations = ('',)\n    scheme"), "deviations"),
         (GOOD.replace("    scheme", "    deviations = 'more epochs'\n    scheme"), "Make it a tuple of texts"),
         (GOOD.replace("    scheme", "    expected_failed_checks = {'repeats_itself': ' '}\n    scheme"), "no reason"),
+        (GOOD.replace("One line.", "See /home/ada/notes."), "its docstring names a path"),
+        (
+            GOOD.replace("    scheme", "    deviations = ('by ada@gpu7',)\n    scheme"),
+            "deviations names a user or host",
+        ),
         ("raise SystemExit('bye')", "SystemExit: bye"),
         ("raise ValueError('two\\nlines')", "ValueError: two lines"),
     ],
@@ -110,6 +117,22 @@ def test_a_broken_plugin_is_one_line_and_the_others_work(source: str, said: str,
     assert "theirs 1.2" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert load_method("kd").name == "kd"
+
+
+def test_metadata_say_where_a_plugins_source_is(install_plugin: Install) -> None:
+    site = install_plugin("stranger", {"good": "strange_module:Good"}, strange_module=GOOD)
+    info = next(site.glob("*.dist-info"))
+    assert published_source("stranger") == {}
+    with (info / "METADATA").open("a") as file:
+        file.write("Project-URL: Homepage, https://ada.example\nProject-URL: Source, https://github.com/ada/mine\n")
+    assert published_source("stranger") == {"repository": "https://github.com/ada/mine"}
+    installed = {"url": "https://github.com/ada/fork", "vcs_info": {"vcs": "git", "commit_id": "0" * 40}}
+    (info / "direct_url.json").write_text(json.dumps(installed))
+    assert published_source("stranger") == {"repository": "https://github.com/ada/fork", "commit": "0" * 40}
+    (info / "direct_url.json").write_text(json.dumps({**installed, "url": "https://ada:token@github.com/x"}))
+    assert published_source("stranger")["repository"] == "https://github.com/ada/mine"
+    (info / "direct_url.json").write_text("{")
+    assert published_source("stranger") == {}
 
 
 def test_excused_checks_are_on_the_record_with_their_reasons() -> None:

@@ -159,3 +159,56 @@ def test_paths_are_made_of_checked_names_alone(name: str, tmp_path: Path):
 def test_only_arxiv_numbers_become_links(number: str):
     assert paths.arxiv(number) is None
     assert paths.arxiv("1503.02531") == "https://arxiv.org/abs/1503.02531"
+
+
+def small(results: Path, tmp_path: Path) -> Path:
+    """Results of one row, which are soon made a site of."""
+    shutil.copytree(results / "digits" / "vanilla", tmp_path / "results" / "digits" / "vanilla")
+    return tmp_path / "results"
+
+
+def test_what_lies_beside_a_site_stays(results: Path, tmp_path: Path):
+    few = small(results, tmp_path)
+    for name in ("site.partial", "site.old", ".site.kdbench"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("years of work")
+    with pytest.raises(KdbenchError, match=r"\.site\.kdbench is in the way"):
+        build(tmp_path / "site", few, None)
+    shutil.rmtree(tmp_path / ".site.kdbench")
+    build(tmp_path / "site", few, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site", "site.old", "site.partial"]
+    assert (tmp_path / "site.partial" / "mine.txt").read_text() == "years of work"
+
+
+def test_a_killed_build_leaves_a_whole_site_or_mends_it(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    few, out = small(results, tmp_path), tmp_path / "site"
+    build(out, few, None)
+    (out / "earlier").touch()
+    rename, calls = Path.rename, iter(range(9))
+
+    def killed(self: Path, target: Path) -> Path:
+        if next(calls) == 1:  # the old site is away, the new one not there yet
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(out, few, None)
+    with monkeypatch.context() as patched:
+        patched.setattr("kdbench_leaderboard.build.make_site", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):  # though this build fails, the old site is back
+            build(out, few, None)
+    assert (out / "earlier").is_file()
+    build(out, few, None)
+    assert (out / "index.html").is_file()
+    assert not (out / "earlier").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]
+
+
+def test_a_site_behind_a_link_is_replaced_where_it_lies(results: Path, tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    build(tmp_path / "link", small(results, tmp_path), None)
+    assert (tmp_path / "real" / "index.html").is_file()
+    assert (tmp_path / "link").is_symlink()

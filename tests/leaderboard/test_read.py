@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.records.verification import Verification, add_verified
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards
+from kdbench_leaderboard.build import build
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import standings
 
@@ -117,3 +120,79 @@ def test_nothing_in_the_leaderboard_imports_torch():
         "sys.exit(any(name.split('.')[0] in ('torch', 'timm') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def runs(results: Path, tmp_path: Path) -> Path:
+    """A folder of runs with one good cell."""
+    from kdbench.records.reader import Reader
+    from kdbench.records.store import Entry, finish_cell
+
+    entry = next(e for e in Reader().contents(results / "digits" / "kd").entries() if isinstance(e, Entry))
+    finish_cell(tmp_path / "runs" / "digits" / "kd" / entry.record.key[:16], entry.record, entry.evidence)
+    return tmp_path / "runs"
+
+
+def test_links_pipes_and_giants_cost_their_row(runs: Path):
+    """None of them is opened: a pipe would wait for ever, the device never end."""
+    kd = runs / "digits" / "kd"
+    (good,) = kd.iterdir()
+    makers = {
+        "0" * 16: lambda path: os.mkfifo(path / "record.json"),
+        "1" * 16: lambda path: (path / "record.json").symlink_to("/dev/zero"),
+        "2" * 16: lambda path: ((path / "record.json").touch(), os.truncate(path / "record.json", 2**40)),
+    }
+    for name, make in makers.items():
+        (kd / name).mkdir()
+        make(kd / name)
+    (kd / ("3" * 16)).symlink_to(good)
+    (runs / "digits" / "linked").symlink_to("/etc")
+    (runs / "digits" / "failures").mkdir()
+    os.mkfifo(runs / "digits" / "failures" / "kd-x.log")
+    os.mkfifo(kd / "verified.jsonl")
+    store = read_store(None, runs)
+    assert [cell.record.method.name for cell in store.cells] == ["kd"]
+    said = " ".join(problem.what for problem in store.problems)
+    for what in ("is no file", "is a link", "is over", "linked' is a link: ignored"):
+        assert what in said
+
+
+def test_names_that_are_no_text_cost_their_row(runs: Path, tmp_path: Path):
+    (runs / os.fsdecode(b"sui\xffte")).mkdir()
+    (runs / "digits" / os.fsdecode(b"met\xffhod")).mkdir()
+    (runs / "digits" / "kd" / os.fsdecode(b"\xff" * 16)).mkdir()
+    (runs / "digits" / "failures").mkdir()
+    (runs / "digits" / "failures" / os.fsdecode(b"k\xff-x.log")).write_text("a\nb")
+    site = build(tmp_path / "site", None, runs)
+    assert len(site.store.cells) == 1
+    assert len(site.store.problems) == 2
+    assert "b" in (tmp_path / "site" / "state.html").read_text(encoding="utf-8")
+
+
+def test_pipes_and_links_in_results_are_problems(copy: Path):
+    for name in ("WITHDRAWN.md", "digits/kd/verified.jsonl"):
+        (copy / name).unlink(missing_ok=True)
+        os.mkfifo(copy / name)
+    (copy / "digits" / "good" / "evidence.parquet").unlink()
+    (copy / "digits" / "good" / "evidence.parquet").symlink_to("/dev/zero")
+    (copy / "digits" / "costs").mkdir()
+    os.mkfifo(copy / "digits" / "costs" / "x.json")
+    store = read_store(copy, None)
+    said = [problem.what for problem in store.problems]
+    for name in ("WITHDRAWN.md", "verified.jsonl", "evidence.parquet", "x.json"):
+        assert any(name in what and ("is no file" in what or "is a link" in what) for what in said), said
+    assert "good" not in {cell.record.method.name for cell in store.cells}
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_the_board_says_what_it_trained_again_and_by_whom(copy: Path, level: int):
+    before = {s.row.name: s.verified for s in standings(make_boards(read_store(copy, None))[0], [])}
+    assert set(before.values()) == {"not verified"}
+    record = read_store(copy, None).cells[0].record
+    about = {"key": record.key, "record_sha256": record.sha256, "level": level, "outcome": "x", "date": "2026-01-01"}
+    said = Verification.model_validate({**about, "environment": {}, "by": "run 7"})
+    add_verified(copy / "digits" / record.method.name, [said])
+    store = read_store(copy, None)
+    rows = {s.row.name: s.verified for s in standings(make_boards(store)[0], [])}
+    assert rows[record.row].startswith("1 of ")
+    assert "by run 7" in next(cell.verified for cell in store.cells if cell.record.key == record.key)

@@ -31,7 +31,7 @@ def test_a_title_cannot_end_its_field() -> None:
     entry = bibtex("x", Paper("A } % title\n}, note = {\\input{x}} 5 % & more", "A. B, C_D", 2020))
     assert entry.count("\n") == 5
     depth = 0
-    for character in re.sub(r"\\[{}]", "", entry):
+    for character in entry:  # BibTeX counts braces, escaped or not
         depth += (character == "{") - (character == "}")
         assert depth >= 0
     assert depth == 0

@@ -8,13 +8,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from kdbench.commands.submit import submit_methods
+from kdbench.commands.submit import parse_source, restamped, submit_methods
 from kdbench.commands.verify import find_target, verify
 from kdbench.errors import KdbenchError
 from kdbench.records.curves import read_curves, write_curves
@@ -45,6 +46,13 @@ def ran(trained: Path, tmp_path: Path, kdbench: Command, small_suite: Path) -> P
         for name in ("runs", "results"):
             shutil.copytree(trained / name, tmp_path / name)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _board_of_the_small_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board that takes the small suite, which is nobody's own."""
+    if "ran" in request.fixturenames:
+        monkeypatch.setattr("kdbench.commands.submit.list_suites", lambda: ["digits", "small"])
 
 
 def submit(folder: Path, reason: str | None = None) -> str:
@@ -196,3 +204,58 @@ def test_json_of_validate_is_for_programs(kdbench: Command) -> None:
     found = json.loads(kdbench("validate", Path(__file__).parents[3] / "results", "--json").stdout)
     assert found["problems"] == []
     assert found["records"] >= 97
+
+
+def test_a_suite_of_ones_own_is_refused_before_anything_is_looked_for(small_suite: Path) -> None:
+    with pytest.raises(KdbenchError, match="is your own: the board takes the built-in ones"):
+        submit_methods(
+            ["no_such_method"], str(small_suite), Path("nowhere"), Path("nowhere"), None, Console(quiet=True)
+        )
+
+
+@pytest.mark.parametrize("text", ["https://github.com/a/b", "x@" + "0" * 40, "https://a:b@c.org/x@" + "0" * 40, "@"])
+def test_a_source_of_another_form_is_one_line(text: str) -> None:
+    with pytest.raises(KdbenchError, match="write ADDRESS@COMMIT"):
+        parse_source(text)
+
+
+def test_a_record_of_a_foreign_method_takes_its_source_and_one_of_kdbench_does_not(ran: Path) -> None:
+    from types import SimpleNamespace
+
+    entry = first_cell(ran)
+    cell: Any = SimpleNamespace(variant={}, params_source="paper", trials=0)
+    source = parse_source("https://github.com/ada/mine@" + "0" * 40)
+    assert restamped(entry, cell, source).record.method.repository is None
+    mine = entry.record.method.model_copy(update={"distribution": "mine"})
+    foreign = replace(entry, record=entry.record.model_copy(update={"method": mine}))
+    found = restamped(foreign, cell, source).record.method
+    assert (found.repository, found.commit) == source
+
+
+def test_submitting_completes_what_a_killed_one_left(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit(ran)
+    rewrite(first_cell(ran), finished="2026-01-02T00:00:00+00:00")
+    real = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.parts[-4:-1] == (".submitted", "small", "kd"):
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            submit(ran, "timed anew")
+    submit(ran)  # no reason is asked for: it was given
+    assert len(list(read_withdrawn(ran / "results" / "WITHDRAWN.md"))) == 1
+    assert "2026-01-02" in {e.record.finished[:10] for e in read_results(ran / "results" / "small" / "kd")}
+    assert not [path for path in (ran / "results").iterdir() if path.name.startswith(".")]
+
+
+def test_a_sample_of_a_row_is_verified_and_by_whom(ran: Path) -> None:
+    submit(ran)
+    console, folder = Console(quiet=True), ran / "results" / "small" / "kd"
+    assert verify(str(folder), 1, str(ran / "small.toml"), ran / "results", "cpu", console, 1, "the board") == 0
+    assert [v.by for v in read_verified(folder)] == ["the board"]
+    with pytest.raises(KdbenchError, match="No trained records"):
+        verify(str(ran), 1, None, None, "cpu", console, 1)

@@ -20,7 +20,7 @@ from rich.console import Console
 from kdbench.commands.validate import folder_problems, validate
 from kdbench.errors import KdbenchError
 from kdbench.records.guard import MAX_LINE
-from kdbench.records.reader import read_results
+from kdbench.records.reader import Reader, read_results
 from kdbench.records.record import Record
 from kdbench.records.store import Entry, write_results
 from kdbench.records.withdrawn import add_superseded, place_of
@@ -47,7 +47,8 @@ def problems(results: Path) -> list[str]:
 
 def edit(results: Path, change: Callable[[list[Entry]], list[Entry]], method: str = "vanilla") -> None:
     folder = results / "digits" / method
-    write_results(folder, change(read_results(folder)))
+    entries = [entry for entry in Reader().contents(folder).entries() if isinstance(entry, Entry)]
+    write_results(folder, change(entries))
 
 
 def first_changed(**changes: Any) -> Callable[[list[Entry]], list[Entry]]:
@@ -79,8 +80,7 @@ def test_forged_metrics_with_a_fitting_hash_do_not_follow_from_the_evidence(resu
         return first_changed(networks=[better])(entries)
 
     edit(results, forge)
-    [line] = problems(results)
-    assert "vanilla/records.jsonl:1: metrics.top1 is 99.0, its evidence says" in line
+    assert any("vanilla/records.jsonl:1: metrics.top1 is 99.0, its evidence says" in line for line in problems(results))
 
 
 def test_forged_evidence_contradicts_the_suites_labels(results: Path) -> None:
@@ -106,7 +106,7 @@ def test_forged_evidence_contradicts_the_suites_labels(results: Path) -> None:
         ({"suite": "cifar100"}, "it belongs in cifar100/vanilla"),
         ({"recipe": {"epochs": 300}}, "its recipe is not the suite's"),
         ({"finished": "yesterday"}, "finished is no time"),
-        ({"environment": {"cpu": "of /home/ada"}}, "environment.cpu names a host, a user or a path"),
+        ({"environment": {"cpu": "of /home/ada"}}, "environment.cpu names a path"),
         ({"variant": {"x": 1}}, "variant names what params does not say"),
         ({"evidence_sha256": "0" * 64}, "its evidence does not match its hash"),
         ({"student": "resnet8_w9"}, "is not its student"),
@@ -262,8 +262,10 @@ def test_records_that_disappear_need_a_line_in_withdrawn(results: Path, tmp_path
     code, text = run(results, before)
     assert code == 1
     assert "records of 'vanilla' version 1 on digits" in text
-    assert "no line says why" in text
-    add_superseded(results / "WITHDRAWN.md", place_of(record), "a | bar\nand a line break")
+    assert "no new line says why" in text
+    path = results / "WITHDRAWN.md"
+    add_superseded(path, place_of(record), "a | bar\nand a line break")
+    path.write_text(path.read_text().replace("superseded | a", "withdrawn | a"))
     assert run(results, before)[0] == 0
     assert run(results)[0] == 0
 
