@@ -27,6 +27,7 @@ from kdbench.files import sync
 from kdbench.hashing import file_sha256
 from kdbench.networks.build import build_network
 from kdbench.networks.inputs import as_seen
+from kdbench.records.classes import read_classes
 from kdbench.records.store import CELL_FOLDER, Entry, evidence_of, read_cell, weights_name
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Data
@@ -289,6 +290,7 @@ def describe(entry: Entry, suite: Suite, checked: str, milliseconds: float, fold
             "std": list(data.std),
         },
         "classes": data.num_classes,
+        "class_names": classes.names if (classes := read_classes(entry.folder, record)) else None,
         "suite": record.suite,
         "method": record.row,
         "teacher": record.teacher,
