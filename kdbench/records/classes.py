@@ -61,7 +61,7 @@ def read_classes(folder: Path, record: Record) -> Classes | None:
         raise KdbenchError(f"{path} is corrupt: {first_problem(error)}. Remove it: only names are lost.") from error
     known = range(record.num_classes)
     if len(classes.names or known) != len(known) or not set(classes.test_labels) <= set(known):
-        raise KdbenchError(f"{path} is corrupt: it is of other classes than its record. Remove it: only names are lost.")
+        raise KdbenchError(f"{path} is corrupt: its record is of other classes. Remove it: only names are lost.")
     return classes
 
 
