@@ -21,6 +21,7 @@ from kdbench_leaderboard.page import Page, Site, script, with_figures
 from kdbench_leaderboard.published_order import order_table
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.survey_pages import published_pages, survey_pages
+from kdbench_leaderboard.teacher_origins import teacher_origin
 
 
 def all_pages(site: Site) -> Iterator[Page]:
@@ -138,7 +139,8 @@ def networks_of(board: Board, rows: list[Standing], pair: tuple[str, str]) -> li
     """Teacher and plain student of a pair, as their records describe them."""
     found: list[tuple[str, dict[str, Any]]] = []
     if teacher := board.teachers.get(pair[0]):
-        found.append(("teacher", about(teacher.record.main, teacher.record.main.metrics.top1)))
+        network = about(teacher.record.main, teacher.record.main.metrics.top1)
+        found.append(("teacher", {**network, "origin": teacher_origin(board, pair[0])}))
     for s in sorted(rows, key=lambda s: s.row.name != PLAIN):
         if cells := s.pairs[pair].cells:
             accuracy = s.pairs[pair].accuracy
@@ -148,4 +150,5 @@ def networks_of(board: Board, rows: list[Standing], pair: tuple[str, str]) -> li
 
 
 def about(network: Any, top1: float | None) -> dict[str, Any]:
-    return {"model": network.model, "parameters": network.parameters, "macs": network.macs, "top1": top1}
+    sizes = {"parameters": network.parameters, "macs": network.macs}
+    return {"model": network.model, **sizes, "top1": top1, "origin": ""}

@@ -5,6 +5,7 @@ A name is whatever a folder or a column's type is called: nobody's own text, to 
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ class Classes(Part):
     names: list[str] | None
     test_labels: list[int]
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
         """(I,) the test labels."""
         return np.array(self.test_labels, dtype=np.int64)

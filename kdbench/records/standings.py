@@ -162,6 +162,21 @@ class Standing(Generic[AnyRow]):
         return self.place is not None and self.place > 1 and self.ranks is not None and self.ranks[0] == 1
 
 
+def tracks(rows: Sequence[Standing[AnyRow]]) -> list[list[Standing[AnyRow]]]:
+    """Rows that may be ranked beside each other: with the papers' parameters, then those of equal budgets of tuning."""
+    found: dict[int | None, list[Standing[AnyRow]]] = {}
+    for standing in rows:
+        found.setdefault(standing.row.budget, []).append(standing)
+    return [found[budget] for budget in sorted(found, key=lambda budget: -1 if budget is None else budget)]
+
+
+def track_title(budget: int | None) -> str:
+    """What a track is called beside others."""
+    if budget is None:
+        return "Parameters of papers, the suite or a user"
+    return f"Tuned on validation images, {budget} trial{'' if budget == 1 else 's'} a method"
+
+
 def set_places(ranked: Sequence[Standing[AnyRow]], found: Contrasts, higher_is_better: bool = True) -> None:
     """Give rows, in the order of the contrasts, their places and the ranks that are open."""
     ahead = found.mean > 0 if higher_is_better else found.mean < 0
