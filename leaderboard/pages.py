@@ -17,7 +17,7 @@ from kdbench_leaderboard.dataset import dataset_pages
 from kdbench_leaderboard.headline import headline
 from kdbench_leaderboard.history import history_pages
 from kdbench_leaderboard.method_pages import method_pages, methods_page, papers
-from kdbench_leaderboard.page import Page, Site, script, with_figures
+from kdbench_leaderboard.page import Page, Site, further_columns, script, with_figures
 from kdbench_leaderboard.published_order import order_table
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.survey_pages import published_pages, survey_pages
@@ -81,6 +81,8 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
     answers = headline(board, rows)
     if board.main:
         yield paths.card(board), card(board, rows, answers)
+    table = views.suite_table(board, rows)
+    yield further_columns(site, paths.suite(board), table)
     others = [b for b, _ in site.boards if b.suite == board.suite and b is not board]
     yield site.page(
         "suite.html",
@@ -91,7 +93,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         answers=answers,
         summary=" ".join(answer.text for answer in answers) or board.title,
         **({"card": paths.card(board)} if board.main else {}),
-        table=views.suite_table(board, rows),
+        table=table,
         ranked=sum(not s.gaps for s in rows),
         notes=power.board_notes(board, rows),
         limits=list(limits.values()),
