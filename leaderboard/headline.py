@@ -36,7 +36,7 @@ class Answer:
 
 def headline(board: Board, rows: Sequence[Standing]) -> list[Answer]:
     """The answers above a ranking; none of a board without two ranked rows."""
-    ranked = [s for s in rows if not s.gaps and s.row.budget is None]
+    ranked = [s for s in rows if not s.gaps and s.budget is None]
     if len(ranked) < 2:
         return []
     methods = [s for s in ranked if s.row.info.scheme != "baseline"]

@@ -98,7 +98,7 @@ def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
 
 def of_track(track: Sequence[Standing], reference: Standing) -> Standing:
     """What the rows of a track are compared with: tuned KD for tuned rows, where it is there."""
-    name = row_name(reference.row.info.name, {}, track[0].row.budget)
+    name = row_name(reference.row.info.name, {}, track[0].budget)
     return next((s for s in track if s.row.name == name), reference)
 
 

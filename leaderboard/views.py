@@ -82,7 +82,7 @@ def line_of(s: Standing, board: Board) -> Line:
 def by_track(standings: Sequence[Standing], line: Callable[[Standing], Line]) -> list[Line]:
     """A line a row; where some were tuned, in a block of its own each budget."""
     found = tracks(standings)
-    lines = [(track_title(s.row.budget) if len(found) > 1 else "", line(s)) for track in found for s in track]
+    lines = [(track_title(s.budget) if len(found) > 1 else "", line(s)) for track in found for s in track]
     return [replace(one, section=section) for section, one in lines]
 
 

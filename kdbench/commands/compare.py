@@ -86,8 +86,8 @@ def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Ta
         table.add_column(head, justify="right", no_wrap=True)
     several = len(tracks(standing)) > 1
     for n, s in enumerate(standing):
-        if several and (n == 0 or s.row.budget != standing[n - 1].row.budget):
-            table.add_row(Text(f"{track_title(s.row.budget)}:", style="dim"))
+        if several and (n == 0 or s.budget != standing[n - 1].budget):
+            table.add_row(Text(f"{track_title(s.budget)}:", style="dim"))
         digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.metrics]
         means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
         table.add_row(Text(s.row.title), ranked(s), *means)
@@ -145,7 +145,7 @@ def to_json(
                 "method": s.row.name,
                 "origin": s.row.origin,
                 "version": s.row.info.version,
-                "tuned_trials": s.row.budget,
+                "tuned_trials": s.budget,
                 "rank": s.place,
                 "rank_set": s.ranks,
                 "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.metrics.items()},

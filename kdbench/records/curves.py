@@ -38,7 +38,8 @@ def read_curves(path: Path) -> dict[str, Curve]:
     if not path.exists():
         return {}
     try:
-        table = pq.read_table(path, columns=list(COLUMNS))
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=list(COLUMNS))
         if table.column("values").type != pa.list_(pa.float64()):
             raise ValueError("column values is of another type")
         found: dict[str, Curve] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from typing import Generic, TypeVar
 
@@ -156,6 +157,11 @@ class Standing(Generic[AnyRow]):
     place: int | None = None
     ranks: RankSet | None = None
 
+    @cached_property
+    def budget(self) -> int | None:
+        """After how many trials the row was tuned; None for parameters of papers, the suite or a user."""
+        return self.row.budget
+
     @property
     def like_the_leader(self) -> bool:
         """Whether it stands below the first row and none is measurably better."""
@@ -166,7 +172,7 @@ def tracks(rows: Sequence[Standing[AnyRow]]) -> list[list[Standing[AnyRow]]]:
     """Rows that may be ranked beside each other: with the papers' parameters, then those of equal budgets of tuning."""
     found: dict[int | None, list[Standing[AnyRow]]] = {}
     for standing in rows:
-        found.setdefault(standing.row.budget, []).append(standing)
+        found.setdefault(standing.budget, []).append(standing)
     return [found[budget] for budget in sorted(found, key=lambda budget: -1 if budget is None else budget)]
 
 
