@@ -63,11 +63,12 @@ def make_record(
     """One record, sealed; `changes` replace any of its values."""
     teacher, student = pair
     protocol = changes.get("protocol", suite.protocol())
+    own = [changes[name] for name in ("variant", "trials") if changes.get(name)] or [{}]
     values: dict[str, Any] = {
         "kind": "cell",
         "status": "done",
         "reason": None,
-        "key": digest([method["name"], method["version"], teacher, student, seed, changes.get("variant", {})]),
+        "key": digest([method["name"], method["version"], teacher, student, seed, *own]),
         "suite": suite.name,
         "fingerprint": digest(protocol),
         "protocol": protocol,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import exchange, restore
+from kdbench.records.agreement import Answers
 from kdbench.records.locks import folder_lock
 from kdbench.records.store import find_results
 from kdbench.suite import list_suites, load_suite
 from kdbench_leaderboard import paths
+from kdbench_leaderboard.classes import ByClass, agreement
 from kdbench_leaderboard.origin import make_origin
 from kdbench_leaderboard.page import Page, Site, make_site, script
 from kdbench_leaderboard.pages import all_pages
@@ -101,24 +104,36 @@ def record_scripts(site: Site) -> Iterator[Page]:
     for cell in site.store.cells:
         by_place.setdefault((cell.record.suite, cell.record.method.name), []).append(cell)
     index: dict[str, list[str]] = {}
+    teachers = {sha256: t.answers for sha256, t in site.store.teachers.items() if t.answers}
     for (suite, method), cells in sorted(by_place.items()):
         name = f"cells/{paths.slug(suite)}/{paths.slug(method)}"
         protocols = {cell.record.fingerprint: cell.record.protocol for cell in cells}
-        records = [about(cell) for cell in cells]
+        records = [about(cell, teachers) for cell in cells]
         index.setdefault(suite, []).append(method)
-        yield f"data/{name}.js", script(name, {"protocols": protocols, "records": records})
+        classes = {cell.record.fingerprint: about_classes(cell.classes) for cell in cells if cell.classes}
+        yield f"data/{name}.js", script(name, {"protocols": protocols, "classes": classes, "records": records})
     yield "data/cells/index.js", script("cells/index", index)
 
 
-def about(cell: Found) -> dict[str, Any]:
-    """A record for its page."""
-    record = cell.record
+def about_classes(classes: ByClass) -> dict[str, Any]:
+    """The classes of a protocol's test images: their names, where they have some, and how many images each has."""
+    return {"names": classes.names, "images": classes.images.tolist()}
+
+
+def about(cell: Found, teachers: Mapping[str, Answers]) -> dict[str, Any]:
+    """A record for its page, with what its evidence says beside the stored metrics."""
+    record, agrees = cell.record, agreement(cell.answers, teachers)
+    more: dict[str, Any] = {} if agrees is None else {"agreement": round(agrees, 4)}
+    if cell.classes:
+        of_each = [None if math.isnan(value) else round(value, 2) for value in cell.classes.top1.tolist()]
+        more |= {"balanced": round(cell.classes.balanced, 4), "by_class": of_each}
     return {
         "record": record.model_dump(mode="json", exclude={"curve", "protocol"}),
         "origin": cell.origin,
         "level": cell.level,
         "verified": cell.verified,
         "command": command(cell),
+        **more,
     }
 
 

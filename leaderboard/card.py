@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from kdbench.records.standings import tracks
 from kdbench_leaderboard.boards import Board
 from kdbench_leaderboard.headline import Answer
 from kdbench_leaderboard.standings import Standing
@@ -28,7 +29,8 @@ def card(board: Board, rows: Sequence[Standing], answers: Sequence[Answer]) -> b
         tone = TONES.get(answer.mark, DIM)
         draw.ellipse((52, 106 + 40 * n, 66, 120 + 40 * n), tone)
         draw.text((80, 98 + 40 * n), shortened(draw, answer.text, 24, 1070), TEXT, font(24))
-    table(draw, [s for s in rows if s.place is not None][:MOST_ROWS])
+    ranked = tracks([s for s in rows if s.place is not None])
+    table(draw, ranked[0][:MOST_ROWS] if ranked else [])
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kdbench.records.record import MethodInfo
+from kdbench.records.record import MethodInfo, row_name
 from kdbench.records.rows import KD, PLAIN
 from kdbench.records.standings import Contrast, Estimate
 from kdbench_leaderboard import paths
@@ -28,7 +28,7 @@ def choosing_scripts(site: Site) -> Iterator[Page]:
 def board_choices(board: Board, rows: Sequence[Standing]) -> dict[str, Any]:
     """A board's rows that one could train, by pair."""
     measure = measure_of(rows)
-    able = [s for s in rows if needs_of(s.row.info) and s.row.name == s.row.info.name]
+    able = [s for s in rows if needs_of(s.row.info) and s.row.name == row_name(s.row.info.name, {}, s.budget)]
     places: list[Pair | None] = [None, *board.pairs] if len(board.pairs) > 1 else list(board.pairs)
     return {
         "suite": board.suite,

@@ -20,15 +20,23 @@ class Answer:
 
     Attributes:
         mark: the verdict that it is about, as in the tables.
+        brief: what narrow screens show of it; empty for one that these leave out.
+        rest: what follows elsewhere.
     """
 
     mark: str
-    text: str
+    brief: str
+    rest: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return self.brief + self.rest
 
 
 def headline(board: Board, rows: Sequence[Standing]) -> list[Answer]:
     """The answers above a ranking; none of a board without two ranked rows."""
-    ranked = [s for s in rows if not s.gaps]
+    ranked = [s for s in rows if not s.gaps and s.budget is None]
     if len(ranked) < 2:
         return []
     methods = [s for s in ranked if s.row.info.scheme != "baseline"]
@@ -48,12 +56,13 @@ def answer(methods: Sequence[Standing], name: str) -> Answer | None:
         return Answer("level", f"None of {count(compared)} is measurably better than {SPOKEN[name]}.{lost}")
     better.sort(key=lambda s: -s.against[name].difference.mean)
     gains = [f"{s.row.title} ({s.against[name].difference.mean:+.2f})" for s in better[:MOST_NAMES]]
+    others = "".join(f", {gain}" for gain in gains[1:])
     more = f" and {len(better) - MOST_NAMES} more" if len(better) > MOST_NAMES else ""
     verb = "is" if len(better) == 1 else "are"
     return Answer(
         "better",
-        f"{len(better)} of {count(compared)} {verb} measurably better than {SPOKEN[name]}: "
-        f"{', '.join(gains)}{more}.{lost}",
+        f"{len(better)} of {count(compared)} {verb} measurably better than {SPOKEN[name]}: {gains[0]}",
+        f"{others}{more}.{lost}",
     )
 
 
@@ -85,4 +94,6 @@ def visible(ranked: Sequence[Standing], board: Board) -> Answer | None:
             sizes.append(f"{least:.1f} points from {SPOKEN[name]}")
     if not sizes:
         return None
-    return Answer("open", f"To be seen as a rule (four times in five), a method must differ by {' and '.join(sizes)}.")
+    return Answer(
+        "open", "", f"To be seen as a rule (four times in five), a method must differ by {' and '.join(sizes)}."
+    )

@@ -17,7 +17,7 @@ from kdbench_leaderboard.origin import NOWHERE, Origin
 from kdbench_leaderboard.published import method_names, published
 from kdbench_leaderboard.read import Store
 from kdbench_leaderboard.standings import Standing, standings
-from kdbench_leaderboard.tables import Cell
+from kdbench_leaderboard.tables import Cell, Table
 from kdbench_leaderboard.verdicts import ICONS, WORDS
 
 POLICY = (
@@ -110,6 +110,17 @@ class Site:
         root = "../" * path.count("/")
         page = self.environment.get_template(template)
         return path, page.render(root=root, path=path, title=title, here=here, **values)
+
+
+def further_columns(site: Site, path: str, table: Table) -> Page:
+    """The script with a table's columns that are not seen at first, as the page at `path` would have them.
+
+    They are most of a large page, which would be parsed before anything can be clicked.
+    """
+    table.further = path.removesuffix(".html") + "/columns"
+    template = site.environment.get_template("further.html")
+    rows = template.render(root="../" * path.count("/"), table=table)
+    return f"data/{table.further}.js", script(table.further, rows)
 
 
 def make_site(store: Store, origin: Origin = NOWHERE) -> Site:

@@ -17,10 +17,11 @@ from kdbench_leaderboard.dataset import dataset_pages
 from kdbench_leaderboard.headline import headline
 from kdbench_leaderboard.history import history_pages
 from kdbench_leaderboard.method_pages import method_pages, methods_page, papers
-from kdbench_leaderboard.page import Page, Site, script, with_figures
+from kdbench_leaderboard.page import Page, Site, further_columns, script, with_figures
 from kdbench_leaderboard.published_order import order_table
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.survey_pages import published_pages, survey_pages
+from kdbench_leaderboard.teacher_origins import teacher_origin
 
 
 def all_pages(site: Site) -> Iterator[Page]:
@@ -80,6 +81,8 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
     answers = headline(board, rows)
     if board.main:
         yield paths.card(board), card(board, rows, answers)
+    table = views.suite_table(board, rows)
+    yield further_columns(site, paths.suite(board), table)
     others = [b for b, _ in site.boards if b.suite == board.suite and b is not board]
     yield site.page(
         "suite.html",
@@ -90,7 +93,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         answers=answers,
         summary=" ".join(answer.text for answer in answers) or board.title,
         **({"card": paths.card(board)} if board.main else {}),
-        table=views.suite_table(board, rows),
+        table=table,
         ranked=sum(not s.gaps for s in rows),
         verified=sum(s.trained_again[0] > 0 for s in rows),
         notes=power.board_notes(board, rows),
@@ -139,7 +142,8 @@ def networks_of(board: Board, rows: list[Standing], pair: tuple[str, str]) -> li
     """Teacher and plain student of a pair, as their records describe them."""
     found: list[tuple[str, dict[str, Any]]] = []
     if teacher := board.teachers.get(pair[0]):
-        found.append(("teacher", about(teacher.record.main, teacher.record.main.metrics.top1)))
+        network = about(teacher.record.main, teacher.record.main.metrics.top1)
+        found.append(("teacher", {**network, "origin": teacher_origin(board, pair[0])}))
     for s in sorted(rows, key=lambda s: s.row.name != PLAIN):
         if cells := s.pairs[pair].cells:
             accuracy = s.pairs[pair].accuracy
@@ -149,4 +153,5 @@ def networks_of(board: Board, rows: list[Standing], pair: tuple[str, str]) -> li
 
 
 def about(network: Any, top1: float | None) -> dict[str, Any]:
-    return {"model": network.model, "parameters": network.parameters, "macs": network.macs, "top1": top1}
+    sizes = {"parameters": network.parameters, "macs": network.macs}
+    return {"model": network.model, **sizes, "top1": top1, "origin": ""}

@@ -14,7 +14,7 @@ from kdbench_leaderboard.standings import Standing, differences_of
 
 def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
     """What a reader must know of a board's verdicts; nothing of a board without a ranked row."""
-    ranked = [s for s in rows if not s.gaps]
+    ranked = [s for s in rows if not s.gaps and s.budget is None]
     if not ranked:
         return []
     found = differences_of(board, ranked)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from kdbench.cache import cache_folder
 from kdbench.console import printable
 from kdbench.errors import KdbenchError
 from kdbench.files import read_plain
 from kdbench.hashing import digest
 from kdbench.layout import COSTS, FAILURES, RESERVED, TEACHERS
 from kdbench.records.agreement import Answers
+from kdbench.records.classes import Classes, read_classes, shipped_names
 from kdbench.records.cost_record import CostRecord, read_cost
 from kdbench.records.curves import Curve
 from kdbench.records.metrics import all_metrics, wrong_metrics
@@ -23,12 +25,13 @@ from kdbench.records.reader import Problem as Unreadable
 from kdbench.records.reader import Reader, is_shipped_teachers
 from kdbench.records.record import Record
 from kdbench.records.rows import Origin
-from kdbench.records.store import CELL_FOLDER, Entry, read_cell
+from kdbench.records.store import CELL_FOLDER, Entry, read_cell, read_runs
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
 from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
+from kdbench_leaderboard.classes import ByClass, by_class
 
 MAX_LOG = 2**24  # bytes
 
@@ -41,6 +44,7 @@ class Found:
         answers: what the network said of each test image; None for a cell that is not applicable.
         metrics: every metric of the registry, by name, from the evidence: what the record stores and what came later.
         curve: a list a quantity, a value an epoch; empty where it is not kept.
+        classes: its accuracy on each class, where the classes of the test images are known.
         level: verified so far: 0 nothing, 1 metrics recomputed from the evidence (here, while building), 2 first epoch
             trained again, 3 cell trained again.
     """
@@ -50,6 +54,7 @@ class Found:
     answers: Answers | None
     curve: Curve
     metrics: Mapping[str, float] = field(default_factory=dict)
+    classes: ByClass | None = None
     level: int = 0
     verified: str = ""
 
@@ -104,6 +109,7 @@ def read_store(results: Path | None, runs: Path | None) -> Store:
     if runs is not None:
         for folder in named_folders(runs, store):
             read_own(store, folder, runs)
+            read_own_teachers(store, folder.name)
     return store
 
 
@@ -168,6 +174,17 @@ def read_teachers(store: Store, folder: Path, suite: str, root: Path) -> None:
             store.teachers.setdefault(teacher.record.main.sha256, teacher)
 
 
+def read_own_teachers(store: Store, suite: str) -> None:
+    """Teachers of a suite of yours: they lie in the cache. What is broken there is trained again, and no problem."""
+    for entry in read_runs(cache_folder(), suite, TEACHERS):
+        if isinstance(entry, KdbenchError) or not entry.record.is_teacher or not entry.record.main.sha256:
+            continue
+        try:
+            store.teachers.setdefault(entry.record.main.sha256, found(entry, "yours", {}))
+        except (KdbenchError, ValueError):
+            continue
+
+
 def read_folded(store: Store, folder: Path, suite: str, origin: Origin, root: Path) -> Iterator[Found]:
     """The records of one folder of `results/`; a broken line or evidence costs that record."""
 
@@ -212,7 +229,7 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
         raise KdbenchError(f"Record {record.key[:16]}: its accuracy does not follow from its evidence.")
     level, outcome = 0, ""
     if known := known_labels(record.suite, record.fingerprint):
-        suite, labels = known
+        suite, labels, _ = known
         if wrong_metrics(record.main.metrics, evidence, labels, suite.data.num_classes):
             raise KdbenchError(f"Record {record.key[:16]}: its metrics do not follow from its evidence.")
         level, outcome = 1, "its metrics follow from its evidence and the suite's test labels"
@@ -220,21 +237,32 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
     if said and said.record_sha256 == record.sha256 and said.level > level:
         who = f", by {said.by}" if said.by else ""
         level, outcome = said.level, printable(f"{said.outcome} ({said.date}{who})", 600)
-    return Found(record, origin, answers, curve, all_metrics(evidence, record.num_classes), level, outcome)
+    classes = by_class(answers, known[2] if known else classes_beside(entry), record.num_classes)
+    return Found(record, origin, answers, curve, all_metrics(evidence, record.num_classes), classes, level, outcome)
+
+
+def classes_beside(entry: Entry) -> Classes | None:
+    """The classes that lie beside a record of yours; none where they cannot be used."""
+    try:
+        return read_classes(entry.folder, entry.record)
+    except KdbenchError:
+        return None
 
 
 @functools.cache
-def known_labels(name: str, fingerprint: str) -> tuple[Suite, np.ndarray] | None:
-    """A built-in suite under this protocol, with its test labels; None where kdbench has none."""
+def known_labels(name: str, fingerprint: str) -> tuple[Suite, np.ndarray, Classes] | None:
+    """A built-in suite under this protocol, with its test labels and classes; None where kdbench has none."""
     if name not in list_suites():
         return None
     suite = load_suite(name)
     if fingerprint not in (suite.fingerprint, digest(suite.teacher_protocol())):
         return None
     try:
-        return suite, load_test_labels(suite)
+        labels = load_test_labels(suite)
     except KdbenchError:
         return None
+    names = shipped_names(suite.data.source, suite.data.num_classes)
+    return suite, labels, Classes(names=names, test_labels=labels.tolist())
 
 
 def verified_levels(store: Store, folder: Path, suite: str, root: Path) -> dict[str, Verification]:

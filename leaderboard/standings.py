@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from kdbench.records.contrast import Contrasts, contrast_samples
 from kdbench.records.cost_record import CostRecord
 from kdbench.records.metrics import metrics_for
 from kdbench.records.moderation import estimate_prior
+from kdbench.records.record import row_name
 from kdbench.records.rows import KD, PLAIN, seeds_of
 from kdbench.records.standings import (
     Contrast,
@@ -22,10 +23,12 @@ from kdbench.records.standings import (
     pair_result,
     set_places,
     top1_sample,
+    tracks,
 )
 from kdbench.records.stats import Difference, mean_interval
 from kdbench.suite import without_content
 from kdbench_leaderboard.boards import Board, Pair, Row
+from kdbench_leaderboard.classes import agreement
 from kdbench_leaderboard.read import Found
 
 TRAINED_AGAIN = 2  # the level of verification from which a cell's training was repeated
@@ -39,6 +42,8 @@ class Standing(of_rows.Standing[Row]):
         gaps: what keeps it from being ranked; empty for a ranked row.
         reference: its name, if the others are compared with it.
         against: by reference: the plain student, KD, and each control.
+        beside: by reference, the title of the row that it was compared with: tuned rows have a KD of their own.
+        further: means over pairs of what only some records know: "balanced" accuracy, "agreement" with the teacher.
         compute: mean floating-point operations of one of its trainings, as a multiple of the plain students'.
         seconds: mean wall time of one of its trainings, and the same of the plain students beside it.
         step_ratio: a training step's time alone on a machine, as a multiple of the plain student's.
@@ -48,6 +53,8 @@ class Standing(of_rows.Standing[Row]):
     gaps: list[str] = field(default_factory=list)
     reference: str | None = None
     against: dict[str, Contrast] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
+    further: dict[str, Estimate] = field(default_factory=dict)
     compute: float | None = None
     seconds: tuple[float, float | None] | None = None
     step_ratio: float | None = None
@@ -88,14 +95,30 @@ def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
             compare_by_pair(board, found, compared[name], name)
     for name, s in compared.items():
         s.reference = name
-    if ranked:
-        differences = differences_of(board, ranked)
-        set_places(ranked, differences)
+    for track in tracks(ranked):
+        set_places(track, differences_of(board, track))
         for name, s in compared.items():
             if not s.gaps:
-                for i, contrast in contrasts_with(differences, ranked.index(s)).items():
-                    ranked[i].against[name] = contrast
+                reference = of_track(track, s)
+                for one, contrast in contrasts_in(board, track, reference):
+                    one.against[name], one.beside[name] = contrast, reference.row.title
     return found
+
+
+def of_track(track: Sequence[Standing], reference: Standing) -> Standing:
+    """What the rows of a track are compared with: tuned KD for tuned rows, where it is there."""
+    name = row_name(reference.row.info.name, {}, track[0].budget)
+    return next((s for s in track if s.row.name == name), reference)
+
+
+def contrasts_in(
+    board: Board, track: Sequence[Standing], reference: Standing, pair: Pair | None = None
+) -> Iterator[tuple[Standing, Contrast]]:
+    """Each other row of a track against one reference, corrected over them."""
+    rows = list(track) if reference in track else [*track, reference]
+    if len(rows) > 1:
+        for i, contrast in contrasts_with(differences_of(board, rows, pair), rows.index(reference)).items():
+            yield rows[i], contrast
 
 
 def differences_of(board: Board, rows: Sequence[Standing], pair: Pair | None = None) -> Contrasts:
@@ -129,17 +152,17 @@ def references(found: Sequence[Standing]) -> dict[str, Standing]:
 
 
 def compare_by_pair(board: Board, found: Sequence[Standing], reference: Standing, name: str) -> None:
-    """Each row against one reference on each pair, corrected over the rows of the pair."""
+    """Each row against one reference on each pair, corrected over the rows of its track on the pair."""
     for pair in board.pairs:
         rows = rows_on(found, pair)
-        if reference not in rows or len(rows) < 2:
+        if reference not in rows:
             continue
-        differences = differences_of(board, rows, pair)
-        for i, contrast in contrasts_with(differences, rows.index(reference)).items():
-            result = rows[i].pairs[pair]
-            result.against[name] = contrast
-            if name == PLAIN:
-                result.gain, result.verdict = contrast.difference, contrast.verdict
+        for track in tracks(rows):
+            for s, contrast in contrasts_in(board, track, of_track(track, reference), pair):
+                result = s.pairs[pair]
+                result.against[name] = contrast
+                if name == PLAIN:
+                    result.gain, result.verdict = contrast.difference, contrast.verdict
 
 
 def rows_on(found: Sequence[Standing], pair: Pair) -> list[Standing]:
@@ -166,6 +189,7 @@ def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostR
         for metric in metrics_for(board.num_classes):
             table = [[c.metrics[metric.name] for _, c in sorted(r.cells.items())] for r in found.pairs.values()]
             found.metrics[metric.name] = mean_interval(np.array(table).mean(axis=0))
+        found.further = further(found, board)
     found.seconds = training_seconds(row, plain)
     found.compute = compute_ratio(row, plain)
     protocols = {board.fingerprint, digest(without_content(board.protocol))}  # costs are measured without data
@@ -175,6 +199,21 @@ def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostR
         found.step_ratio = float(np.mean([c.method.milliseconds / c.plain.milliseconds for c in measured]))
         hardware = {c.environment.get("gpu") or c.environment.get("cpu") or "" for c in measured}
         found.cost_hardware = ", ".join(sorted(hardware))
+
+
+def further(s: Standing, board: Board) -> dict[str, Estimate]:
+    """Means of what is known of all of a row's records: balanced accuracy, agreement with the teachers."""
+    teachers = {t.record.main.sha256 or "": t.answers for t in board.teachers.values() if t.answers}
+    kinds: dict[str, Callable[[Found], float | None]] = {
+        "balanced": lambda cell: cell.classes.balanced if cell.classes else None,
+        "agreement": lambda cell: agreement(cell.answers, teachers),
+    }
+    found = {}
+    for name, of in kinds.items():
+        table = [[of(cell) for _, cell in sorted(result.cells.items())] for result in s.pairs.values()]
+        if all(value is not None for values in table for value in values):
+            found[name] = mean_interval(np.array(table, dtype=float).mean(axis=0))
+    return found
 
 
 def runs_as(cost: CostRecord, row: Row) -> bool:

@@ -47,8 +47,9 @@ def places(site: Site, boards: Boards) -> list[tuple[Board, list[Standing], Stan
     return [(board, whole[id(board)], s) for board, rows in ordered for s in rows]
 
 
-def leader_of(everyone: Sequence[Standing]) -> Standing | None:
-    return next((s for s in everyone if s.place == 1), None)
+def leader_of(everyone: Sequence[Standing], s: Standing) -> Standing | None:
+    """The first row of a row's track."""
+    return next((one for one in everyone if one.place == 1 and one.budget == s.budget), None)
 
 
 def stands_line(board: Board, everyone: Sequence[Standing], s: Standing) -> Line:
@@ -68,12 +69,12 @@ def stands_line(board: Board, everyone: Sequence[Standing], s: Standing) -> Line
 
 def leader_cell(board: Board, everyone: Sequence[Standing], s: Standing) -> Cell:
     """The difference to the first row, told apart or not after correction over all rows."""
-    leader = leader_of(everyone)
+    leader = leader_of(everyone, s)
     if leader is None or s.place is None:
         return Cell("–")
     if leader is s:
         return Cell("leads")
-    ranked = [one for one in everyone if not one.gaps]
+    ranked = [one for one in everyone if not one.gaps and one.budget == s.budget]
     found, i, j = differences_of(board, ranked), ranked.index(s), ranked.index(leader)
     p = float(found.told[i, j])
     cell = difference(found.difference(i, j), "worse" if p <= 0.05 else "not separable")
@@ -86,7 +87,7 @@ def standing_sentence(board: Board, everyone: Sequence[Standing], s: Standing) -
     """The same in words, per pair where verdicts differ."""
     if s.gaps:
         return f"On {board.title}, {s.row.title} is not ranked: {'; '.join(s.gaps[:3])}."
-    ranked = sum(not one.gaps for one in everyone)
+    ranked = sum(not one.gaps and one.budget == s.budget for one in everyone)
     ranks = f", where ranks {s.ranks[0]} to {s.ranks[1]} are open to it" if s.ranks and s.ranks[0] != s.ranks[1] else ""
     parts = [f"On {board.title}, {s.row.title} has place {s.place} of {ranked}{ranks}."]
     for name in (PLAIN, KD):

@@ -32,6 +32,11 @@ class Column:
     wide: bool = False
     phone: bool = True
 
+    @property
+    def unseen(self) -> bool:
+        """Whether a reader has to ask for it."""
+        return self.hidden or self.group not in (None, "all")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -108,7 +113,11 @@ class Line:
 
 @dataclass
 class Table:
-    """A table with its caption; `choices` are its filters: name, label, values."""
+    """A table with its caption; `choices` are its filters: name, label, values.
+
+    Attributes:
+        further: the name of the script that holds the columns that are not seen at first; empty where the page does.
+    """
 
     id: str
     caption: str
@@ -116,6 +125,7 @@ class Table:
     lines: list[Line]
     choices: list[tuple[str, str, list[str]]] = field(default_factory=list)
     views: list[tuple[str, str]] = field(default_factory=list)
+    further: str = ""
 
     @property
     def scales(self) -> dict[str, tuple[float, float]]:

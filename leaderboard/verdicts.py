@@ -52,7 +52,7 @@ def against_cell(s: Standing, board: Board, name: str, draw: bool = False) -> Ce
         return Cell("–", title="the reference itself")
     contrast = s.against.get(name)
     linked = board.main and contrast is not None
-    return contrast_cell(contrast, draw, paths.compare(board, s.row.title, name) if linked else None)
+    return contrast_cell(contrast, draw, paths.compare(board, s.row.title, s.beside[name]) if linked else None)
 
 
 def verdict_cell(s: Standing) -> Cell:

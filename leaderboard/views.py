@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kdbench.records.built_in import DISTRIBUTION
 from kdbench.records.metrics import METRICS, metrics_for
 from kdbench.records.rows import KD, PLAIN
+from kdbench.records.standings import track_title, tracks
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.cost import COMPUTE, Measure, measure_of, suite_ratio
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number, p_value
+from kdbench_leaderboard.teacher_origins import origin_tags
 from kdbench_leaderboard.verdicts import against_cell, contrast_cell, gain_cell, verdict_cell
 
 YOURS = ("yours", "from your own runs/ folder, not accepted")
@@ -29,6 +31,10 @@ GAIN_HELP = (
     "coloured where it is measurable after correction over all rows"
 )
 RANK_HELP = "Place of the mean, with the ranks that 95 % confidence leaves open"
+FURTHER = {
+    "balanced": ("Balanced, %", "Mean over classes of the accuracy in each, from the evidence"),
+    "agreement": ("Agrees with teacher, %", "Test images on which student and teacher predict the same class"),
+}
 LEADER = ("≈ leader", "not separable from the leader: no row is measurably better")
 
 
@@ -43,6 +49,7 @@ def method_cell(s: Standing) -> Cell:
         tags.append(("deviates", "; ".join(s.row.info.deviations)))
     if s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
         tags.append(("control", "no distillation from a useful teacher: a method should beat it"))
+    tags += origin_tags(s.row.cells.values())
     return Cell(s.row.name, href=paths.method(s.row.info.name), tags=tuple(tags), title=s.row.info.title or "")
 
 
@@ -74,6 +81,13 @@ def line_of(s: Standing, board: Board) -> Line:
     return Line(cells, filters, paper=info.name, muted=bool(s.gaps), words=f"{s.row.name} {info.title or ''}")
 
 
+def by_track(standings: Sequence[Standing], line: Callable[[Standing], Line]) -> list[Line]:
+    """A line a row; where some were tuned, in a block of its own each budget."""
+    found = tracks(standings)
+    lines = [(track_title(s.budget) if len(found) > 1 else "", line(s)) for track in found for s in track]
+    return [replace(one, section=section) for section, one in lines]
+
+
 def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Table:
     """The home page's table: the first rows of a board."""
     columns = [
@@ -85,8 +99,8 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         cost_column(measure := measure_of(standings)),
         Column("scheme", "Scheme", phone=False),
     ]
-    lines = []
-    for s in standings[:most]:
+
+    def ranked(s: Standing) -> Line:
         line = line_of(s, board)
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
             "rank": rank_cell(s),
@@ -95,8 +109,9 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
             "kd": against_cell(s, board, KD),
             "cost": times(measure.of(s)),
         }
-        lines.append(line)
-    return Table(f"ranking-{board.suite}", f"Ranking on {board.title}", columns, lines)
+        return line
+
+    return Table(f"ranking-{board.suite}", f"Ranking on {board.title}", columns, by_track(standings[:most], ranked))
 
 
 def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
@@ -124,6 +139,11 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
             group="all",
         ),
         *(Column(m.name, f"{m.title}, {m.unit}", "number", hidden=True, group="all") for m in known),
+        *(
+            Column(name, title, "number", help=said, hidden=True, group="all")
+            for name, (title, said) in FURTHER.items()
+            if any(name in s.further for s in standings)
+        ),
         Column("seconds", "Seconds", "number", help="Wall time of one training, beside other cells", hidden=True),
         Column("ratio", "Time paid", "number", help="Wall time in the suite; plain student = 1", hidden=True),
         Column("alone", "Time alone", "number", help="A step alone on the machine; plain student = 1", hidden=True),
@@ -133,7 +153,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("level", "Verified", help=VERIFIED_HELP, hidden=True),
         Column("verdict", "Verdict in words", help=VERDICT_HELP, group="all", wide=True, hidden=True),
     ]
-    lines = [suite_line(s, board, measure) for s in standings]
+    lines = by_track(standings, lambda s: suite_line(s, board, measure))
     views = [("all", "All pairs"), *((":".join(p), f"{p[0]} → {p[1]}") for p in board.pairs)]
     filters = [
         choices(name, label, lines)
@@ -184,6 +204,7 @@ def suite_line(s: Standing, board: Board, measure: Measure) -> Line:
     for name, value in s.metrics.items():
         if name != "top1":
             line.cells[name] = estimate(value, 2 if METRICS[name].unit == "%" else 3)
+    line.cells |= {name: estimate(value) for name, value in s.further.items()}
     for pair, result in s.pairs.items():
         name = ":".join(pair)
         why = (("incomplete", result.why),) if result.why else ()
@@ -209,8 +230,8 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
         *seeds,
         Column("note", "Note", wide=True),
     ]
-    lines = []
-    for s in sorted(standings, key=lambda s: -(s.pairs[pair].accuracy or (-1.0, None))[0]):
+
+    def on_pair(s: Standing) -> Line:
         result, line = s.pairs[pair], line_of(s, board)
         line.muted = result.accuracy is None
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
@@ -220,7 +241,10 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
             "note": Cell(result.why or ""),
             **seed_cells(s, pair),
         }
-        lines.append(line)
+        return line
+
+    best_first = sorted(standings, key=lambda s: -(s.pairs[pair].accuracy or (-1.0, None))[0])
+    lines = by_track(best_first, on_pair)
     return Table("pair", f"Every method on {pair[0]} → {pair[1]}", columns, lines, [choices("scheme", "Scheme", lines)])
 
 

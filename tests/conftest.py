@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in cells; two threads on two busy cores wait for each other
 
@@ -16,7 +20,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from kdbench.cli.app import main
+from kdbench.running import engines
 from kdbench.suite import SUITES, Suite, load_suite
+
+if TYPE_CHECKING:
+    from kdbench.running.engines.events import Event, Machine
+    from kdbench.running.plan import Cell
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +101,55 @@ def kdbench(tmp_path: Path) -> Command:
             timeout=1000,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def cells_here(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
+    """Cells are trained in this process, one after the other; the students' among them, in their order."""
+    from kdbench.running.engines.work import run_reporting
+
+    cells: list[Cell] = []
+
+    def execute(todo: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
+        for cell in todo:
+            if not machine.limit.suffices():
+                return
+            seen: list[Event] = []
+            run_reporting(
+                cell, root, torch.device("cpu"), machine.execution, seen.append, machine.limit, machine.stored
+            )
+            cells.extend([cell] * (not cell.is_teacher))
+            yield from seen
+
+    module = ModuleType("here")
+    module.__dict__["execute"] = execute
+    monkeypatch.setitem(sys.modules, "here", module)
+    monkeypatch.setitem(engines.ENGINES, "local", "here:execute")
+    return cells
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells_here: list[Cell]) -> Command:
+    """As `kdbench`, in this process: half a minute less where the process itself is not what is tested."""
+
+    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        said, errors = io.StringIO(), io.StringIO()
+        with monkeypatch.context() as patch, redirect_stdout(said), redirect_stderr(errors):
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["kdbench", *map(str, arguments)])
+            for name, value in {
+                "KDBENCH_DATA": os.environ.get("KDBENCH_DATA", ""),
+                "COLUMNS": "100",
+                **environment,
+            }.items():
+                patch.setenv(name, value)  # the first is set by `--data-dir`, and is as it was afterwards
+            with pytest.raises(SystemExit) as stopped:
+                main()
+        code = stopped.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(sys.argv, code, said.getvalue(), errors.getvalue())
 
     return run
 

@@ -20,6 +20,7 @@ from kdbench.cli.options import (
     EngineOptionsOption,
     JsonOption,
     OutOption,
+    OwnSuiteOption,
     ResultsOption,
     SuiteOption,
     TimeLimitOption,
@@ -267,6 +268,7 @@ def track(
     runs: Annotated[Path, typer.Argument(help="A folder of records.")] = RUNS,
     tracking_uri: TrackingOption = None,
     results: ResultsOption = None,
+    suite: OwnSuiteOption = None,
 ) -> None:
     """Mirror records to MLflow that are not there yet.
 
@@ -274,7 +276,7 @@ def track(
     """
     from kdbench.commands.track import track_runs
 
-    raise typer.Exit(track_runs(runs, tracking_uri, results, open_console()))
+    raise typer.Exit(track_runs(runs, tracking_uri, results, suite, open_console()))
 
 
 @lists.command("methods")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SuiteOption = Annotated[
     str, typer.Option("--suite", help="A built-in suite's name, or the path of a suite file (.toml).")
 ]
+OwnSuiteOption = Annotated[
+    str | None, typer.Option("--suite", help="Your suite file. Default: the one of its name beside runs/, or here.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 WorkersOption = Annotated[

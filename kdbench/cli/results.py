@@ -12,6 +12,7 @@ from kdbench.cli.options import (
     DeviceOption,
     JsonOption,
     OutOption,
+    OwnSuiteOption,
     ResultsOption,
     RunsOption,
     SuiteOption,
@@ -70,7 +71,7 @@ def export(
     record: Annotated[str, typer.Argument(help="A cell's folder in runs/, with its weights.")],
     out: Annotated[Path | None, typer.Option("--out", help="Where to. Default: ./STUDENT-METHOD.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX too; needs kdbench[onnx].")] = False,
-    suite: Annotated[str | None, typer.Option("--suite", help="Your suite file. Default: the record's suite.")] = None,
+    suite: OwnSuiteOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
@@ -154,7 +155,7 @@ def verify(
     by: Annotated[
         str | None, typer.Option("--by", help="Who verifies, for the board: the address of a run, say.")
     ] = None,
-    suite: Annotated[str | None, typer.Option("--suite", help="Your suite file. Default: the record's suite.")] = None,
+    suite: OwnSuiteOption = None,
     results: ResultsOption = None,
     device: DeviceOption = "auto",
     data_dir: DataDirOption = None,

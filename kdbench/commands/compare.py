@@ -17,7 +17,7 @@ from kdbench.records.metrics import METRICS, Metric, metrics_for
 from kdbench.records.moderation import moderation
 from kdbench.records.power import detectable_between
 from kdbench.records.rows import Row
-from kdbench.records.standings import Standing
+from kdbench.records.standings import Standing, track_title, tracks
 from kdbench.records.store import Entry
 from kdbench.suite import Suite
 
@@ -84,7 +84,10 @@ def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Ta
     heads = [f"{m.title}, {m.unit}" for m in metrics_for(suite.data.num_classes)]
     for head in ("rank", *heads):
         table.add_column(head, justify="right", no_wrap=True)
-    for s in standing:
+    several = len(tracks(standing)) > 1
+    for n, s in enumerate(standing):
+        if several and (n == 0 or s.budget != standing[n - 1].budget):
+            table.add_row(Text(f"{track_title(s.budget)}:", style="dim"))
         digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.metrics]
         means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
         table.add_row(Text(s.row.title), ranked(s), *means)
@@ -142,6 +145,7 @@ def to_json(
                 "method": s.row.name,
                 "origin": s.row.origin,
                 "version": s.row.info.version,
+                "tuned_trials": s.budget,
                 "rank": s.place,
                 "rank_set": s.ranks,
                 "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.metrics.items()},

@@ -26,7 +26,7 @@ from kdbench.records.rows import (
     silent,
     with_recorded_content,
 )
-from kdbench.records.standings import Contrast, Standing, all_contrasts, set_places
+from kdbench.records.standings import Contrast, Standing, all_contrasts, set_places, tracks
 from kdbench.records.stats import mean_interval
 from kdbench.records.store import Entry, evidence_of, find_results, find_runs
 from kdbench.suite import Suite, load_suite
@@ -51,7 +51,7 @@ class Comparison:
     """Rows against each other.
 
     Attributes:
-        standing: the rows, the best mean first.
+        standing: the rows, the best mean first; tuned ones after the others, with places of their own.
         incomplete: what keeps a method from being compared, by its name.
     """
 
@@ -189,13 +189,17 @@ def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -
 def standing_of(
     rows: Sequence[Row[Entry]], found: Contrasts, suite: Suite, metric: Metric
 ) -> list[Standing[Row[Entry]]]:
-    """The rows in order, the best mean first."""
+    """The rows in order, the best mean first; those that were tuned apart from the others, by their budget."""
     known = metrics_for(suite.data.num_classes)
     standing = [
         Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known}) for row in rows
     ]
-    set_places(standing, found, metric.higher_is_better)
-    return sorted(standing, key=lambda s: (s.place or 0, s.row.title))
+    ordered = []
+    for track in tracks(standing):
+        own = found if len(track) == len(rows) else measured([s.row for s in track], suite, metric, rows)
+        set_places(track, own, metric.higher_is_better)
+        ordered += sorted(track, key=lambda s: (s.place or 0, s.row.title))
+    return ordered
 
 
 def few(items: Sequence[str], most: int = 3) -> str:

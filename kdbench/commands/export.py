@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdbench.commands.exported import LOADER, MODEL_CARD
+from kdbench.commands.own_suites import suite_of
 from kdbench.console import Notice, line_printer, write_json
 from kdbench.data.access import load_dataset, with_content
 from kdbench.errors import KdbenchError, first_line, writing
@@ -27,8 +28,9 @@ from kdbench.files import exchange, restore, sync
 from kdbench.hashing import file_sha256
 from kdbench.networks.build import build_network
 from kdbench.networks.inputs import as_seen
+from kdbench.records.classes import read_classes
 from kdbench.records.store import CELL_FOLDER, Entry, evidence_of, read_cell, weights_name
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
 from kdbench.tables import Data
 
 TOLERANCE = 1e-3  # of a logit, between PyTorch and another runtime
@@ -64,7 +66,7 @@ def export(
     notice = line_printer(console)
     entry = find_entry(Path(text))
     record = entry.record
-    suite = load_suite(suite_name or record.suite).bound_to(record.protocol)
+    suite = suite_of(record.suite, suite_name, entry.folder.parents[2]).bound_to(record.protocol)
     out = out or Path(f"{record.student}-{record.method.name}")
     restore(out, out.with_name(f".{out.name}.kdbench-old"))
     check_place(out, force)
@@ -288,6 +290,7 @@ def describe(entry: Entry, suite: Suite, checked: str, milliseconds: float, fold
             "std": list(data.std),
         },
         "classes": data.num_classes,
+        "class_names": classes.names if (classes := read_classes(entry.folder, record)) else None,
         "suite": record.suite,
         "method": record.row,
         "teacher": record.teacher,

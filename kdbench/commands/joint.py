@@ -34,7 +34,7 @@ def joint_table(report: Report, images: str) -> Table:
     first = next(iter(lines.values()))
     teachers = [*(first[: len(by_pair)]), *([last(first, several)] if several else [])]
     table.add_row(Text("teacher", style="dim"), *(number(line.teacher) if line else "" for line in teachers))
-    for row, found in sorted(lines.items(), key=lambda item: order(item[1], several)):
+    for row, found in sorted(lines.items(), key=lambda item: (budget(report, item[0]), order(item[1], several))):
         overall = last(found, several)
         shown = [result(line, row) for line in found[: len(by_pair)]]
         shown += [result(overall, row) if overall else Text("n/a")] if several else []
@@ -60,6 +60,12 @@ def order(found: list[Line], several: bool) -> float:
 def result(line: Line, row: str) -> Text:
     value = line.student if row == BASELINE else line.method
     return Text(plus_minus(value) if value else "n/a", no_wrap=True)
+
+
+def budget(report: Report, row: str) -> int:
+    """After how many trials a row was tuned: such rows follow those that were not."""
+    tuned = report.found[row].budget
+    return -1 if tuned is None else tuned
 
 
 def compute(report: Report, row: str) -> str:

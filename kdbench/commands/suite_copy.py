@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +13,14 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.files import write_atomically
 from kdbench.suite import SUITES, load_suite, suite_file
 
+PATHS = ("file", "record")  # of a teacher's weights
+
 
 def write_copy(suite: str, overrides: Mapping[str, Mapping[str, Any]], out: Path) -> str:
     """Write a suite's file once more, with these tables of methods instead of its own.
 
     A built-in suite's copy is named after its file, since results of the same name would be taken for the built-in's.
+    Weights of one's own that lie by their path from the suite's file are named by their path from the copy.
 
     Returns:
         the copy's name.
@@ -28,8 +32,13 @@ def write_copy(suite: str, overrides: Mapping[str, Mapping[str, Any]], out: Path
     text = path.read_text(encoding="utf-8")
     table = tomllib.loads(text)
     name = out.stem if path.parent == SUITES else table["name"]
-    wanted = {**table, "name": name, "methods": {**table.get("methods", {}), **overrides}}
+    moved = moved_paths(table, path.parent, out.parent)
+    weights = {"weights": {model: at(given, moved) for model, given in table["weights"].items()}} if moved else {}
+    wanted = {**table, **weights, "name": name, "methods": {**table.get("methods", {}), **overrides}}
     text = with_name(text, name)
+    for old, new in moved.items():
+        for quoted in (to_toml(old), f"'{old}'"):
+            text = text.replace(quoted, to_toml(new))
     for method, override in overrides.items():
         text = with_block(text, method, block(method, override))
     if not says(text, wanted):  # tables written in another way than one below the other
@@ -42,6 +51,22 @@ def write_copy(suite: str, overrides: Mapping[str, Mapping[str, Any]], out: Path
         out.unlink()
         raise
     return str(name)
+
+
+def moved_paths(table: Mapping[str, Any], before: Path, after: Path) -> dict[str, str]:
+    """What a suite's weights are called in one folder, and in another; only what is there and is called otherwise."""
+    weights = [given for given in table.get("weights", {}).values() if isinstance(given, dict)]
+    paths = [given[key] for given in weights for key in PATHS if key in given]
+    there = [path for path in paths if not Path(path).is_absolute() and (before / path).exists()]
+    moved = {path: Path(os.path.relpath(before / path, after)).as_posix() for path in there}
+    return {old: new for old, new in moved.items() if Path(old) != Path(new)}
+
+
+def at(given: Any, moved: Mapping[str, str]) -> Any:
+    """A teacher's weights with their paths as in another folder."""
+    if not isinstance(given, dict):
+        return given
+    return {key: moved.get(value, value) if key in PATHS else value for key, value in given.items()}
 
 
 def block(method: str, override: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """`kdbench verify RECORD`: how far a record can be believed, checked on this machine.
 
-Level 1 recomputes the metrics from the evidence and the suite's own labels. Level 2 trains the first epoch again and
-compares the loss terms with the record's curve. Level 3 trains the cell again: its predictions are identical, or, with
-all seeds of its pair trained again, the interval of the paired difference holds 0.
+Level 1 recomputes the metrics from the evidence and the suite's own labels, for a suite of one's own those of its data.
+Level 2 trains the first epoch again and compares the loss terms with the record's curve. Level 3 trains the cell again:
+its predictions are identical, or, with all seeds of its pair trained again, the interval of the paired difference holds
+0.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from kdbench.commands.own_suites import bound, known_test_labels, suite_of
 from kdbench.commands.request import parse_device
 from kdbench.console import Notice, line_printer
-from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError
 from kdbench.records.agreement import Reproduction, answers_of, reproduction
 from kdbench.records.curves import Curve, read_curves
@@ -28,7 +29,7 @@ from kdbench.records.record import Record
 from kdbench.records.store import CELL_FOLDER, CURVES, RECORDS, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite, list_suites, load_test_labels
 from kdbench.tables import Pair
 
 if TYPE_CHECKING:
@@ -108,9 +109,10 @@ def verify_one(
 ) -> int:
     """Verify one record and store the level that it reached; returns the exit code."""
     notice = line_printer(console)
-    suite = load_suite(suite_name or target.entry.record.suite)
-    load_test_labels(suite)  # a suite without them cannot be verified, whether its data are here or not
-    suite = with_content(suite)
+    suite = suite_of(target.entry.record.suite, suite_name, target.folder.parent.parent)
+    if suite.name in list_suites():
+        load_test_labels(suite)  # one without them cannot be verified, whether its data are here or not
+    suite = bound(suite)
     found = find_results(results)
     reached, outcome, verified = 0, "", [target.entry]
     problem = check_evidence(target, suite, found, notice)
@@ -163,7 +165,7 @@ def check_evidence(target: Target, suite: Suite, results: Path | None, notice: N
     names = dict.fromkeys(pair.teacher for pair in suite.pairs)
     teachers = {t.sha256: name for name in names if (t := find_teacher(suite, name, results, notice))}
     entry = target.entry
-    labels = load_test_labels(suite)
+    labels = known_test_labels(suite)
     return next(
         record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others), None
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kdbench.data.contract import LabelledData
 from kdbench.data.large import files_content, list_images
+from kdbench.data.names import class_names
 from kdbench.data.small import content_sha256, load_data
 from kdbench.data.sources import POOLS, OnRows, source_files
 from kdbench.data.stamps import known_content, stamp
@@ -28,6 +29,7 @@ def decode_ahead(data: Data, on_rows: OnRows) -> None:
     """
     if not data.is_large:
         load_data(data, on_rows)
+    class_names(data)
 
 
 def with_content(suite: Suite, on_rows: OnRows = lambda rows: None) -> Suite:

@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.data import create_transform
-from timm.data.loader import PrefetchLoader, fast_collate
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -160,6 +158,8 @@ class Pictures(torch.utils.data.Dataset[tuple[np.ndarray, int]]):
 
 def transform(data: Data, training: bool) -> Callable[[Any], np.ndarray]:
     """Timm's: a random crop and flip of training images, the centre of others; to uint8."""
+    from timm.data import create_transform  # with torchvision, which small images do not need
+
     made: Callable[[Any], np.ndarray] = create_transform(
         (data.channels, *data.image_size),
         is_training=training,
@@ -238,6 +238,8 @@ class LargeImages:
 
     def load(self, rows: list[Row]) -> Iterator[Tensor]:
         """A pass over some rows, which ends one that was begun before."""
+        from timm.data.loader import PrefetchLoader
+
         self.rows.now = rows
         try:
             for images, _ in PrefetchLoader(
@@ -253,6 +255,8 @@ class LargeImages:
     @functools.cached_property
     def loader(self) -> DataLoader[Any]:
         """Timm's batches of the rows of a pass."""
+        from timm.data.loader import fast_collate
+
         return DataLoader(
             self.pictures,
             self.batch_size,

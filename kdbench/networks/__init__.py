@@ -2,3 +2,5 @@
 
 May import models and the ground floor.
 """
+
+import kdbench.lean  # noqa: F401  (before timm)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kdbench.records.distributions import student_t_quantile, student_t_tails
+from kdbench.records.distributions import student_t_quantile, student_t_tails, student_t_tails_of
 from kdbench.records.dunnett import adjusted
 from kdbench.records.moderation import Prior, moderated
 from kdbench.records.stats import Difference
@@ -81,11 +81,24 @@ class Contrasts:
         """(M, M) p-values [i, j] of row i against row j, corrected over all rows against row j; NaN with one seed."""
         count = len(self.mean)
         found = np.full((count, count), np.nan)
-        plain = [[self.p_value(i, j) if i < j else None for j in range(count)] for i in range(count)]
+        plain = self.p_values
         for j in range(count):
             others = [i for i in range(count) if i != j]
-            ps = adjusted([plain[min(i, j)][max(i, j)] for i in others], [float(self.shared[i, j]) for i in others])
+            ps = adjusted([None if np.isnan(p) else p for p in plain[others, j].tolist()], self.shared[others, j])
             found[others, j] = [np.nan if p is None else p for p in ps]
+        return found
+
+    @cached_property
+    def p_values(self) -> np.ndarray:
+        """(M, M) p-values before any correction, as `p_value` gives each; NaN with one seed."""
+        upper = np.triu_indices(len(self.mean), 1)
+        mean, error, freedom = (table[upper] for table in (self.mean, self.error, self.freedom))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ps = student_t_tails_of(mean / error, freedom)
+        ps = np.where(error == 0, np.where(mean == 0, 1.0, 0.0), ps)
+        found = np.full(self.mean.shape, np.nan)
+        found[upper] = ps
+        found.T[upper] = ps
         return found
 
     def difference(self, i: int, j: int, confidence: float = 0.95) -> Difference:

@@ -25,6 +25,40 @@ def student_t_tails(t: float, df: float) -> float:
     return incomplete_beta(df / (df + t * t), t * t / (df + t * t), df / 2, 0.5)
 
 
+def student_t_tails_of(t: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """The same of many at once, (N,) and (N,) to (N,); NaN where either is."""
+    known = np.isfinite(t) & np.isfinite(df)
+    found = np.full(t.shape, np.nan)
+    x, rest = df[known] / (df[known] + t[known] ** 2), t[known] ** 2 / (df[known] + t[known] ** 2)
+    a, b = df[known] / 2, np.full(known.sum(), 0.5)
+    swapped = x > (a + 1) / (a + b + 2)  # as `incomplete_beta` does
+    some = [np.where(swapped, *both) for both in ((rest, x), (x, rest), (b, a), (a, b))]
+    value = continued_fraction(*some)
+    found[known] = np.where(swapped, 1 - value, value)
+    return found
+
+
+def continued_fraction(x: np.ndarray, rest: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N,) values of I_x(a, b) by the fraction of `incomplete_beta`, where that converges fast."""
+    log_gamma = np.array([math.lgamma(p + q) - math.lgamma(p) - math.lgamma(q) for p, q in zip(a, b, strict=True)])
+    tiny = 1e-300
+    c, d = np.ones_like(x), 1 / np.where((first := 1 - (a + b) * x / (a + 1)) == 0, tiny, first)
+    fraction, open_ = d.copy(), np.ones(len(x), dtype=bool)
+    for m in range(1, 1000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            d = 1 / np.where((below := 1 + term * d) == 0, tiny, below)
+            c = np.where((above := 1 + term / c) == 0, tiny, above)
+            fraction = np.where(open_, fraction * c * d, fraction)
+        open_ &= np.abs(c * d - 1) >= 1e-15
+        if not open_.any():
+            break
+    with np.errstate(divide="ignore"):
+        front = np.exp(log_gamma + a * np.log(x) + b * np.log(rest))
+    return np.where(x <= 0, 0.0, np.where(rest <= 0, 1.0, front / a * fraction))
+
+
 def student_t_cdf(t: float, df: float) -> float:
     """P(T <= t) for Student's t with `df` degrees of freedom."""
     half = student_t_tails(t, df) / 2

@@ -15,15 +15,16 @@ import numpy as np
 
 from kdbench.records.distributions import NORMAL, normal_cdf
 
-COMMON = np.linspace(-6.0, 6.0, 97)  # of the common error, in its standard deviations
-WEIGHTS = np.exp(-(COMMON**2) / 2) / np.exp(-(COMMON**2) / 2).sum()
+COMMON = np.linspace(0.0, 6.0, 49)  # of the common error, in its standard deviations; below 0 all is the same
+WEIGHTS = np.where(COMMON > 0, 2, 1) * np.exp(-(COMMON**2) / 2)
+WEIGHTS /= WEIGHTS.sum()
 STEP = 0.05  # shared parts are rounded down to it: less correlation is the careful side
 MOST_SHARED = 0.95
 CHUNK = 32  # p-values that are adjusted at once
 CERTAIN = 1 - 1e-9
 
 
-def adjusted(p_values: Sequence[float | None], shared: Sequence[float]) -> list[float | None]:
+def adjusted(p_values: Sequence[float | None], shared: Sequence[float] | np.ndarray) -> list[float | None]:
     """Step-down adjusted p-values of differences from one reference, two-sided.
 
     A difference without a p-value (one seed) counts among them and stays without one.

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,19 @@ def write_evidence(path: Path, cells: Mapping[str, Evidence]) -> None:
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 
+def numbers(array: Any, dtype: str) -> np.ndarray:
+    """The numbers of an Arrow array, as `to_numpy` would give them, which imports pandas.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    if array.null_count:
+        raise ValueError("a value is missing")
+    offset = array.offset * np.dtype(dtype).itemsize
+    content = array.buffers()[1]
+    return np.frombuffer(content, dtype, len(array), offset) if len(array) else np.empty(0, dtype)
+
+
 def read_evidence(path: Path, most: int = MAX_VALUES) -> dict[str, Evidence]:
     """Read the evidence of cells, by key.
 
@@ -101,7 +115,7 @@ def read_evidence(path: Path, most: int = MAX_VALUES) -> dict[str, Evidence]:
         if any(column.values.null_count for column in columns.values()):
             raise ValueError("a value is missing")
         arrays = {
-            name: np.split(column.flatten().to_numpy(zero_copy_only=False), column.offsets.to_numpy()[1:-1])
+            name: np.split(numbers(column.flatten(), Evidence.DTYPES[name]), numbers(column.offsets, "<i4")[1:-1])
             for name, column in columns.items()
         }
         keys = table["key"].to_pylist()

@@ -306,7 +306,12 @@ class Record(Part):
     @property
     def row(self) -> str:
         """The board's row that the record belongs to: the method, with its parameters where they are a variant."""
-        return row_name(self.method.name, self.variant)
+        return row_name(self.method.name, self.variant, self.budget)
+
+    @property
+    def budget(self) -> int | None:
+        """After how many trials its parameters were tuned; None for those of papers, the suite or a user."""
+        return self.trials if self.params_source == "tuned" else None
 
     @property
     def result(self) -> tuple[Any, ...]:
@@ -328,9 +333,14 @@ class Record(Part):
         return self.model_dump_json(exclude=None if curve else {"curve"})
 
 
-def row_name(method: str, variant: dict[str, Any]) -> str:
-    """A method's row: its name, with its parameters where they are a variant."""
-    values = ", ".join(f"{name}={value}" for name, value in sorted(variant.items()))
+def row_name(method: str, variant: dict[str, Any], budget: int | None = None) -> str:
+    """A method's row: its name, with its parameters where they are a variant.
+
+    Args:
+        budget: after how many trials the others were tuned: "kd[tuned=8]" is another row than "kd".
+    """
+    tuned = [] if budget is None else [("tuned", budget)]
+    values = ", ".join(f"{name}={value}" for name, value in (*sorted(variant.items()), *tuned))
     return f"{method}[{values}]" if values else method
 
 

@@ -55,6 +55,11 @@ class Row(Generic[Cell]):
     older: int = 0
 
     @property
+    def budget(self) -> int | None:
+        """After how many trials its parameters were tuned; None for those of papers, the suite or a user."""
+        return next((cell.record.budget for cell in self.cells.values()), None)
+
+    @property
     def title(self) -> str:
         return self.name if self.origin == "accepted" else f"{self.name} (yours)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from typing import Generic, TypeVar
 
@@ -156,10 +157,30 @@ class Standing(Generic[AnyRow]):
     place: int | None = None
     ranks: RankSet | None = None
 
+    @cached_property
+    def budget(self) -> int | None:
+        """After how many trials the row was tuned; None for parameters of papers, the suite or a user."""
+        return self.row.budget
+
     @property
     def like_the_leader(self) -> bool:
         """Whether it stands below the first row and none is measurably better."""
         return self.place is not None and self.place > 1 and self.ranks is not None and self.ranks[0] == 1
+
+
+def tracks(rows: Sequence[Standing[AnyRow]]) -> list[list[Standing[AnyRow]]]:
+    """Rows that may be ranked beside each other: with the papers' parameters, then those of equal budgets of tuning."""
+    found: dict[int | None, list[Standing[AnyRow]]] = {}
+    for standing in rows:
+        found.setdefault(standing.budget, []).append(standing)
+    return [found[budget] for budget in sorted(found, key=lambda budget: -1 if budget is None else budget)]
+
+
+def track_title(budget: int | None) -> str:
+    """What a track is called beside others."""
+    if budget is None:
+        return "Parameters of papers, the suite or a user"
+    return f"Tuned on validation images, {budget} trial{'' if budget == 1 else 's'} a method"
 
 
 def set_places(ranked: Sequence[Standing[AnyRow]], found: Contrasts, higher_is_better: bool = True) -> None:

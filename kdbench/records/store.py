@@ -1,6 +1,7 @@
 """Where records lie: `runs/` (a folder per cell, what you ran) and `results/` (folded files, what the board accepted).
 
 runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors,
+    classes.json (what the classes are called, and that of each test image),
     and synthetic.safetensors, synthetic.png of a method that makes images
 results/<suite>/<method>/records.jsonl (no curves), evidence.parquet, curves.parquet, verified.jsonl
 results/<suite>/teachers/the same, <model>-<hash>.safetensors

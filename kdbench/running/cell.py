@@ -14,11 +14,13 @@ import torch
 
 from kdbench.console import Notice
 from kdbench.data.access import load_dataset
+from kdbench.data.names import class_names
 from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.files import set_aside
 from kdbench.hashing import digest
 from kdbench.plugins import find_plugin, load_method, method_info
+from kdbench.records.classes import write_classes
 from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
 from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TeacherRef
@@ -162,6 +164,7 @@ def train_cell(
             sha256 = save_tensors(place / "weights.safetensors", weights)
             (place / "weights.safetensors").replace(place / weights_name(cell.student, sha256))
             save_synthetic(place, trainer.method.synthetic(), cell.suite.data)
+            write_classes(place, class_names(cell.data), labels)
         described = describe(cell, networks, evidence, labels, sha256)
         main = evidence.pop(main_role(cell))
         record = build_record(

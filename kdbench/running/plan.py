@@ -118,7 +118,7 @@ class Cell:
     @property
     def row(self) -> str:
         """The row of the board that the cell belongs to."""
-        return row_name(self.method, self.variant)
+        return row_name(self.method, self.variant, self.trials if self.params_source == "tuned" else None)
 
     def is_served_by(self, record: Record) -> bool:
         """Whether a record in `runs/` is this cell's result: an equal key, by an unchanged method."""

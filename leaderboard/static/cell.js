@@ -47,6 +47,8 @@ function describe(entry, all) {
     ["from", origin === "yours" ? "your own runs/ folder" : "accepted results"],
     ["verified", `${level < 2 ? "not verified" : `level ${level}`}${verified ? ": " + verified : ""}`],
     ...(network ? Object.entries(network.metrics).filter(([, value]) => value !== null) : []),
+    ...(entry.balanced === undefined ? [] : [["balanced accuracy, mean over classes", entry.balanced]]),
+    ...(entry.agreement === undefined ? [] : [["agrees with its teacher, % of test images", entry.agreement]]),
     ...(network ? [["parameters", network.parameters.toLocaleString("en")], ["MACs an image", network.macs.toLocaleString("en")]] : []),
     ...(record.cost ? spent(record.cost) : []),
     ["finished", record.finished],
@@ -55,17 +57,30 @@ function describe(entry, all) {
   parts.push(table(rows));
   const others = record.networks.filter((n) => n !== network);
   if (others.length) parts.push(made("h3", "Further networks"), table(others.map((n) => [n.role, about(n)])));
+  const classes = all.classes[record.fingerprint];
+  if (entry.by_class && classes) parts.push(byClass(entry.by_class, classes));
   parts.push(made("h3", "Repeat it"), made("pre", command, { tabindex: "0" }));
   parts.push(made("h3", "Parameters"), table(Object.entries(record.params)), made("p", `From: ${record.params_source}, after ${record.trials} trials.`, { class: "fine" }));
   parts.push(made("h3", "Provenance"), table([...Object.entries(record.environment),
     ["method version", record.method.version], ["plugin", `${record.method.distribution} ${record.method.distribution_version}`],
-    ["method source", record.method.source_sha256], ...record.teachers.map((t) => [`teacher ${t.model}`, t.sha256]),
+    ["method source", record.method.source_sha256], ...record.teachers.flatMap((t) => [[`teacher ${t.model}`, t.sha256], ...(t.origin ? [[`weights of ${t.model}`, t.origin]] : [])]),
     ["evidence", record.evidence_sha256], ["record", record.sha256]]));
   const whole = made("details");
   const full = { ...record, protocol: all.protocols[record.fingerprint] };
   whole.append(made("summary", "The whole record"), made("pre", JSON.stringify(full, null, 2), { tabindex: "0" }));
   parts.push(whole);
   return parts;
+}
+
+// The accuracy on each class, the worst first; names are whatever the data call them, and set as text.
+function byClass(top1, classes) {
+  const made = kdbench.element;
+  const rows = top1.map((value, i) => [classes.names ? classes.names[i] : `class ${i}`, value, classes.images[i]])
+    .filter(([, value]) => value !== null).sort((a, b) => a[1] - b[1]);
+  const whole = made("details");
+  whole.append(made("summary", `Accuracy on each of ${rows.length} classes, the worst first`),
+    table(rows.map(([name, value, images]) => [name, `${value.toFixed(1)} % of ${images} images`])));
+  return whole;
 }
 
 function spent(cost) {

@@ -9,6 +9,8 @@ class BoardTable {
     this.heads = [...this.table.tHead.rows[0].cells];
     this.bodies = [...this.table.tBodies];
     this.lines = new Map(this.bodies.map((body) => [body, [...body.rows].filter((row) => !row.classList.contains("section"))]));
+    this.further = root.dataset.further || "";
+    this.place();
     this.view = root.querySelector("[data-view]");
     this.search = root.querySelector("[data-search]");
     this.filters = [...root.querySelectorAll("[data-filter]")];
@@ -23,6 +25,31 @@ class BoardTable {
   }
 
   chosenColumns() { return this.boxes.filter((box) => box.checked).map((box) => box.dataset.column).join(","); }
+
+  // Where a row has the cell of each head; those that are not seen at first come from a script, once they are asked for.
+  place() {
+    let next = 0;
+    const late = this.further && this.heads.map((head) => head.hidden);
+    this.at = this.heads.map((_, i) => (late && late[i] ? -1 : next++));
+  }
+
+  cell(line, i) { return line.cells[this.at[i]]; }
+
+  async fetch() {
+    const name = this.further;
+    await kdbench.load(`data/${name}.js`);
+    if (!this.further) return;
+    const made = document.createElement("template");
+    made.innerHTML = `<table><tbody>${kdbench.data[name]}</tbody></table>`; // by the same template as the page, escaped there
+    const rows = [...made.content.querySelectorAll("tr")];
+    const late = this.at.map((at, i) => (at < 0 ? i : -1)).filter((i) => i >= 0);
+    [...this.lines.values()].flat().forEach((line, n) => {
+      const cells = [...rows[n].cells];
+      late.forEach((i, k) => line.insertBefore(cells[k], line.cells[i] || null));
+    });
+    this.further = "";
+    this.place();
+  }
 
   key(name) { return this.id + "." + name; }
 
@@ -62,30 +89,42 @@ class BoardTable {
   }
 
   apply() {
+    if (this.further && this.heads.some((head, i) => this.at[i] < 0 && this.wants(head))) {
+      this.fetch().then(() => this.apply());
+      return;
+    }
     this.showColumns();
     this.order();
     this.filter();
   }
 
+  // Whether a column is shown, or sorted by.
+  wants(head) { return !this.isHidden(head) || head.dataset.key === this.sortedKey(); }
+
+  isHidden(head) {
+    const group = head.dataset.group;
+    if (group && group !== this.pair) return true;
+    if (group && group !== "all") return false;
+    const box = this.boxes.find((one) => one.dataset.column === head.dataset.key);
+    return Boolean(this.boxes.length) && !(box && box.checked);
+  }
+
   showColumns() {
-    const chosen = new Set(this.boxes.filter((box) => box.checked).map((box) => box.dataset.column));
-    const all = !this.boxes.length;
-    const hidden = this.heads.map((head) => {
-      const group = head.dataset.group;
-      if (group && group !== this.pair) return true;
-      if (group && group !== "all") return false;
-      return !all && !chosen.has(head.dataset.key);
-    });
+    const hidden = this.heads.map((head) => this.isHidden(head));
     const changed = hidden.map((value, i) => (this.heads[i].hidden === value ? -1 : i)).filter((i) => i >= 0);
     for (const i of changed) this.heads[i].hidden = hidden[i];
     for (const lines of this.lines.values()) {
-      for (const line of lines) for (const i of changed) line.cells[i].hidden = hidden[i];
+      for (const line of lines) for (const i of changed) this.cell(line, i).hidden = hidden[i];
     }
   }
 
+  get sorting() { return this.sort || (this.pair === "all" ? "" : "-a " + this.pair); } // a pair has an order of its own
+
+  sortedKey() { return this.sorting.replace(/^-/, ""); }
+
   order() {
-    const sort = this.sort || (this.pair === "all" ? "" : "-a " + this.pair); // a pair has an order of its own
-    const key = sort.replace(/^-/, "");
+    const sort = this.sorting;
+    const key = this.sortedKey();
     const at = this.heads.findIndex((head) => head.dataset.key === key);
     const down = sort.startsWith("-");
     this.heads.forEach((head, i) => {
@@ -95,7 +134,7 @@ class BoardTable {
     if (sort === (this.sorted || "")) return;
     this.sorted = sort;
     for (const [body, lines] of this.lines) {
-      const sorted = at < 0 ? lines : [...lines].sort((a, b) => compare(a.cells[at], b.cells[at], down));
+      const sorted = at < 0 ? lines : [...lines].sort((a, b) => compare(this.cell(a, at), this.cell(b, at), down));
       body.append(...sorted);
     }
   }
@@ -126,7 +165,7 @@ class BoardTable {
     const at = this.heads.map((head, i) => (head.hidden ? -1 : i)).filter((i) => i >= 0);
     const lines = this.bodies.flatMap((body) => [...body.rows]
       .filter((row) => !row.hidden && !body.hidden && !row.classList.contains("section"))
-      .map((row) => ({ paper: row.dataset.paper, block: body.dataset.section || "", cells: at.map((i) => read(row.cells[i])) })));
+      .map((row) => ({ paper: row.dataset.paper, block: body.dataset.section || "", cells: at.map((i) => read(this.cell(row, i))) })));
     return {
       caption: this.table.caption.textContent,
       titles: at.map((i) => this.heads[i].textContent),

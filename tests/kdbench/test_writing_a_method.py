@@ -147,24 +147,24 @@ def test_a_new_network_is_installed_tested_and_shown_with_its_package(
         ("../up", "cannot be a method's name"),
     ],
 )
-def test_a_name_that_cannot_be_one_is_one_line(name: str, said: str, kdbench: Command, tmp_path: Path) -> None:
-    done = kdbench("new", name)
+def test_a_name_that_cannot_be_one_is_one_line(name: str, said: str, here: Command, tmp_path: Path) -> None:
+    done = here("new", name)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_new_keeps_what_is_there(kdbench: Command, tmp_path: Path) -> None:
+def test_new_keeps_what_is_there(here: Command, tmp_path: Path) -> None:
     (tmp_path / "kdbench-mine").mkdir()
     (tmp_path / "kdbench-mine" / "thesis.txt").write_text("years of work")
-    done = kdbench("new", "mine")
+    done = here("new", "mine")
     assert done.returncode == 2
     assert "is there already" in done.stderr
     assert (tmp_path / "kdbench-mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_module_of_a_common_name_hides_no_other(kdbench: Command, tmp_path: Path) -> None:
-    assert kdbench("new", "random").returncode == 0
+def test_a_module_of_a_common_name_hides_no_other(here: Command, tmp_path: Path) -> None:
+    assert here("new", "random").returncode == 0
     assert (tmp_path / "kdbench-random" / "random_method.py").exists()
     assert 'random = "random_method:Random"' in (tmp_path / "kdbench-random" / "pyproject.toml").read_text()
 

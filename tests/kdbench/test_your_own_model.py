@@ -57,12 +57,12 @@ def merged(suite: str, changes: str) -> str:
     return f"{suite}\n[weights]{weights}"
 
 
-def test_the_guides_commands_work_one_after_the_other(photos: Path, tmp_path: Path, kdbench: Command) -> None:
+def test_the_guides_commands_work_one_after_the_other(photos: Path, tmp_path: Path, here: Command) -> None:
     new, train, teach, run, new_model = commands()
     [(name, script)] = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
     changes, entry_point = blocks("toml")
 
-    written = kdbench(*new[1:])
+    written = here(*new[1:])
     assert written.returncode == 0, written.stderr
     assert "train/oak/7.jpg: image file is truncated" in written.stdout
     assert "*.txt: no suffix of images that kdbench reads" in written.stdout
@@ -78,19 +78,19 @@ def test_the_guides_commands_work_one_after_the_other(photos: Path, tmp_path: Pa
     (tmp_path / "photos.toml").write_text(merged(text, changes))
     assert load_suite(str(tmp_path / "photos.toml")).models["large"].name == "resnet10t"
 
-    taught = kdbench(*teach[1:])
+    taught = here(*teach[1:])
     assert taught.returncode == 0, taught.stderr
     accuracy = float(re.findall(r"large: ([\d.]+) % top-1, loaded, evaluated and kept", taught.stdout)[0])
     assert accuracy > 60  # a third is chance: size, normalisation and classes are those of the script
 
-    done = kdbench(*run[1:])
+    done = here(*run[1:])
     assert done.returncode == 0, done.stderr
     assert "Teacher large: weights of its own, " in done.stdout
     [record] = [json.loads(path.read_text()) for path in tmp_path.glob("runs/photos/kd/*/record.json")]
     assert [teacher["origin"] for teacher in record["teachers"]] == ["weights of its own"]
     assert "teacher.pth" not in json.dumps(record)
 
-    made = kdbench(*new_model[1:])
+    made = here(*new_model[1:])
     assert made.returncode == 0, made.stderr
     assert entry_point in (tmp_path / "kdbench-tiny-net" / "pyproject.toml").read_text()
 
@@ -98,6 +98,6 @@ def test_the_guides_commands_work_one_after_the_other(photos: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     "arguments", [("new",), ("new", "name", "--suite", "photos"), ("new", "name", "--size", "32"), ("new", "--model")]
 )
-def test_new_says_what_it_takes(arguments: tuple[str, ...], kdbench: Command) -> None:
-    done = kdbench(*arguments)
+def test_new_says_what_it_takes(arguments: tuple[str, ...], here: Command) -> None:
+    done = here(*arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

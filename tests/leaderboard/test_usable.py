@@ -6,7 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from kdbench.records.reader import read_results
 
 BOARD = "suite/digits/index.html"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -81,6 +84,34 @@ def test_on_a_phone_every_table_shows_a_number_at_first(site: Path, path: str, o
     )
     assert hidden == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("path", ["index.html", BOARD])
+def test_on_a_phone_a_number_of_the_table_is_in_the_first_screen(accepted: Path, path: str, open_page: Any):
+    page = open_page((accepted / path).as_uri(), **PHONE)
+    first = page.locator("[data-table]:visible tbody td.number:visible").first.bounding_box()
+    assert first is not None
+    assert first["y"] + first["height"] <= 844
+
+
+def test_columns_that_are_asked_for_stand_in_their_rows(results: Path, site: Path, open_page: Any):
+    """They come from a script, for rows that may have been sorted by then."""
+    page = open_page((site / BOARD).as_uri())
+    page.click("#board th[data-key=method] button")
+    assert page.locator("#board tbody tr").first.locator("> *").count() < page.locator("#board thead th").count()
+    page.click("summary:has-text('Columns')")
+    page.check("[data-column=ece]")
+    page.wait_for_function("document.querySelector('#board tbody tr').cells.length > 20")
+    shown = page.evaluate(
+        """() => { const table = document.getElementById("board"), heads = [...table.tHead.rows[0].cells];
+            const at = (key) => heads.findIndex((head) => head.dataset.key === key);
+            const name = (row) => row.cells[at("method")].querySelector("a").textContent;
+            const rows = [...table.tBodies[0].rows];
+            return Object.fromEntries(rows.map((row) => [name(row), Number(row.cells[at("ece")].dataset.value)])); }"""
+    )
+    for name in ("good", "bad", "kd"):
+        records = [entry.record for entry in read_results(results / "digits" / name)]
+        assert shown[name] == pytest.approx(np.mean([record.main.metrics.ece for record in records]))
 
 
 def test_back_undoes_a_filter_and_escape_returns_the_focus(site: Path, open_page: Any):

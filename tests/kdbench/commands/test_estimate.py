@@ -52,17 +52,17 @@ def test_durations_are_in_a_persons_units(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
-def test_a_dry_run_estimates_and_trains_nothing(kdbench: Command, tmp_path: Path) -> None:
-    done = kdbench("run", "--method", "kd", "--seeds", "1", "--pair", "resnet8:vit_w16", "--dry-run", "--no-mlflow")
+def test_a_dry_run_estimates_and_trains_nothing(here: Command, tmp_path: Path) -> None:
+    done = here("run", "--method", "kd", "--seeds", "1", "--pair", "resnet8:vit_w16", "--dry-run", "--no-mlflow")
     assert done.returncode == 0, done.stderr
     assert "Estimated time" in done.stdout
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_dry_run_without_teachers_shows_the_plan_for_people_and_programs(
-    kdbench: Command, small_suite: Path, tmp_path: Path
+    here: Command, small_suite: Path, tmp_path: Path
 ) -> None:
-    done = kdbench(
+    done = here(
         "run", "-m", "kd", "--suite", small_suite, "--dry-run", "--no-mlflow", "--json", KDBENCH_CACHE=str(tmp_path)
     )
     assert done.returncode == 0, done.stderr

@@ -87,7 +87,8 @@ def test_it_loads_without_kdbench(home: Path, tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert len(lines) == 5
-    assert all(line.startswith("class ") for line in lines)
+    assert len({line.rpartition("  ")[2] for line in lines} & set("0123456789")) == 5  # the names of digits' classes
+    assert json.loads((home / "model.json").read_text())["class_names"] == list("0123456789")
 
 
 def test_a_network_that_a_method_makes_is_named(runs: Path, tmp_path: Path) -> None:

@@ -34,11 +34,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ran(trained: Path, tmp_path: Path, kdbench: Command, small_suite: Path) -> Path:
+def ran(trained: Path, tmp_path: Path, here: Command, small_suite: Path) -> Path:
     """A folder with the runs of kd on the small suite, and results that hold its teacher; trained once."""
     if not (trained / "runs").exists():
-        assert kdbench("teach", "--suite", small_suite, "--out", "results/small/teachers").returncode == 0
-        done = kdbench("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--results", "results")
+        assert here("teach", "--suite", small_suite, "--out", "results/small/teachers").returncode == 0
+        done = here("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--results", "results")
         assert done.returncode == 0, done.stderr
         for name in ("runs", "results"):
             shutil.copytree(tmp_path / name, trained / name)
@@ -65,8 +65,8 @@ def submit(folder: Path, reason: str | None = None) -> str:
 
 def verify_at(folder: Path, record: Path | str, level: int) -> tuple[int, str]:
     said = io.StringIO()
-    suite, console = str(folder / "small.toml"), Console(file=said, width=200)
-    return verify(str(record), level, suite, folder / "results", "cpu", console), said.getvalue()
+    console = Console(file=said, width=200)  # the suite's file lies beside runs/
+    return verify(str(record), level, None, folder / "results", "cpu", console), said.getvalue()
 
 
 def first_cell(folder: Path) -> Entry:
@@ -200,8 +200,8 @@ def test_curves_survive_their_file(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "none.parquet") == read_curves(tmp_path / "missing.parquet") == {}
 
 
-def test_json_of_validate_is_for_programs(kdbench: Command) -> None:
-    found = json.loads(kdbench("validate", Path(__file__).parents[3] / "results", "--json").stdout)
+def test_json_of_validate_is_for_programs(here: Command) -> None:
+    found = json.loads(here("validate", Path(__file__).parents[3] / "results", "--json").stdout)
     assert found["problems"] == []
     assert found["records"] >= 97
 

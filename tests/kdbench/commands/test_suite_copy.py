@@ -37,6 +37,23 @@ def test_a_suite_of_one_s_own_keeps_its_name_and_so_its_results(small_suite: Pat
     assert load_suite(str(out)).fingerprint == load_suite(str(small_suite)).fingerprint
 
 
+@pytest.mark.parametrize("quoted", ['"weights/large.pth"', "'weights/large.pth'"])
+def test_weights_are_found_from_another_folder_too(quoted: str, small_suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "large.pth").touch()
+    small_suite.write_text(small_suite.read_text() + f"\n[weights]  # mine\nresnet8 = {{ file = {quoted} }}\n")
+    out = tmp_path / "deep" / "tuned.toml"
+    out.parent.mkdir()
+    write_copy(str(small_suite), {"kd": TUNED}, out)
+    assert "[weights]  # mine" in out.read_text()
+    named = load_suite(str(out)).weights["resnet8"].file
+    assert named is not None
+    assert Path(named).samefile(tmp_path / "weights" / "large.pth")
+    assert 'file = "../weights/large.pth"' in out.read_text()
+    write_copy(str(small_suite), {"kd": TUNED}, tmp_path / "beside.toml")
+    assert quoted in (tmp_path / "beside.toml").read_text()
+
+
 def test_a_method_s_table_is_replaced_where_it_stands() -> None:
     text = (
         "[methods.at]\nparams = { a = 1 }  # of at\n\n# of kd\n[methods.kd.params]  # aside\nb = [\n  1,\n]\n"

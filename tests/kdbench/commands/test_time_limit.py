@@ -23,22 +23,22 @@ def evidence(runs: Path) -> dict[str, str | None]:
 
 
 def test_a_limit_shorter_than_the_start_trains_nothing_and_says_so(
-    kdbench: Command, small_suite: Path, tmp_path: Path
+    here: Command, small_suite: Path, tmp_path: Path
 ) -> None:
     cache = str(tmp_path / "cache")
     run = ("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--time-limit", "0.1s")
-    done = kdbench(*run, "--json", KDBENCH_CACHE=cache)
+    done = here(*run, "--json", KDBENCH_CACHE=cache)
     assert done.returncode == 3, done.stderr
     said = "Not finished: 0 of 4 cells are done, 0 in training, 4 waiting (teachers first: resnet8). Go on: kdbench run"
     assert [line for line in done.stderr.splitlines() if line.startswith(said)]
     assert json.loads(done.stdout)["unfinished"] == 4
     assert not list((tmp_path / "runs").rglob("*.partial"))
-    done = kdbench("teach", "--suite", small_suite, "--time-limit", "0.1s", KDBENCH_CACHE=cache)
+    done = here("teach", "--suite", small_suite, "--time-limit", "0.1s", KDBENCH_CACHE=cache)
     assert done.returncode == 3, done.stderr
     assert "Not finished: 0 of 1 teachers are done, 0 in training, 1 waiting. Go on: kdbench teach" in done.stdout
 
 
-def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
+def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(here: Command, small_suite: Path, tmp_path: Path) -> None:
     options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "40", "--workers", "1"]
     done = 0.0
     for kill in (os.kill, os.killpg):  # the parent alone, as by hand; all processes, as SLURM does
@@ -59,7 +59,7 @@ def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(kdbench: Command, small
         assert "Failed" not in output
         done = newest_checkpoint(tmp_path / "cut")
     for out in ("cut", "whole"):
-        finished = kdbench(*options, "--out", out)
+        finished = here(*options, "--out", out)
         assert finished.returncode == 0, finished.stderr
     assert len(evidence(tmp_path / "cut")) == 2
     assert evidence(tmp_path / "cut") == evidence(tmp_path / "whole")

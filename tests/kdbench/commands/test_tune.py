@@ -10,15 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 from kdbench.cli.app import main
@@ -29,9 +27,8 @@ from kdbench.commands.tune import tune
 from kdbench.data import small
 from kdbench.errors import KdbenchError
 from kdbench.records.store import Entry, read_runs
-from kdbench.running import engines, study
-from kdbench.running.engines.events import Event, Machine
-from kdbench.running.engines.work import run_reporting
+from kdbench.running import study
+from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, train
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.teachers import find_teacher
@@ -52,26 +49,7 @@ def quick_suite(small_suite: Path) -> Path:
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
-    """Cells are trained in this process; the students' among them, in their order."""
-    cells: list[Cell] = []
-
-    def execute(todo: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
-        for cell in todo:
-            seen: list[Event] = []
-            run_reporting(cell, root, torch.device("cpu"), machine.execution, seen.append)
-            cells.extend([cell] * (not cell.is_teacher))
-            yield from seen
-
-    module = ModuleType("here")
-    module.execute = execute  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "here", module)
-    monkeypatch.setitem(engines.ENGINES, "local", "here:execute")
-    return cells
-
-
-@pytest.fixture
-def run(quick_suite: Path, trained: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tune:
+def run(quick_suite: Path, cells_here: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tune:
     """Tunes; returns the exit code, the JSON and what people read."""
 
     def run(
@@ -130,7 +108,7 @@ def test_the_best_mean_over_the_validation_images_is_chosen(run: Tune, tmp_path:
 
 
 def test_the_test_images_have_no_part_in_it(
-    run: Tune, quick_suite: Path, trained: list[Cell], monkeypatch: pytest.MonkeyPatch
+    run: Tune, quick_suite: Path, cells_here: list[Cell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Garbage instead of the test set: the same proposals, accuracies, and choice."""
     monkeypatch.setattr(study, "STARTUP", 1)  # so that TPE goes by the results
@@ -146,14 +124,14 @@ def test_the_test_images_have_no_part_in_it(
 
     small.load_data.cache_clear()
     _, clean, _ = run("kd", trials=4, sampler="tpe", runs="clean")
-    keys = {cell.key for cell in trained}
+    keys = {cell.key for cell in cells_here}
     monkeypatch.setattr(small, "read_in_order", poisoned)
     small.load_data.cache_clear()
     _, garbage, _ = run("kd", trials=4, sampler="tpe", runs="poisoned")
     small.load_data.cache_clear()
     assert test_parts
-    assert keys.isdisjoint(cell.key for cell in trained[len(keys) :])  # the data's hash is another
-    assert len(trained) == 10
+    assert keys.isdisjoint(cell.key for cell in cells_here[len(keys) :])  # the data's hash is another
+    assert len(cells_here) == 10
     assert clean["methods"] == garbage["methods"]
 
 
@@ -197,7 +175,7 @@ def test_a_default_that_nothing_beats_is_chosen(run: Tune) -> None:
     assert "its own setting and 1 trials (all that there are)" in said
 
 
-def test_methods_have_spaces_of_their_own_and_the_same_budget(run: Tune, trained: list[Cell]) -> None:
+def test_methods_have_spaces_of_their_own_and_the_same_budget(run: Tune, cells_here: list[Cell]) -> None:
     _, found, _ = run(
         "kd", "label_smoothing", "dkd", space=["temperature=2,4,8", "kd.temperature=1..2", "smoothing=0..0.5"]
     )
@@ -206,22 +184,22 @@ def test_methods_have_spaces_of_their_own_and_the_same_budget(run: Tune, trained
     assert all(1 <= params["temperature"] <= 2 for params in values["kd"])
     assert all(params["temperature"] in (2, 4, 8) for params in values["dkd"])
     assert all(0 <= params["smoothing"] <= 0.5 for params in values["label_smoothing"])
-    assert len(trained) == len({cell.key for cell in trained})  # a choice that is tried twice is trained once
+    assert len(cells_here) == len({cell.key for cell in cells_here})  # a choice that is tried twice is cells_here once
 
 
-def test_a_second_search_trains_nothing_and_a_larger_one_only_what_is_new(run: Tune, trained: list[Cell]) -> None:
+def test_a_second_search_trains_nothing_and_a_larger_one_only_what_is_new(run: Tune, cells_here: list[Cell]) -> None:
     _, first, _ = run("kd")
-    assert len(trained) == 3
+    assert len(cells_here) == 3
     _, again, _ = run("kd")
-    assert len(trained) == 3
+    assert len(cells_here) == 3
     assert again == first
     _, more, _ = run("kd", trials=3)
-    assert len(trained) == 4
+    assert len(cells_here) == 4
     assert more["methods"][0]["trials"][:3] == first["methods"][0]["trials"]
 
 
 def test_ctrl_c_keeps_what_is_finished(
-    run: Tune, trained: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Tune, cells_here: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study, "STARTUP", 1)
     monkeypatch.setattr(sys, "argv", ["kdbench", "tune", "kd", "--space", SPACE])
@@ -243,7 +221,7 @@ def test_ctrl_c_keeps_what_is_finished(
     code, found, _ = run("kd", sampler="tpe", trials=3, runs="cut")
     assert code == 0
     assert found["methods"] == whole["methods"]
-    assert len(trained) == 8
+    assert len(cells_here) == 8
 
 
 BROKEN = """
@@ -384,7 +362,7 @@ MISTAKES = [
 def test_a_mistake_is_one_line_before_any_training(
     arguments: str,
     said: str,
-    trained: list[Cell],
+    cells_here: list[Cell],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -399,7 +377,7 @@ def test_a_mistake_is_one_line_before_any_training(
     assert said in errors
     assert errors.startswith("kdbench: ")
     assert len(errors.strip().splitlines()) == 1
-    assert trained == []
+    assert cells_here == []
     assert [path.name for path in tmp_path.iterdir()] == ["there.toml"]
 
 

@@ -269,20 +269,20 @@ precision = "float32"
 
 
 def test_a_dry_run_without_the_data_shows_its_estimate_and_one_with_them_what_is_recorded(
-    folder: Path, kdbench: Command, tmp_path: Path
+    folder: Path, here: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.toml").write_text(SUITE)
     for path in folder.rglob("*.ppm"):
         with Image.open(path) as image:
             image.resize((8, 8)).save(path)
     run = ("run", "-m", "vanilla", "--suite", "mine.toml", "--no-mlflow", "--workers", "1")
-    done = kdbench(*run, "--dry-run", KDBENCH_DATA="")
+    done = here(*run, "--dry-run", KDBENCH_DATA="")
     assert "The data of suite 'mine' are not here (Suite data 'imagefolder/animals' are folders" in done.stdout
     assert "Estimated time" in done.stdout
-    assert "have not been read yet: no cell counts as recorded" in kdbench(*run, "--dry-run").stdout
-    assert kdbench(*run).returncode == 0
-    assert "1 recorded in runs/mine, 0 to train" in kdbench(*run, "--dry-run").stdout
+    assert "have not been read yet: no cell counts as recorded" in here(*run, "--dry-run").stdout
+    assert here(*run).returncode == 0
+    assert "1 recorded in runs/mine, 0 to train" in here(*run, "--dry-run").stdout
     for old, new in (("ant", "x"), ("bee", "ant"), ("x", "bee")):
         (folder / "train" / old).rename(folder / "train" / new)
-    assert "Teachers to train first: vit, of" in kdbench(*run).stdout
+    assert "Teachers to train first: vit, of" in here(*run).stdout
     assert len(list((tmp_path / "runs" / "mine" / "vanilla").iterdir())) == 2

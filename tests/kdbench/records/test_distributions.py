@@ -14,6 +14,7 @@ from kdbench.records.distributions import (
     student_t_cdf,
     student_t_quantile,
     student_t_tails,
+    student_t_tails_of,
     trigamma,
     trigamma_inverse,
 )
@@ -48,3 +49,11 @@ def test_the_tail_of_f_equals_scipys() -> None:
 def test_the_normal_distribution_equals_scipys() -> None:
     z = np.linspace(-12, 12, 999)
     assert normal_cdf(z) == pytest.approx(scipy_stats.norm.cdf(z), abs=4e-8)
+
+
+def test_the_tails_of_many_are_those_of_each() -> None:
+    t = np.array([0.0, 1e-3, 0.3, -1.3, 2, 5, 40, np.nan, 1.0])
+    df = np.array([1, 2.5, 4, 4.7, 30, 800, 1e5, 3, np.nan])
+    found = student_t_tails_of(t, df)
+    assert found[:7] == pytest.approx([student_t_tails(a, b) for a, b in zip(t[:7], df[:7], strict=True)], rel=1e-12)
+    assert np.isnan(found[7:]).all()

@@ -71,7 +71,7 @@ def test_a_record_says_what_was_trained_and_its_metrics_follow_from_its_evidence
     assert {len(values) for values in record.curve.values()} == {suite.recipe.epochs}
     assert record.curve["test_top1"][-1] == pytest.approx(record.main.metrics.top1, abs=1e-4)
     names = {path.name.split("-")[0] for path in entry.folder.iterdir()}
-    assert names == {"record.json", "evidence.parquet", "logits.safetensors", "resnet8_w2"}
+    assert names == {"record.json", "evidence.parquet", "logits.safetensors", "classes.json", "resnet8_w2"}
     assert not partial_folder(entry.folder).exists()
 
 

@@ -44,8 +44,8 @@ def test_a_cost_record_holds_both_steps_and_its_hash(digits: Suite) -> None:
     assert CostRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_the_command_shows_costs_and_writes_records(kdbench: Command, tmp_path: Path) -> None:
-    done = kdbench("cost", "kd", "--pair", "resnet8:vit_w16", "--steps", "2", "--json")
+def test_the_command_shows_costs_and_writes_records(here: Command, tmp_path: Path) -> None:
+    done = here("cost", "kd", "--pair", "resnet8:vit_w16", "--steps", "2", "--json")
     assert done.returncode == 0, done.stderr
     [row] = json.loads(done.stdout)
     assert row["teacher:student"] == "resnet8:vit_w16"
