@@ -22,7 +22,9 @@ def page() -> str:
 
 def about(method: type[Method]) -> dict[str, Any]:
     """What a record of the method must say: its class says it, and importing that needs torch."""
+    paper = {name: getattr(method.paper, name, None) for name in ("title", "authors", "year", "arxiv")}
     return {
+        **paper,
         "version": method.version,
         "scheme": method.scheme,
         "knowledge": list(method.knowledge),

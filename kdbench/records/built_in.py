@@ -20,6 +20,10 @@ class BuiltIn:
         deploys: whether it evaluates another network than the student.
     """
 
+    title: str | None
+    authors: str | None
+    year: int | None
+    arxiv: str | None
     version: int
     scheme: str
     knowledge: list[str]

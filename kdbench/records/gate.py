@@ -150,6 +150,10 @@ def method_problems(record: Record, suite: Suite) -> Iterator[str]:
         return
     if not PACKAGE.fullmatch(method.distribution) or method.distribution == "unknown":
         yield f"method.distribution '{method.distribution}' is no name of a package"
+    if not re.fullmatch(VERSION, method.distribution_version):
+        yield "method.distribution_version is no version"
+    if method.scheme != "baseline" and not (method.title and method.authors and method.year and method.docstring):
+        yield "method.title, authors, year or docstring is missing"
     if known is None and not (method.repository and method.commit):
         yield "method.repository and commit do not say where its source is: kdbench submit --source ADDRESS@COMMIT"
     if record.is_teacher:
@@ -170,7 +174,7 @@ def method_problems(record: Record, suite: Suite) -> Iterator[str]:
         params = known.defaults | given | record.variant
         if wrong := sorted(n for n in params.keys() | record.params.keys() if record.params.get(n) != params.get(n)):
             yield f"params.{wrong[0]} is not the method's default, and variant does not say so"
-        for name in ("scheme", "knowledge", "families", "requires"):
+        for name in ("title", "authors", "year", "arxiv", "scheme", "knowledge", "families", "requires"):
             if getattr(method, name) != getattr(known, name):
                 yield f"method.{name} is not what its class says"
         if gone := [text for text in known.deviations if text not in method.deviations]:

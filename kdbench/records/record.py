@@ -287,9 +287,10 @@ class Record(Part):
 
     @property
     def main_epochs(self) -> int:
-        """Epochs of the main stage."""
+        """Epochs of the main stage; 0 where the recipe does not say."""
         own = self.cost.main_epochs if self.cost else None
-        return int(self.recipe["epochs"]) if own is None else own
+        epochs = self.recipe.get("epochs")
+        return own or (epochs if isinstance(epochs, int) else 0)
 
     @property
     def teacher(self) -> str | None:

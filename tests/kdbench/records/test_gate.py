@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,23 @@ def test_a_forgery_is_refused_with_its_field_and_reason(method: str, change: Cha
     found = board.problems(forged(board.record(method), change))
     assert any(said in problem for problem in found), found
     assert all("\n" not in problem for problem in found)
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where something stands in a record."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield (*path, key)
+        yield from places(one, (*path, key))
+
+
+@pytest.mark.parametrize("value", [None, "", 0, 10**14, -1.5, {}, {"x": [1]}, ["x"]], ids=str)
+def test_whatever_a_record_says_the_gate_answers(value: Any, board: Board) -> None:
+    record = board.record("kd")
+    for path in places(record.model_dump(mode="json")):
+        with suppress(ValidationError):
+            for problem in board.problems(forged(record, put(*path, value=value))):
+                assert "\n" not in problem, path
 
 
 def test_a_cell_that_is_not_applicable_has_no_evidence(board: Board) -> None:
