@@ -320,3 +320,10 @@ def load_test_labels(suite: Suite) -> np.ndarray:
             f"{path} is corrupt: its content does not match data.test_labels_sha256. Install kdbench again."
         )
     return labels
+
+
+def shipped_names(source: str, num_classes: int) -> list[str] | None:
+    """The names of the classes of a data set that kdbench knows them of."""
+    path = SUITES / "classes" / f"{source.replace('/', '--')}.txt"
+    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return names if len(names) == num_classes else None

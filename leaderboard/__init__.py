@@ -1,6 +1,7 @@
 """The leaderboard: a static site built from records and published tables. It never imports torch.
 
 read        records, evidence and curves from results/ and runs/; what is broken becomes a line, not an exception
+classes     the accuracy on each class, agreement with the teacher; teacher_origins: whose weights a teacher has
 boards      records as boards: one suite under one protocol, with its rows, pairs and seeds
 standings   the statistics of a board: gains, ranks, what a row does not beat; power: what the board can tell at all
 headline    what a board answers, in sentences; verdicts: icons and words; cost: one measure of cost a board

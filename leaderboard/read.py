@@ -17,7 +17,7 @@ from kdbench.files import read_plain
 from kdbench.hashing import digest
 from kdbench.layout import COSTS, FAILURES, RESERVED, TEACHERS
 from kdbench.records.agreement import Answers
-from kdbench.records.classes import Classes, read_classes, shipped_names
+from kdbench.records.classes import Classes, read_classes
 from kdbench.records.cost_record import CostRecord, read_cost
 from kdbench.records.curves import Curve
 from kdbench.records.metrics import all_metrics, wrong_metrics
@@ -29,7 +29,7 @@ from kdbench.records.store import CELL_FOLDER, Entry, read_cell, read_runs
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
-from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels
+from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels, shipped_names
 from kdbench.tables import NAME
 from kdbench_leaderboard.classes import ByClass, by_class
 

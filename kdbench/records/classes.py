@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.records.record import Part, Record
-from kdbench.suite import SUITES
 
 FILE = "classes.json"
 
@@ -64,10 +63,3 @@ def read_classes(folder: Path, record: Record) -> Classes | None:
     if len(classes.names or known) != len(known) or not set(classes.test_labels) <= set(known):
         raise KdbenchError(f"{path} is corrupt: its record is of other classes. Remove it: only names are lost.")
     return classes
-
-
-def shipped_names(source: str, num_classes: int) -> list[str] | None:
-    """The names of the classes of a data set that kdbench knows them of."""
-    path = SUITES / "classes" / f"{source.replace('/', '--')}.txt"
-    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return names if len(names) == num_classes else None

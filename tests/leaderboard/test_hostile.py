@@ -91,7 +91,10 @@ def test_no_file_lies_outside_of_the_site(hostile: Path):
 def test_every_row_is_there_and_nothing_of_it_is_more_than_text(hostile: Path, open_page: Any):
     page = open_page((hostile / "suite/digits/index.html").as_uri())
     assert page.locator("#board tbody tr").count() == len(PAYLOADS) + 1
+    measured = {path.name for path in (hostile.parent / "results").glob("*/*")}
     for path in sorted(hostile.rglob("*.html")):
+        if path.parent.name == "method" and path.stem not in measured:
+            continue  # what others published, without a word of these records
         page.goto(path.as_uri())
         for n in range(page.locator("[data-figure]").count()):
             page.locator("[data-figure]").nth(n).scroll_into_view_if_needed()
