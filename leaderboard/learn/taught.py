@@ -1,0 +1,61 @@
+"""What the networks of `digits` say of its test images: made by docs/make_learning.py, read without torch."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+FILE = Path(__file__).parents[1] / "data" / "digits_logits.safetensors"
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The test images of a suite under its teachers, and under students of its first pair.
+
+    Attributes:
+        images: (I, H, W) uint8.
+        labels: (I,).
+        teachers: (I, C) logits by name; hashes: of their weights.
+        students: (I, C) logits by the method that trained them, with seed 0.
+        pair: teacher and student of these.
+    """
+
+    suite: str
+    images: np.ndarray
+    labels: np.ndarray
+    teachers: dict[str, np.ndarray]
+    hashes: dict[str, str]
+    students: dict[str, np.ndarray]
+    pair: tuple[str, str]
+
+    @property
+    def first(self) -> str:
+        """The teacher of the first pair."""
+        return self.pair[0]
+
+
+@functools.cache
+def taught() -> Taught:
+    """The stored file."""
+    with safe_open(FILE, framework="numpy") as file:
+        about = json.loads(file.metadata()["about"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    teacher, student = about["pair"].split(":")
+    return Taught(
+        suite=about["suite"],
+        images=arrays["images"],
+        labels=arrays["labels"].astype(int),
+        teachers={name: arrays[f"teacher.{name}"].astype(np.float64) for name in about["teachers"]},
+        hashes=about["teachers"],
+        students={
+            name.partition(".")[2]: values.astype(np.float64)
+            for name, values in sorted(arrays.items())
+            if name.startswith("student.")
+        },
+        pair=(teacher, student),
+    )
