@@ -13,15 +13,16 @@ from kdbench.records.rows import KD, PLAIN
 from kdbench.records.stats import Difference, mean_interval, paired_difference
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
-from kdbench_leaderboard.learn.words import spoken
+from kdbench_leaderboard.learn.words import Say, spoken
 from kdbench_leaderboard.page import Site
 from kdbench_leaderboard.published import survey
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing, references
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, difference, estimate, number
-from kdbench_leaderboard.verdicts import contrast_cell
+from kdbench_leaderboard.verdicts import interval_cell
 
 BRIDGES = ("takd", "dgkd")  # methods made for the capacity gap
+SMALLER = "How many times fewer than the teacher's"
 WITH_INTERVAL = "Percentage points, with the 95 % interval over seeds and test images"
 
 
@@ -119,8 +120,8 @@ def sizes_table(site: Site, language: str) -> Table | None:
         lines.append(Line(cells, {"suite": [board.suite]}))
     columns = [
         Column("pair", say("Pair")),
-        Column("parameters", say("Times fewer parameters"), "number"),
-        Column("macs", say("Times fewer MACs"), "number"),
+        Column("parameters", say("Parameters ÷"), "number", help=say(SMALLER)),
+        Column("macs", "MACs ÷", "number", help=say(SMALLER)),
         Column("teacher", say("Teacher, %"), "number"),
         Column("plain", say("Plain student, %"), "number"),
         Column("kd", say("KD, %"), "number"),
@@ -152,17 +153,17 @@ def gap_table(site: Site, language: str) -> Table | None:
         cells = {
             "pair": Cell(f"{pair[0]} → {pair[1]}", href=paths.pair(board, pair)),
             "parameters": compression(teacher, plain, pair)["parameters"],
-            "kd": contrast_cell(by_name[KD].pairs[pair].against.get(PLAIN), draw=True),
+            "kd": interval_cell(by_name[KD].pairs[pair].against.get(PLAIN)),
         }
         for name in bridges:
             s = by_name.get(name)
-            cells[name] = contrast_cell(s.pairs[pair].against.get(KD) if s else None, draw=True)
+            cells[name] = interval_cell(s.pairs[pair].against.get(KD) if s else None)
         lines.append(Line(cells, {"suite": [board.suite]}))
     columns = [
         Column("pair", say("Pair")),
-        Column("parameters", say("Times fewer parameters"), "number"),
         Column("kd", say("KD over plain"), "number", help=say("Percentage points, with the 95 % interval")),
         *(Column(name, f"{name} {say('over KD')}", "number") for name in bridges),
+        Column("parameters", say("Parameters ÷"), "number", help=say(SMALLER)),
     ]
     return Table("gap", say("Capacity gap"), columns, lines) if lines else None
 
@@ -173,7 +174,7 @@ def quantized_table(site: Site, language: str) -> Table | None:
     for board, rows in site.main_boards:
         for s in rows:
             for pair in board.pairs if "quantized" in s.row.info.families else ():
-                lines += [quantized_line(board, pair, role, found) for role, found in networks(s, pair).items()]
+                lines += [quantized_line(board, pair, role, found, say) for role, found in networks(s, pair).items()]
     columns = [
         Column("pair", say("Pair")),
         Column("network", say("Network")),
@@ -193,11 +194,11 @@ def networks(s: Standing, pair: Pair) -> dict[str, list[Any]]:
     return found
 
 
-def quantized_line(board: Board, pair: Pair, role: str, found: list[Any]) -> Line:
+def quantized_line(board: Board, pair: Pair, role: str, found: list[Any], say: Say) -> Line:
     stored = found[0].size_bytes or 4 * found[0].parameters  # of float32
     cells = {
         "pair": Cell(f"{pair[0]} → {pair[1]}", href=paths.pair(board, pair)),
-        "network": Cell("float32" if role == "student" else role),
+        "network": Cell(say("as trained") if role == "student" else role),
         "accuracy": estimate(mean_interval(np.array([network.metrics.top1 for network in found]))),
         "bytes": number(stored, 0),
         "seeds": number(len(found), 0),

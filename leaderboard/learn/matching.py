@@ -14,7 +14,7 @@ from kdbench_leaderboard.learn.taught import Taught
 from kdbench_leaderboard.learn.words import spoken
 from kdbench_leaderboard.page import Site
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, estimate
-from kdbench_leaderboard.verdicts import contrast_cell
+from kdbench_leaderboard.verdicts import interval_cell
 
 TEMPERATURES = (1.0, 2.0, 4.0, 10.0, 20.0, 100.0, 1000.0)
 CURVE = np.logspace(-0.5, 3, 60)
@@ -71,7 +71,7 @@ def practice(site: Site, language: str) -> Table | None:
                 "pair": Cell(name),
                 "kd": estimate(accuracies[0]),
                 "matching": estimate(accuracies[1]),
-                "difference": contrast_cell(against.get(KD), draw=True),
+                "difference": interval_cell(against.get(KD)),
             }
             lines.append(Line(cells, {"board": [board.suite]}))
     columns = [

@@ -18,7 +18,7 @@ OUTPUTS = {  # in the order in which an image meets them: their words, x, and wi
     "embedding": ("embedding", 470, 92),
     "logits": ("logits", 574, 72),
 }
-WIDTH, HEIGHT = 660.0, 286.0
+WIDTH, HEIGHT = 760.0, 286.0
 TEACHER, LOSS, STUDENT = 40.0, 124.0, 208.0  # where each row begins
 BOX = 34.0
 UPPER = {
@@ -76,9 +76,9 @@ def method_picture(info: Declared, params: Mapping[str, Any], language: str = "e
     for top, title, used, whole in rows:
         draw_network(drawing, top, title, used, whole, several(info) and top == TEACHER, say)
     if labels:
-        drawing.box(14, LOSS, 92, BOX, "source")
-        drawing.text(60, LOSS + 22, say("labels"), "middle")
-        drawing.arrow([(106, LOSS + BOX / 2), (150, LOSS + BOX / 2)])
+        drawing.box(676, LOSS, 76, BOX, "source")
+        drawing.text(714, LOSS + 22, say("labels"), "middle")
+        drawing.arrow([(676, LOSS + BOX / 2), (646, LOSS + BOX / 2)])
     return drawing.markup()
 
 
@@ -115,13 +115,15 @@ def source(info: Declared) -> list[str]:
 
 def draw_source(drawing: Drawing, info: Declared, two: bool, say: Say) -> None:
     """The images, with an arrow to each network."""
-    lines, y = source(info), STUDENT + (0 if len(source(info)) == 1 else -4)
-    drawing.box(14, STUDENT, 112, 18 + 18 * len(lines), "source")
+    lines = source(info)
+    height = 16.0 + 18 * len(lines)
+    top, middle = LOSS + (BOX - height) / 2, 66
+    drawing.box(4, top, 124, height, "source")
     for n, line in enumerate(lines):
-        drawing.text(70, y + 22 + 18 * n + (4 if len(lines) > 1 else 0), say(line), "middle small")
-    drawing.arrow([(126, STUDENT + BOX / 2), (146, STUDENT + BOX / 2)])
+        drawing.text(middle, top + 21 + 18 * n, say(line), "middle small")
+    drawing.arrow([(middle, top + height), (middle, STUDENT + BOX / 2), (146, STUDENT + BOX / 2)])
     if two:
-        drawing.arrow([(132, STUDENT + BOX / 2), (132, TEACHER + BOX / 2), (146, TEACHER + BOX / 2)])
+        drawing.arrow([(middle, top), (middle, TEACHER + BOX / 2), (146, TEACHER + BOX / 2)])
 
 
 def draw_network(drawing: Drawing, top: float, title: str, used: list[str], whole: bool, many: bool, say: Say) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.records.softening import confusion, entropy, soften
-from kdbench_leaderboard.learn.taught import Taught
+from kdbench_leaderboard.learn.taught import PARTS, Taught
 
 SHOWN = (1.0, 4.0, 20.0)  # temperatures of what needs no script
 AT = 4.0  # of the map of confusion, and of most of the literature
@@ -99,12 +99,13 @@ def alike(taught: Taught, teacher: str) -> dict[str, Any]:
 
 
 def digits_script(taught: Taught) -> dict[str, Any]:
-    """For the page's script: images as letters, a letter a pixel; logits in hundredths."""
+    """For the page's script: images as letters, a letter a pixel; logits in thousandths."""
     levels = np.rint(taught.images / 255 * LEVELS).astype(int).reshape(len(taught.images), -1)
     return {
         "size": list(taught.images.shape[1:]),
         "levels": LEVELS,
+        "parts": PARTS,
         "images": ["".join(chr(97 + v) for v in row) for row in levels],
         "labels": "".join(map(str, taught.labels)),
-        "teachers": {name: np.rint(100 * z).astype(int).tolist() for name, z in taught.teachers.items()},
+        "teachers": {name: np.rint(PARTS * z).astype(int).tolist() for name, z in taught.teachers.items()},
     }

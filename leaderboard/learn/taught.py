@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
+PARTS = 1000  # of one, in which the pages' scripts count logits
 FILE = Path(__file__).parents[1] / "data" / "digits_logits.safetensors"
 
 
@@ -50,12 +51,17 @@ def taught() -> Taught:
         suite=about["suite"],
         images=arrays["images"],
         labels=arrays["labels"].astype(int),
-        teachers={name: arrays[f"teacher.{name}"].astype(np.float64) for name in about["teachers"]},
+        teachers={name: rounded(arrays[f"teacher.{name}"]) for name in about["teachers"]},
         hashes=about["teachers"],
         students={
-            name.partition(".")[2]: values.astype(np.float64)
+            name.partition(".")[2]: rounded(values)
             for name, values in sorted(arrays.items())
             if name.startswith("student.")
         },
         pair=(teacher, student),
     )
+
+
+def rounded(logits: np.ndarray) -> np.ndarray:
+    """As the pages' scripts have them, so that both say the same."""
+    return np.rint(logits.astype(np.float64) * PARTS) / PARTS

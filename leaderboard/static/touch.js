@@ -9,6 +9,8 @@ function soften(logits, temperature) {
 }
 
 const entropy = (soft) => -soft.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
+const MARKS = [0.1, 1, 4, 20, 100]; // a slider near one of these means it
+const temperatureAt = (value) => MARKS.find((t) => Math.abs(Math.log10(t) - value) < 0.006) || 10 ** value;
 const short = (t) => String(Number(t.toPrecision(t < 1 ? 2 : 3)));
 
 function paint(canvas, letters, levels) {
@@ -61,8 +63,8 @@ class Touch {
   show() {
     const { digits, fields, form } = this;
     const image = Math.min(Math.max(Math.round(Number(fields.image.value)) || 0, 0), digits.images.length - 1);
-    const temperature = 10 ** Number(fields.t.value);
-    const soft = soften(digits.teachers[fields.teacher.value][image].map((z) => z / 100), temperature);
+    const temperature = temperatureAt(Number(fields.t.value));
+    const soft = soften(digits.teachers[fields.teacher.value][image].map((z) => z / digits.parts), temperature);
     const label = Number(digits.labels[image]);
     this.rows.forEach((row, c) => {
       row.cells[1].textContent = c === label ? "1" : "0";
