@@ -32,16 +32,16 @@ class Grid:
     rows: list[tuple[tuple[float, float], list[Estimate | None]]]
 
 
-def read_grid(folder: Path = FOLDER) -> Grid | None:
-    """The grid of the records in a folder; None where there are none.
+def read_grid() -> Grid | None:
+    """The grid of the records in `FOLDER`; None where there are none.
 
     Raises:
         KdbenchError: a record that does not hold.
     """
-    if not folder.is_dir():
+    if not FOLDER.is_dir():
         return None
     by_point: dict[tuple[float, float, float], list[float]] = defaultdict(list)
-    records = [entry.record for entry in read_results(folder)]
+    records = [entry.record for entry in read_results(FOLDER)]
     for record in records:
         p: dict[str, Any] = record.params
         by_point[p["ce_weight"], p["kd_weight"], p["temperature"]].append(record.main.metrics.top1)

@@ -11,7 +11,7 @@ function soften(logits, temperature) {
 const entropy = (soft) => -soft.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
 const MARKS = [0.1, 1, 4, 20, 100]; // a slider near one of these means it
 const temperatureAt = (value) => MARKS.find((t) => Math.abs(Math.log10(t) - value) < 0.006) || 10 ** value;
-const short = (t) => String(Number(t.toPrecision(t < 1 ? 2 : 3)));
+const short = (t) => String(Number(t.toPrecision(3)));
 
 function paint(canvas, letters, levels) {
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
@@ -55,7 +55,10 @@ class Touch {
 
   recall() {
     const state = kdbench.state();
-    for (const [name, usual] of Object.entries(this.start)) this.fields[name].value = state.get(name) || usual;
+    for (const [name, usual] of Object.entries(this.start)) {
+      const value = state.get(name) || usual;
+      this.fields[name].value = name === "teacher" || Number.isFinite(Number(value)) ? value : usual;
+    }
     if (!this.fields.teacher.value) this.fields.teacher.value = this.start.teacher;
     this.show();
   }
