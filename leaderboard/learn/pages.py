@@ -11,7 +11,7 @@ from markupsafe import Markup
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.learn import field, gap, matching, soft_targets, topics, weights
 from kdbench_leaderboard.learn.pictures import kd_picture
-from kdbench_leaderboard.learn.taught import taught
+from kdbench_leaderboard.learn.taught import classes, taught
 from kdbench_leaderboard.learn.taxonomy import REASONS, citations, taxonomy_rows, taxonomy_table
 from kdbench_leaderboard.learn.topics import LANGUAGES, PAGES, TOPICS
 from kdbench_leaderboard.mathml import equation
@@ -19,7 +19,7 @@ from kdbench_leaderboard.method_pages import infos
 from kdbench_leaderboard.page import Page, Site, script
 
 LIST = "taxonomy.q"  # the state of the map's table that a citation leads to
-WITH_TABLES = frozenset({"map", "logits", "comparison", "architectures", "compression"})
+WITH_TABLES = frozenset({"map", "soft-targets", "logits", "comparison", "architectures", "compression"})
 FURTHER = {  # papers that the survey names beside its taxonomy, with where to find them
     "Jiao et al., 2020": "1909.10351",
     "Sanh et al., 2019": "1910.01108",
@@ -108,6 +108,9 @@ def soft(site: Site, language: str) -> dict[str, Any]:
         "alike": {name: soft_targets.alike(it, name) for name in it.teachers},
         "names": soft_targets.digit_names(it),
         "at": soft_targets.AT,
+        "classes": classes(),
+        "real": soft_targets.real_example(classes()),
+        "alike_classes": soft_targets.alike_table(classes(), language),
     }
 
 

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from kdbench.records.softening import confusion, entropy, soften
-from kdbench_leaderboard.learn.taught import PARTS, Taught
+from kdbench_leaderboard.learn.taught import PARTS, Classes, Taught
+from kdbench_leaderboard.learn.words import spoken
+from kdbench_leaderboard.tables import Cell, Column, Line, Table, number
 
 SHOWN = (1.0, 4.0, 20.0)  # temperatures of what needs no script
 AT = 4.0  # of the map of confusion, and of most of the literature
 EXAMPLE = {"cat": 6.0, "dog": 4.0, "car": -2.0}  # logits of a picture of a cat; invented
 LIMITS = (0.05, 1.0, 4.0, 1000.0)
 TEXTBOOK = (2, (3, 7))  # "a 2 looks like a 3 or a 7" (Hinton et al. 2015)
+REAL = ("wolf", "fox", "pickup truck")  # classes that stand as cat, dog and car do
 LEVELS = 16  # grey values of a digit
 
 
@@ -109,3 +112,34 @@ def digits_script(taught: Taught) -> dict[str, Any]:
         "labels": "".join(map(str, taught.labels)),
         "teachers": {name: np.rint(PARTS * z).astype(int).tolist() for name, z in taught.teachers.items()},
     }
+
+
+def real_example(known: Classes) -> dict[str, Any]:
+    """The cat, the dog and the car with classes that a teacher knows, in percent."""
+    true, near, far = (known.names.index(name) for name in REAL)
+    return {"names": REAL, "p": [100 * float(known.table[true, c]) for c in (near, far)]}
+
+
+def alike_table(known: Classes, language: str, first: int = 3) -> Table:
+    """Each class with those that it is taken for most, the most alike first."""
+    say, lines = spoken(language), []
+    others = known.table.copy()
+    np.fill_diagonal(others, 0.0)
+    for c in np.argsort(-others.max(axis=1), kind="stable"):
+        order = np.argsort(-others[c], kind="stable")[:first]
+        cells = {
+            "class": Cell(known.names[c]),
+            "most": number(100 * float(others[c, order[0]]), 1),
+            "first": Cell(known.names[order[0]]),
+            "next": Cell(", ".join(f"{known.names[o]} ({100 * others[c, o]:.1f})" for o in order[1:])),
+            "own": number(100 * float(known.table[c, c]), 1),
+        }
+        lines.append(Line(cells))
+    columns = [
+        Column("class", say("class")),
+        Column("first", say("most like")),
+        Column("most", say("in %"), "number"),
+        Column("next", say("then, in %")),
+        Column("own", say("itself, in %"), "number"),
+    ]
+    return Table("alike-classes", say("Which classes are alike"), columns, lines)

@@ -11,7 +11,8 @@ import numpy as np
 from safetensors import safe_open
 
 PARTS = 1000  # of one, in which the pages' scripts count logits
-FILE = Path(__file__).parents[1] / "data" / "digits_logits.safetensors"
+DATA = Path(__file__).parents[1] / "data"
+FILE, CLASSES = DATA / "digits_logits.safetensors", DATA / "cifar100_classes.safetensors"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,31 @@ def taught() -> Taught:
         },
         pair=(teacher, student),
     )
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a teacher takes for alike.
+
+    Attributes:
+        names: of the C classes.
+        table: (C, C) mean soft target of the test images of each class, at the temperature.
+    """
+
+    suite: str
+    teacher: str
+    sha256: str
+    temperature: float
+    names: list[str]
+    table: np.ndarray
+
+
+@functools.cache
+def classes() -> Classes:
+    """The stored file of a suite with many classes."""
+    with safe_open(CLASSES, framework="numpy") as file:
+        about = json.loads(file.metadata()["about"])
+        return Classes(**about, table=file.get_tensor("table").astype(np.float64))
 
 
 def rounded(logits: np.ndarray) -> np.ndarray:

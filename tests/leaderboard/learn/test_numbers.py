@@ -91,6 +91,23 @@ def test_the_cat_is_computed(site: Path):
     assert f"{math.exp(logits[1] - logits[2]):.0f} times" in section
 
 
+def test_classes_that_are_alike_are_those_of_the_stored_table(site: Path):
+    from kdbench_leaderboard.learn.taught import classes
+
+    known, text = classes(), page(site, "soft-targets").partition('id="cifar"')[2]
+    at = known.names.index
+    for name in ("fox", "pickup truck"):
+        assert f"{name} with {100 * known.table[at('wolf'), at(name)]:.1f} %" in text
+    shown = rows(text)
+    assert len(shown) == len(known.names)
+    for name, first, most, _, own in shown[::9]:
+        others = {other: known.table[at(name), at(other)] for other in known.names if other != name}
+        assert first == max(others, key=lambda other: others[other])
+        assert [float(most), float(own)] == pytest.approx(
+            [100 * others[first], 100 * known.table[at(name), at(name)]], abs=0.06
+        )
+
+
 def test_the_gradients_distances_are_those_of_the_stored_logits(site: Path, stored: dict[str, np.ndarray]):
     text = page(site, "logits")
     teacher = re.search(r"teacher <code>(\w+)</code>", text)[1]  # type: ignore[index]
