@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,7 +146,7 @@ def picture(path: Path, data: Data, invert: bool) -> Seen:
     return Seen(torch.from_numpy(pixels.transpose(2, 0, 1).copy()), f"{path.name} ({was} pixels)")
 
 
-def described(logits: np.ndarray, temperature: float, top: int = 3) -> dict[str, object]:
+def described(logits: np.ndarray, temperature: float, top: int = 3) -> dict[str, Any]:
     """Soft targets at a temperature, their entropy, and the first classes."""
     soft = soften(logits, temperature)
     first = np.argsort(-soft, kind="stable")[:top]
@@ -156,7 +157,9 @@ def described(logits: np.ndarray, temperature: float, top: int = 3) -> dict[str,
     }
 
 
-def rows_of(logits: np.ndarray, temperatures: Sequence[float], label: int | None, most: int = 20) -> list[dict]:
+def rows_of(
+    logits: np.ndarray, temperatures: Sequence[float], label: int | None, most: int = 20
+) -> list[dict[str, Any]]:
     """A row a class; of many classes the first."""
     classes = range(len(logits)) if len(logits) <= most else np.argsort(-logits, kind="stable")[:most].tolist()
     soft = {t: soften(logits, t) for t in temperatures}

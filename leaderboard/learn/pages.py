@@ -140,7 +140,7 @@ def the_map(site: Site, language: str) -> dict[str, Any]:
 
 
 def architectures(site: Site, language: str) -> dict[str, Any]:
-    return {"sizes": gap.sizes_table(site, language), "gap": gap.gap_table(site, language)}
+    return {"taught": taught(), "sizes": gap.sizes_table(site, language), "gap": gap.gap_table(site, language)}
 
 
 def comparison(site: Site, language: str) -> dict[str, Any]:
