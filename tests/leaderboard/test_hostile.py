@@ -100,7 +100,9 @@ def test_every_row_is_there_and_nothing_of_it_is_more_than_text(hostile: Path, o
             page.wait_for_selector(f"[data-figure] >> nth={n} >> .main-svg >> nth=0", state="attached")
         page.evaluate(
             """() => { for (const e of document.querySelectorAll("main *")) {
-                e.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })); if (e.focus) e.focus({ preventScroll: true }); } }"""
+                e.dispatchEvent(new MouseEvent("mouseover", { bubbles: true }));
+                e.dispatchEvent(new FocusEvent("focus")); e.dispatchEvent(new FocusEvent("focusin", { bubbles: true }));
+            } }"""
         )
         assert "pwned" not in page.title()
         found = page.evaluate(
