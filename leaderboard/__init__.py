@@ -15,6 +15,7 @@ mathml      docstrings as prose and equations
 page        what all pages share: templates, escaping; origin: where site and source live, as far as known
 pages       one function a kind of page; method_pages, survey_pages, state, history (and its feed), dataset (all cells)
 comparisons what the page that compares two rows needs; choosing: what the page that chooses needs
+learn       a room of its own: the place to learn distillation, in two languages
 card        the picture of a shared link; cite: how to cite
 build       the folder: pages, data scripts, assets
 serve       the folder on loopback

@@ -15,6 +15,7 @@ EQUATION = re.compile(
     r"^\s*(?:[A-Z][\w \"'+-]{0,24}(?:\([^)]*\))?:\s+)?"
     r"(?:[A-Za-z]\w{0,5}\([^()=]{1,16}\)|[\w{}()\[\],.'|^+-]{1,24}(?: \([^)]*\))?)\s*(?:=|<-)\s"
 )
+GAME = re.compile(r"^\s*min_\w+ max_\w+\s")  # of two players, with nothing that it equals
 LEAD = re.compile(r"^\s*(?P<lead>[A-Z][\w \"'+-]{0,24}(?:\([^)]*\))?:)\s+(?P<rest>.*)$", re.DOTALL)
 OPERATORS = {
     "*": "⋅", "->": "→", "<-": "←", "<=": "≤", ">=": "≥", "||": "‖", "+-": "±", "...": "…", "-": "−", "~": "∼",
@@ -65,11 +66,13 @@ def joined(lines: list[str]) -> list[str]:
 
 def is_equation(line: str) -> bool:
     """Whether a line is an equation: something equals something, and few of its words are prose."""
-    if not EQUATION.match(line) or len(line) > MOST:
+    if not (EQUATION.match(line) or GAME.match(line)) or len(line) > MOST:
         return False
     lead = LEAD.match(line)
     words = re.findall(r"(?<![\w_])[a-z]{2,}(?![\w_(])", lead["rest"] if lead else line)
-    return len([word for word in words if word not in FUNCTIONS and word not in GREEK]) <= (9 if len(line) > 100 else 6)
+    return len([word for word in words if word not in FUNCTIONS and word not in GREEK and word != "sum"]) <= (
+        9 if len(line) > 100 else 6
+    )
 
 
 def paragraph(lines: list[str]) -> Markup:

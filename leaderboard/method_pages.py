@@ -10,10 +10,12 @@ from kdbench.records.rows import KD, PLAIN
 from kdbench_leaderboard import figures, paths, views
 from kdbench_leaderboard.boards import Board, reproductions
 from kdbench_leaderboard.figure_parts import Figure
+from kdbench_leaderboard.learn.code import loss_code
+from kdbench_leaderboard.learn.pictures import method_picture
 from kdbench_leaderboard.mathml import described
 from kdbench_leaderboard.page import Page, Site, with_figures
 from kdbench_leaderboard.parameters import parameters_table
-from kdbench_leaderboard.published import method_names, of_method, taxonomy
+from kdbench_leaderboard.published import method_names, of_method
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.stands import standing_sentence, stands_table
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, number
@@ -44,6 +46,8 @@ def method_pages(site: Site) -> Iterator[Page]:
             "methods",
             info=info,
             about=described(info.docstring),
+            picture=method_picture(info, params_of(boards)),
+            code=loss_code(info),
             address=paths.arxiv(info.arxiv),
             verified="; ".join(dict.fromkeys(s.verified for s in everyone)),
             stands=stands_table(site, boards),
@@ -61,6 +65,12 @@ def method_pages(site: Site) -> Iterator[Page]:
             key=next((c.record.key[:16] for s in everyone for c in s.row.cells.values()), ""),
             **values,
         )
+
+
+def params_of(boards: Boards) -> dict[str, Any]:
+    """The parameters of one of a method's records, those of its plain row first."""
+    rows = sorted((s.row for _, rows in boards for s in rows), key=lambda row: row.name != row.info.name)
+    return next((cell.record.params for row in rows for cell in row.cells.values()), {})
 
 
 def everyone_on(site: Site, board: Board) -> list[Standing]:
@@ -181,30 +191,12 @@ def methods_page(site: Site) -> Page:
     filters = [choices(key, label, lines) for key, label in (("scheme", "Scheme"), ("knowledge", "Knowledge"))]
     table = Table("methods", "Methods with records", columns, lines, filters)
     absent = sorted(((method_names()[name].title, paths.method(name)) for name in site.published_only), key=by_title)
-    values = {"table": table, "absent": absent, "taxonomy": taxonomy_table()}
+    values = {"table": table, "absent": absent}
     return site.page("methods.html", "methods.html", "Methods", "methods", **values)
 
 
 def by_title(named: tuple[str, str]) -> str:
     return named[0].lower()
-
-
-def taxonomy_table() -> Table:
-    """The survey's families with the methods that it names in each."""
-    lines = [
-        Line(
-            {"family": Cell(family), "method": Cell(method), "citation": Cell(citation), "detail": Cell(detail)},
-            {"family": [family]},
-        )
-        for family, method, citation, detail in taxonomy()
-    ]
-    columns = [
-        Column("family", "Family"),
-        Column("method", "Method"),
-        Column("citation", "Paper"),
-        Column("detail", "What it does", wide=True),
-    ]
-    return Table("taxonomy", "The survey's taxonomy", columns, lines, [choices("family", "Family", lines)])
 
 
 def papers(site: Site) -> dict[str, dict[str, Any]]:

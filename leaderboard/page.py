@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, make_boards
 from kdbench_leaderboard.figure_parts import Figure
+from kdbench_leaderboard.learn.words import spoken
 from kdbench_leaderboard.origin import NOWHERE, Origin
 from kdbench_leaderboard.published import method_names, published
 from kdbench_leaderboard.read import Store
@@ -106,7 +107,9 @@ class Site:
 
     def page(self, template: str, path: str, title: str, here: str, **values: Any) -> Page:
         """One rendered page."""
-        values = {"figures": None, "has_tables": True, "summary": SUMMARY, "card": self.card, **values}
+        usual = {"figures": None, "has_tables": True, "summary": SUMMARY, "card": self.card, "lang": "en"}
+        values = {**usual, **values}
+        values["say"] = spoken(values["lang"])
         root = "../" * path.count("/")
         page = self.environment.get_template(template)
         return path, page.render(root=root, path=path, title=title, here=here, **values)

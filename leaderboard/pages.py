@@ -16,6 +16,7 @@ from kdbench_leaderboard.comparisons import comparison_scripts
 from kdbench_leaderboard.dataset import dataset_pages
 from kdbench_leaderboard.headline import headline
 from kdbench_leaderboard.history import history_pages
+from kdbench_leaderboard.learn.pages import learning_pages
 from kdbench_leaderboard.method_pages import method_pages, methods_page, papers
 from kdbench_leaderboard.page import Page, Site, further_columns, script, with_figures
 from kdbench_leaderboard.published_order import order_table
@@ -33,6 +34,7 @@ def all_pages(site: Site) -> Iterator[Page]:
     yield from method_pages(site)
     yield from published_pages(site)
     yield methods_page(site)
+    yield from learning_pages(site)
     yield site.page("state.html", "state.html", "State", "state", has_tables=False, sections=state.sections(site))
     yield site.page("submit.html", "submit.html", "Submit yours", "submit", has_tables=False)
     yield site.page("cell.html", "cell.html", "Record", "cell", has_tables=False)

@@ -39,6 +39,13 @@ def contrast_cell(contrast: Contrast | None, draw: bool = False, href: str | Non
     return replace(cell, text=text, mark=mark(contrast), href=href)
 
 
+def interval_cell(contrast: Contrast | None) -> Cell:
+    """A difference with its interval in numbers, and its verdict."""
+    if contrast is None:
+        return Cell("–")
+    return replace(difference(contrast.difference, contrast.verdict), mark=mark(contrast))
+
+
 def gain_cell(s: Standing, board: Board) -> Cell:
     """The gain over the plain student on all pairs; why there is none, for a row that is not ranked."""
     if s.gaps:

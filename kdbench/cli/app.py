@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kdbench import __version__
-from kdbench.cli import methods, results, site, storage, tuning
+from kdbench.cli import explaining, methods, results, site, storage, tuning
 from kdbench.cli.options import (
     CompileOption,
     DataDirOption,
@@ -51,6 +51,7 @@ app.add_typer(methods.app)
 app.add_typer(results.app)
 app.add_typer(site.app)
 app.add_typer(storage.app)
+app.add_typer(explaining.app)
 
 
 def print_version(asked: bool) -> None:

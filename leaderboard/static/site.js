@@ -46,6 +46,8 @@ addEventListener("DOMContentLoaded", () => {
     try { localStorage.setItem("kdbench-theme", theme); } catch (error) { /* only for this page, then */ }
     dispatchEvent(new Event("themechange"));
   });
+  const here = document.querySelector(".tabs.many [aria-current]");
+  if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 40;
   for (const select of document.querySelectorAll("[data-choose]")) {
     const sections = [...document.querySelectorAll("[data-chosen]")];
     const usual = select.value;

@@ -157,7 +157,8 @@ class BoardTable {
       total += lines.length;
     }
     const count = this.root.querySelector("[data-count]");
-    count.textContent = shown === total ? total + " rows" : shown + " of " + total + " rows";
+    const [of, rows] = document.documentElement.lang === "en" ? [" of ", " rows"] : [" / ", " 行"];
+    count.textContent = shown === total ? total + rows : shown + of + total + rows;
   }
 
   // What is shown: titles, and for each line its cells, its block and its paper.

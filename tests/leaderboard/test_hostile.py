@@ -95,13 +95,17 @@ def test_every_row_is_there_and_nothing_of_it_is_more_than_text(hostile: Path, o
     for path in sorted(hostile.rglob("*.html")):
         if path.parent.name == "method" and path.stem not in measured:
             continue  # what others published, without a word of these records
+        if "zh" in path.parts:  # the same records as in English
+            continue
         page.goto(path.as_uri())
         for n in range(page.locator("[data-figure]").count()):
             page.locator("[data-figure]").nth(n).scroll_into_view_if_needed()
             page.wait_for_selector(f"[data-figure] >> nth={n} >> .main-svg >> nth=0", state="attached")
         page.evaluate(
             """() => { for (const e of document.querySelectorAll("main *")) {
-                e.dispatchEvent(new MouseEvent("mouseover", { bubbles: true })); if (e.focus) e.focus(); } }"""
+                e.dispatchEvent(new MouseEvent("mouseover", { bubbles: true }));
+                e.dispatchEvent(new FocusEvent("focus")); e.dispatchEvent(new FocusEvent("focusin", { bubbles: true }));
+            } }"""
         )
         assert "pwned" not in page.title()
         found = page.evaluate(
