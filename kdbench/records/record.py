@@ -26,6 +26,7 @@ SCHEMA_VERSION = 1
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ROLE = r"^[a-z0-9][a-z0-9_. -]{0,59}$"
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+Text = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class Part(BaseModel):
@@ -60,9 +61,12 @@ class MethodInfo(GrownPart):
         distribution, distribution_version: the Python package that it came with.
         source_sha256: of the modules that it is made of (`kdbench.source`), as loaded.
         excused_checks: conformance checks that it fails and declares, each with its reason.
+        files_read: of its own package, by their paths in it: their SHA-256; of a method that did not come with kdbench.
+        strays: what else the code of such a method was seen to open, start or look into.
+        checks: the outcome of each conformance check when the record was submitted.
     """
 
-    LATER = frozenset({"excused_checks"})
+    LATER = frozenset({"excused_checks", "files_read", "strays", "checks"})
     name: Name
     version: int = Field(ge=1)
     title: str | None
@@ -79,6 +83,9 @@ class MethodInfo(GrownPart):
     distribution_version: str
     source_sha256: Hash
     excused_checks: dict[str, str] | None = None
+    files_read: dict[Text, Hash] | None = None
+    strays: list[Text] | None = None
+    checks: dict[Name, Literal["passed", "expected"]] | None = None
 
 
 class TeacherRef(GrownPart):
@@ -142,9 +149,10 @@ class Network(GrownPart):
         size_bytes: of its weights, where they are of another type than float32.
         origin: of a teacher, where its weights come from, if they were not trained by the suite's recipe.
         evidence_sha256: of its evidence arrays, for networks beside the student or teacher.
+        differs: of a ranked network that is not the suite's student, what sets it apart, as the trainer found it.
     """
 
-    LATER = frozenset({"size_bytes", "origin", "evidence_sha256"})
+    LATER = frozenset({"size_bytes", "origin", "evidence_sha256", "differs"})
     role: Annotated[str, Field(pattern=ROLE)]
     model: Name
     timm_name: str
@@ -156,6 +164,7 @@ class Network(GrownPart):
     size_bytes: int | None = Field(None, ge=0)
     origin: str | None = Field(None, max_length=200)
     evidence_sha256: Hash | None = None
+    differs: list[Text] | None = None
 
 
 class Passes(Part):

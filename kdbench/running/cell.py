@@ -23,7 +23,7 @@ from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
 from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TeacherRef
 from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
-from kdbench.running.describe import changed_stages, cost_of, describe, main_role, trained_networks
+from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import load_teachers, prepare, set_up_device
 from kdbench.running.synthetic import save_synthetic
@@ -162,7 +162,7 @@ def train_cell(
             sha256 = save_tensors(place / "weights.safetensors", weights)
             (place / "weights.safetensors").replace(place / weights_name(cell.student, sha256))
             save_synthetic(place, trainer.method.synthetic(), cell.suite.data)
-        described = describe(cell, networks, evidence, labels, sha256)
+        described = set_apart(cell, trainer, describe(cell, networks, evidence, labels, sha256))
         main = evidence.pop(main_role(cell))
         record = build_record(
             cell,

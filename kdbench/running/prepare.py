@@ -12,6 +12,7 @@ from kdbench.console import Notice
 from kdbench.data.contract import LabelledData
 from kdbench.data.stream import torch_seed
 from kdbench.method import Method
+from kdbench.networks.build import build_network
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.plugins import load_method
 from kdbench.records.record import Match
@@ -20,6 +21,7 @@ from kdbench.running.plan import Cell
 from kdbench.running.readers import build_networks
 from kdbench.running.stored import stored_outputs
 from kdbench.tables import Execution
+from kdbench.training.guard import Guard
 from kdbench.training.trainer import Trainer
 
 
@@ -70,9 +72,12 @@ def prepare(
     inputs = dataset.inputs(cell.data, cell.recipe.batch_size, device)
     generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
     labels = dataset.train_labels.to(device)
-    method = build_method(cls, cell, make_setup(cell, cls, networks, inputs, labels, generator, device))
+    guard = Guard(cls.name, networks.student)
+    method = build_method(cls, cell, make_setup(cell, cls, networks, inputs, labels.clone(), generator, device))
+    guard.after_build("student.network" in cls.requires)
     without_broken_kernels(method)
-    for module in (networks.student, *teachers, method):
+    twin = None if cell.is_teacher else build_network(cell.suite, cell.student).eval().requires_grad_(False)
+    for module in (networks.student, *([twin] if twin else []), *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
     teacher = networks.readers.get("teacher") if stored else None
     trainer = Trainer(
@@ -84,6 +89,8 @@ def prepare(
         seed=cell.seed,
         num_views=cell.data.num_views,
         student=networks.student,
+        twin=twin,
+        guard=guard,
         method=method,
         readers=networks.readers | networks.team,
         generator=generator,
