@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, get_args
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
+from kdbench.foreign import importing
 from kdbench.layout import RESERVED
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kdbench.records.record import MethodInfo
 
 GROUP = "kdbench.methods"
+ALLOWED = {"_abc_impl"}  # of nn.Module's names, in a method's class
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def load_method(name: str) -> type[Method]:
 
     plugin = find_plugin(name)
     try:
-        found = plugin.entry_point.load()
+        with importing(plugin.entry_point.module):
+            found = plugin.entry_point.load()
     except KdbenchError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may fail in any way; it must not take the others down
@@ -112,6 +115,7 @@ def problems(found: Any, name: str) -> Iterator[str]:
     yield from wrong_texts(found)
     if found.__init__ is not Method.__init__:
         yield "it changes __init__. Make what it needs in build(self, setup)."
+    yield from wrong_overrides(found)
     if found.loss is Method.loss:
         yield "it has no loss. Define `loss(self, batch, student, teacher)`."
 
@@ -133,6 +137,18 @@ def wrong_identity(found: type[Method], name: str) -> Iterator[str]:
         yield "its attribute paper is missing. Set it to kdbench.Paper(title, authors, year, arxiv)."
     if not isinstance(found.knowledge, tuple) or set(found.knowledge) - set(kinds):
         yield f"its attribute knowledge is {found.knowledge!r}. Make it a tuple of {kinds}."
+
+
+def wrong_overrides(found: type[Method]) -> Iterator[str]:
+    """What a method defines that is its trainer's to call: all of `nn.Module` and `Method` that is no hook."""
+    from torch import nn
+
+    from kdbench.method import Method
+
+    mine = {name for base in found.__mro__ if issubclass(base, Method) and base is not Method for name in vars(base)}
+    fixed = (set(vars(nn.Module)) | {"train", "reads_teacher", "is_data_free"}) - ALLOWED
+    if changed := sorted(name for name in mine & fixed if not (name.startswith("__") and name.endswith("__"))):
+        yield f"it changes {changed[0]}, which is the trainer's. Use a hook, or call it otherwise."
 
 
 def wrong_requires(found: type[Method]) -> Iterator[str]:

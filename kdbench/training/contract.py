@@ -69,7 +69,7 @@ def check_stages(name: str, stages: Sequence[Stage]) -> None:
 
 
 def check_terms(name: str, terms: Any, known: list[str]) -> None:
-    """What a loss returned is named 0-dim float tensors, the same names in every step.
+    """What a loss returned is named 0-dim float32 tensors, the same names in every step.
 
     Args:
         known: the names of the epoch's first step; empty in that step.
@@ -89,6 +89,8 @@ def check_terms(name: str, terms: Any, known: list[str]) -> None:
         if value.ndim or not value.is_floating_point():
             found = f"has shape {tuple(value.shape)} and {value.dtype}"
             raise TypeError(f"{name}.loss: term '{term}' {found}; reduce it over the batch to a 0-dim float tensor")
+        if value.dtype != torch.float32:
+            raise TypeError(f"{name}.loss: term '{term}' is {value.dtype}; compute it in float32 (.float())")
         if term in ("loss", "test_top1"):
             raise TypeError(f"{name}.loss: term '{term}' has a reserved name; call it something else")
     if known and list(terms) != known:
