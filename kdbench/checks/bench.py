@@ -131,6 +131,7 @@ class Bench:
         cell = assemble(suite, self.cls, pair, SEED, values, {}, source="")
         teachers = untrained_teachers(suite, self.cls, pair)
         trainer, _ = prepare(cell, dataset, teachers, device, cls=self.cls)
+        trainer.watches = False  # one check has every step watched, for all of them
         self.teacher = teachers[0] if teachers else None
         if epochs is None:
             trainer.replan(replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages)

@@ -39,7 +39,7 @@ def keeps_to_the_recipe(bench: Bench) -> None:
             for i in range(len(feed.step)):
                 batch = trainer.batch(feed, i)
                 trainer.step(batch, StepWatch(trainer.guard, batch))
-    with trainer.guard.unchanged("networks"):
+    with trainer.watching("networks"):
         trainer.method.networks(trainer.student, trainer.readers["student"])
     found = [said for said in trainer.guard.declared if said not in at_first]
     fail_if(

@@ -15,7 +15,8 @@ from kdbench.records.metrics import metrics
 from kdbench.records.record import Cost, Network, Passes
 from kdbench.running.plan import Cell
 from kdbench.running.teachers import half_precision_weights
-from kdbench.training.trainer import Trainer, shapes_of
+from kdbench.training.guard import shapes_of
+from kdbench.training.trainer import Trainer
 
 
 def main_role(cell: Cell) -> str:
@@ -36,7 +37,7 @@ def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module]
         return {role: trainer.student}, half_precision_weights(trainer.student)
     ranked = trainer.ranked()
     weights = {name: value.clone() if isinstance(value, Tensor) else value for name, value in ranked.state_dict().items()}
-    with trainer.guard.unchanged("networks"):
+    with trainer.watching("networks"):
         others = trainer.method.networks(trainer.student, trainer.readers["student"])
     if role in others:
         raise TypeError(
@@ -50,7 +51,7 @@ def set_apart(cell: Cell, trainer: Trainer, networks: Sequence[Network]) -> list
     first, *others = networks
     if trainer.twin is None or trainer.is_suites:
         return [*networks]
-    twin, found = trainer.twin.cpu(), []
+    twin, found = trainer.twin().cpu(), []
     example = torch.zeros(1, cell.suite.data.channels, *cell.suite.data.image_size)
     for what, own, plain in (
         ("parameters", first.parameters, count_parameters(twin)),
@@ -58,7 +59,7 @@ def set_apart(cell: Cell, trainer: Trainer, networks: Sequence[Network]) -> list
     ):
         if own != plain:
             found.append(f"{own:,} {what}, where the student has {plain:,}")
-    theirs, ours = shapes_of(trainer.deployed), shapes_of(twin)
+    theirs, ours = shapes_of(trainer.deployed), trainer.guard.shapes
     more, less = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
     found += [f"{len(more)} weights of its own, such as '{more[0]}'"] if more else []
     found += [f"{len(less)} weights of the student are missing, such as '{less[0]}'"] if less else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 
@@ -76,8 +77,7 @@ def prepare(
     method = build_method(cls, cell, make_setup(cell, cls, networks, inputs, labels.clone(), generator, device))
     guard.after_build("student.network" in cls.requires)
     without_broken_kernels(method)
-    twin = None if cell.is_teacher else build_network(cell.suite, cell.student).eval().requires_grad_(False)
-    for module in (networks.student, *([twin] if twin else []), *teachers, method):
+    for module in (networks.student, *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
     teacher = networks.readers.get("teacher") if stored else None
     trainer = Trainer(
@@ -89,7 +89,7 @@ def prepare(
         seed=cell.seed,
         num_views=cell.data.num_views,
         student=networks.student,
-        twin=twin,
+        twin=None if cell.is_teacher else functools.cache(functools.partial(twin, cell, device)),
         guard=guard,
         method=method,
         readers=networks.readers | networks.team,
@@ -100,3 +100,9 @@ def prepare(
         stored=stored_outputs(cell, cls, teacher, inputs, device, notice) if teacher else None,
     )
     return trainer, networks.matching()
+
+
+def twin(cell: Cell, device: torch.device) -> nn.Module:
+    """The suite's student once more, for evaluation."""
+    network = build_network(cell.suite, cell.student, seed=0).eval().requires_grad_(False)
+    return network.to(device).to(memory_format=torch.channels_last)

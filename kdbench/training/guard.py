@@ -19,6 +19,7 @@ from kdbench.given import Batch
 from kdbench.tables import Recipe
 from kdbench.training.optimizer import STATE, build_optimizer
 
+NUMBERS = (bool, int, float, str)
 ROUNDING = dict(rtol=1e-4, atol=1e-6)  # of one optimizer step, taken twice
 
 
@@ -35,12 +36,13 @@ class Guard:
 
     Attributes:
         declared: what the method changes of the protocol, in words, as far as it was seen.
+        shapes: of the student's weights and buffers, as the suite built it.
     """
 
     def __init__(self, method: str, student: nn.Module) -> None:
         self.method, self.student = method, student
         self.declared: list[str] = []
-        self.looks, self.weights = looks_of(student), copies(student)
+        self.looks, self.weights, self.shapes = looks_of(student), copies(student), shapes_of(student)
 
     def declare(self, said: str) -> None:
         if said not in self.declared:
@@ -87,10 +89,10 @@ class Guard:
         """
         looks, weights = looks_of(self.student), copies(self.student)
         yield
-        self.compare(hook, looks, weights)
+        self.compare(hook, looks, looks_of(self.student), weights)
 
-    def compare(self, hook: str, looks: dict[str, Any], weights: dict[str, Tensor]) -> None:
-        if found := changed_looks(looks, looks_of(self.student)):
+    def compare(self, hook: str, looks: Looks, now: Looks, weights: dict[str, Tensor]) -> None:
+        if found := changed_looks(looks, now):
             self.refuse(hook, f"changes the student ({found})", "the suite says how it is trained")
         name = changed_tensor(weights, self.student)
         if name is not None and name in dict(self.student.named_parameters()):
@@ -101,40 +103,42 @@ class Guard:
             self.declare(f"{hook} runs the student in training mode, whose statistics see more than its batches")
 
 
-def looks_of(network: nn.Module) -> dict[str, Any]:
-    """What is comparable of a network beside its weights, by what it is in words."""
-    found: dict[str, Any] = {}
+Looks = dict[tuple[str, str, str], Any]  # by kind of thing, its name and the attribute
+
+
+def looks_of(network: nn.Module) -> Looks:
+    """What is comparable of a network beside its weights."""
+    found: Looks = {}
     for name, module in network.named_modules():
-        of = f"of '{name}'" if name else "of the network"
-        found[f"the kind {of}"] = type(module), type(module).forward
+        found["module", name, "kind"] = type(module), type(module).forward
         for key, value in vars(module).items():
             if key.endswith("_hooks"):
-                found[f"the hooks {of}"] = (*found.get(f"the hooks {of}", ()), *map(id, dict(value or {}).values()))
-            elif key != "training" and (isinstance(value, bool | int | float | str) or is_function(value)):
-                found[f"'{key}' {of}"] = value
-    for name, parameter in network.named_parameters():
-        hooks = (parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None))
-        found[f"the parameter '{name}'"] = id(parameter), tuple(parameter.shape)
-        found[f"requires_grad of '{name}'"] = parameter.requires_grad
-        found[f"the hooks of '{name}'"] = [id(hook) for some in hooks for hook in dict(some or {}).values()]
-    for name, buffer in network.named_buffers():
-        found[f"the buffer '{name}'"] = tuple(buffer.shape)
+                if value:
+                    found["module", name, key] = [*map(id, value.values())]
+            elif isinstance(value, NUMBERS) or (callable(value) and not isinstance(value, nn.Module | type)):
+                if key != "training":
+                    found["module", name, key] = value
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                hooks = (parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None))
+                found["parameter", name, key] = id(parameter), parameter.shape
+                found["requires_grad", name, key] = parameter.requires_grad
+                found["hooks", name, key] = [id(hook) for some in hooks for hook in dict(some or {}).values()]
+        for key, buffer in module._buffers.items():
+            found["buffer", name, key] = None if buffer is None else buffer.shape
     return found
 
 
-def is_function(value: Any) -> bool:
-    return callable(value) and not isinstance(value, nn.Module | type)
-
-
-def changed_looks(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """What differs between two looks at a network."""
-    for what in (*before, *(what for what in after if what not in before)):
-        if what not in after or what not in before:
-            return what
-        if before[what] != after[what]:
-            numbers = all(isinstance(value, bool | int | float | str) for value in (before[what], after[what]))
-            return f"{what}: {before[what]} became {after[what]}" if numbers else what
-    return None
+def changed_looks(before: Looks, after: Looks) -> str | None:
+    """What differs between two looks at a network, in words."""
+    if before == after:
+        return None
+    none = object()
+    what = next(w for w in (*before, *after) if before.get(w, none) != after.get(w, none))
+    kind, name, key = what
+    said = f"{key} of '{name}'" if kind == "module" else f"{kind} {name}.{key}".replace(" .", " ")
+    values = before.get(what), after.get(what)
+    return f"{said}: {values[0]} became {values[1]}" if all(isinstance(v, NUMBERS) for v in values) else said
 
 
 def modes_of(network: nn.Module) -> list[bool]:
@@ -180,15 +184,14 @@ class StepWatch:
         Raises:
             RecipeBroken: the student, its modes or what the hook was given are not as they were.
         """
-        guard = self.guard
-        if (now := modes_of(self.student)) != self.modes:
-            mode = "evaluation" if sum(now) < sum(self.modes) else "training"
+        guard, modes, looks = self.guard, modes_of(self.student), looks_of(self.student)
+        if modes != self.modes:
+            mode = "evaluation" if sum(modes) < sum(self.modes) else "training"
             guard.refuse(hook, f"leaves modules of the student in {mode} mode", "put them back as they were")
-        guard.compare(hook, self.looks, self.weights)
+        guard.compare(hook, self.looks, looks, self.weights)
         for name, value in self.given.items():
             if not same(value, getattr(self.batch, name)):
                 guard.refuse(hook, f"changes batch.{name} in place", "others read it; work on a copy")
-        self.look()
 
     def after_inputs(self, seen: Batch, is_data_free: bool) -> None:
         """Declare what `inputs` gives the networks in place of the suite's batch."""
@@ -251,3 +254,9 @@ UNWATCHED = Unwatched()
 def one_of(count: int) -> int:
     """A step of so many that no method can foresee, drawn from the system so that no seeded draw is shifted."""
     return secrets.randbelow(max(1, count))
+
+
+def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's weights and buffers, by name; of packed weights none."""
+    state = network.state_dict()
+    return {name: tuple(value.shape) if isinstance(value, Tensor) else () for name, value in state.items()}

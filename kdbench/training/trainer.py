@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import repeat
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
 from kdbench.training.contract import check_stages, check_terms
-from kdbench.training.guard import UNWATCHED, Guard, StepWatch, Unwatched, one_of
+from kdbench.training.guard import UNWATCHED, Guard, StepWatch, Unwatched, one_of, shapes_of
 from kdbench.training.limit import TimeLimit
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
 from kdbench.training.prediction import autocast, predict
@@ -50,14 +51,14 @@ class Trainer(Resumable):
         captured: the stage's step, once it was recorded.
         guard: what the method changed of the protocol.
         is_suites: whether what is deployed are weights of the suite's student.
-        watched: which of an epoch's steps is watched; -1 for none.
+        watches: whether a step of an epoch is watched; `watched` says which, -1 for none.
 
     Args:
         images: of the training and test set; `labels`, `test_labels` are theirs.
         stream: name of the data stream; with `seed` it determines batches and views.
         num_views: how many views an image has.
         student: the network to train, with its initial weights.
-        twin: the suite's student once more, as no method has seen it; it takes the weights that are deployed, and is
+        twin: makes, once, the suite's student as no method has seen it; it takes the weights that are deployed, and is
             evaluated. None where a network is trained for itself.
         guard: of the student, since before the method was built.
         method: built for this pair.
@@ -72,7 +73,7 @@ class Trainer(Resumable):
     stage: Stage
     terms: list[str]
     captured: CapturedStep | None
-    watched = -1
+    watched, watches = -1, True
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Trainer(Resumable):
         seed: int,
         num_views: int,
         student: nn.Module,
-        twin: nn.Module | None,
+        twin: Callable[[], nn.Module] | None,
         guard: Guard,
         method: Method,
         readers: Mapping[str, OutputReader],
@@ -105,10 +106,10 @@ class Trainer(Resumable):
         self.stored = stored
         self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
         self.twin, self.guard = twin, guard
-        with guard.unchanged("deployed"):
+        with self.watching("deployed"):
             self.deployed = method.deployed(student, readers["student"])
-        self.is_suites = twin is None or shapes_of(self.deployed) == shapes_of(twin)
-        with guard.unchanged("stages"):
+        self.is_suites = shapes_of(self.deployed) == guard.shapes
+        with self.watching("main"), self.watching("stages"):
             main = method.main(recipe.epochs)
             self.stages = [*method.stages(), main]
         check_stages(method.name, self.stages)
@@ -232,15 +233,19 @@ class Trainer(Resumable):
         self.student.train()
         self.method.train()
         if type(self.method).before_epoch is not Method.before_epoch:
-            with self.spending.counting(self.readers):
-                with self.guard.unchanged("before_epoch"):
-                    self.method.before_epoch(self.stage.name, epoch, self.student)
+            with self.spending.counting(self.readers), self.watching("before_epoch"):
+                self.method.before_epoch(self.stage.name, epoch, self.student)
             self.student.train()
+
+    def watching(self, hook: str) -> AbstractContextManager[None]:
+        """The student stays as it is while a hook runs, if the method has it."""
+        has_it = getattr(type(self.method), hook) is not getattr(Method, hook)
+        return self.guard.unchanged(hook) if has_it else nullcontext()
 
     def watch_one(self, steps: int) -> None:
         """Choose the step of an epoch that is watched, among those that run eagerly and are full."""
         full = len(self.labels) // self.recipe.batch_size
-        if self.captured is not None:
+        if self.captured is not None or not self.watches:
             self.watched = -1
         elif self.execution == "captured" and full > WARM_UP:
             self.watched = one_of(WARM_UP)
@@ -382,15 +387,11 @@ class Trainer(Resumable):
         """
         if self.twin is None or not self.is_suites:
             return self.deployed
-        self.twin.load_state_dict(self.deployed.state_dict())
-        return self.twin
+        twin = self.twin()
+        twin.load_state_dict(self.deployed.state_dict())
+        return twin
 
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""
         return 100 * (self.predict().argmax(1) == self.test_labels).float().mean().item()
 
-
-def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shapes of a network's weights and buffers, by name; of packed weights none."""
-    state = network.state_dict()
-    return {name: tuple(value.shape) if isinstance(value, Tensor) else () for name, value in state.items()}
