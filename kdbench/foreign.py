@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 OURS = (HARNESS, "kdbench_methods", "kdbench_leaderboard")
 DATA_EVENT = "kdbench.load_dataset"  # of the harness's own loaders, which may answer from memory
-STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"}
+STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"}
 CONNECTS = {"socket.connect", "socket.getaddrinfo", "socket.sendto", "sqlite3.connect"}
-LOOKS = {"gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames", "sys.settrace", "sys.setprofile"}
+LOOKS = {"gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._current_frames"}
 FRAMES = {"sys._getframe", "object.__getattr__"}  # so common that only who asks himself counts
 CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -194,9 +194,9 @@ class Watching:
         while frame is not None and Path(frame.f_code.co_filename).name == "inspect.py":
             frame = frame.f_back
         name = real(frame.f_code.co_filename) if frame is not None else ""
-        if any(package.runs(name) for package in self.packages) and not name.startswith(folders()[0]):
-            if self.culprit(innermost) is not None:
-                self.seen.stray("looks into the harness (its frames)")
+        asks = any(package.runs(name) for package in self.packages) and not name.startswith(folders()[0])
+        if asks and self.culprit(innermost) is not None:
+            self.seen.stray("looks into the harness (its frames)")
 
     def note_file(self, frame: FrameType, path: Any, mode: Any = None, flags: Any = 0) -> None:
         """Take down a file that foreign code opens."""
@@ -229,7 +229,7 @@ def hear(event: str, arguments: tuple[Any, ...]) -> None:
         busy.now = True
         try:
             frame = sys._getframe(1)
-            for watching in list(ACTIVE):
+            for watching in ACTIVE:
                 watching.note(event, arguments, frame)
         except (OSError, ValueError):  # a file that is gone, a name that is none: there was nothing to read
             pass
@@ -297,3 +297,9 @@ def of_import(cls: type[Method]) -> Sightings:
 def watching_method(cls: type[Method]) -> Watching:
     """A watch over the hooks of a method."""
     return Watching(roots(cls))
+
+
+def brief(stray: str) -> str:
+    """A stray for a record: of a path its last part, since the rest tells of somebody's machine."""
+    verb, _, rest = stray.partition(" ")
+    return f"{verb} {Path(rest).name}"[:300] if rest.startswith(os.sep) else stray[:300]

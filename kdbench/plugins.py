@@ -6,6 +6,7 @@ Listing imports nothing, and one broken plugin stops no other.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, get_args
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
-from kdbench.foreign import importing
+from kdbench.foreign import importing, is_foreign
 from kdbench.layout import RESERVED
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ def find_plugin(name: str) -> Plugin:
         both = " and ".join(map(str, plugins[name]))
         raise KdbenchError(f"Method '{name}' is registered twice: {both}. Uninstall one of the packages.")
     return plugins[name][0]
+
+
+@functools.cache
+def is_foreign_method(name: str) -> bool:
+    """Whether a method did not come with kdbench; told from its entry point, without importing it."""
+    return any(is_foreign(plugin.entry_point.module) for plugin in list_plugins().get(name, []))
 
 
 def load_method(name: str) -> type[Method]:

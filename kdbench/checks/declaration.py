@@ -33,7 +33,7 @@ def says_what_it_is(bench: Bench) -> None:
     )
     if paper := cls.paper:
         for what, said in (("title", paper.title), ("authors", paper.authors)):
-            fail_if(not any(map(str.isalnum, said)), f"the paper's {what} say{'s' * (what == 'title')} nothing: {said!r}.")
+            fail_if(not any(map(str.isalnum, said)), f"the paper has no {what}: {said!r}.")
         this_year = datetime.now(UTC).year
         fail_if(
             not 1980 <= paper.year <= this_year + 1,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kdbench.commands.conformance import conformance
 from kdbench.console import Notice, line_printer
 from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
@@ -17,6 +18,7 @@ from kdbench.layout import COSTS, TEACHERS
 from kdbench.records.cost_record import CostRecord, parse_cost
 from kdbench.records.gate import record_problems
 from kdbench.records.reader import read_results
+from kdbench.records.record import Record
 from kdbench.records.rows import REFERENCES
 from kdbench.records.store import Entry, find_results, find_runs, read_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
@@ -51,6 +53,7 @@ def submit_methods(
     suite, notice = with_content(suite), line_printer(console)
     teachers = accepted_teachers(suite, folder, notice)
     checked = {method: check_method(suite, method, runs, teachers, notice) for method in methods}
+    checked = {method: with_checks(method, entries) for method, entries in checked.items()}
     for method, entries in checked.items():  # nothing is written before all hold
         check_replaced(folder / suite.name / method, entries, reason)
     lines = []
@@ -66,6 +69,21 @@ def submit_methods(
         notice(f"{method}: {len(entries)} records and {costs} cost records checked and written to {place}")
         lines.append(summary(method, entries))
     notice(pull_request(suite, folder, lines))
+
+
+def with_checks(method: str, entries: Sequence[Entry]) -> list[Entry]:
+    """The records, saying with what outcome the method passed the conformance checks.
+
+    Raises:
+        KdbenchError: it did not.
+    """
+    outcome = conformance(method)
+
+    def stamped(record: Record) -> Record:
+        info = record.method.model_copy(update={"checks": outcome})
+        return record.model_copy(update={"method": info}).sealed()
+
+    return [replace(entry, record=stamped(entry.record)) for entry in entries]
 
 
 def hashes(entries: Sequence[Entry]) -> set[str]:

@@ -107,6 +107,8 @@ def form_problems(record: Record) -> Iterator[str]:
     for name, value in record.environment.items():
         if PRIVATE.search(value):
             yield f"environment.{name} names a host, a user or a path"
+    for stray in record.method.strays or ():
+        yield f"its method's code {stray}, which is neither of its package nor of the suite"
     unknown = {name for name in record.variant if record.params.get(name) != record.variant[name]}
     if unknown:
         yield f"variant names what params does not say: {', '.join(sorted(unknown))}"

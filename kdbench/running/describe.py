@@ -36,7 +36,7 @@ def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module]
     if cell.is_teacher:
         return {role: trainer.student}, half_precision_weights(trainer.student)
     ranked = trainer.ranked()
-    weights = {name: value.clone() if isinstance(value, Tensor) else value for name, value in ranked.state_dict().items()}
+    weights = {name: value.clone() for name, value in ranked.state_dict().items() if isinstance(value, Tensor)}
     with trainer.watching("networks"):
         others = trainer.method.networks(trainer.student, trainer.readers["student"])
     if role in others:
@@ -47,7 +47,7 @@ def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module]
 
 
 def set_apart(cell: Cell, trainer: Trainer, networks: Sequence[Network]) -> list[Network]:
-    """Networks for the record, of which the ranked one says what sets it apart from the suite's student, if it is not."""
+    """Networks for the record, of which the ranked one says what sets it apart where it is not the suite's student."""
     first, *others = networks
     if trainer.twin is None or trainer.is_suites:
         return [*networks]

@@ -115,9 +115,8 @@ def looks_of(network: nn.Module) -> Looks:
             if key.endswith("_hooks"):
                 if value:
                     found["module", name, key] = [*map(id, value.values())]
-            elif isinstance(value, NUMBERS) or (callable(value) and not isinstance(value, nn.Module | type)):
-                if key != "training":
-                    found["module", name, key] = value
+            elif key != "training" and (isinstance(value, NUMBERS) or is_function(value)):
+                found["module", name, key] = value
         for key, parameter in module._parameters.items():
             if parameter is not None:
                 hooks = (parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None))
@@ -127,6 +126,10 @@ def looks_of(network: nn.Module) -> Looks:
         for key, buffer in module._buffers.items():
             found["buffer", name, key] = None if buffer is None else buffer.shape
     return found
+
+
+def is_function(value: object) -> bool:
+    return callable(value) and not isinstance(value, nn.Module | type)
 
 
 def changed_looks(before: Looks, after: Looks) -> str | None:
@@ -162,7 +165,7 @@ def changed_tensor(before: dict[str, Tensor], network: nn.Module) -> str | None:
 def same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are equal, where nan equals itself."""
     other = other.to(one.device)
-    return torch.equal(one, other) or (one.shape == other.shape and bool(((one == other) | (one != one)).all()))
+    return torch.equal(one, other) or (one.shape == other.shape and bool(((one == other) | one.isnan()).all()))
 
 
 class StepWatch:

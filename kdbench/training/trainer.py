@@ -117,7 +117,7 @@ class Trainer(Resumable):
         own_steps = [p for module in method.modules() if isinstance(module, Adam) for p in module.targets]
         guard.before_steps(own_steps, self.deployed)
         elsewhere = {id(p) for p in own_steps}
-        distinct = dict.fromkeys((*student.parameters(), *method.parameters()))  # a method may hold a layer of its student
+        distinct = dict.fromkeys((*student.parameters(), *method.parameters()))  # it may hold a layer of the student
         self.parameters = [p for p in distinct if p.requires_grad and id(p) not in elsewhere]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
@@ -394,4 +394,3 @@ class Trainer(Resumable):
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""
         return 100 * (self.predict().argmax(1) == self.test_labels).float().mean().item()
-
