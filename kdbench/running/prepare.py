@@ -74,7 +74,8 @@ def prepare(
     generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
     labels = dataset.train_labels.to(device)
     guard = Guard(cls.name, networks.student)
-    method = build_method(cls, cell, make_setup(cell, cls, networks, inputs, labels.clone(), generator, device))
+    setup = make_setup(cell, cls, networks, inputs, labels.clone(), generator, device)
+    method = build_method(cls, cell, setup, networks.student)
     guard.after_build("student.network" in cls.requires)
     without_broken_kernels(method)
     for module in (networks.student, *teachers, method):

@@ -11,18 +11,21 @@ from torch import Tensor, nn
 from kdbench.method import Method, Stage
 
 
-def check_state(method: Method, generator: torch.Generator) -> None:
-    """After `build`: everything that is trained, moved or restored is where PyTorch finds it.
+def check_state(method: Method, generator: torch.Generator, student: nn.Module) -> None:
+    """After `build`: everything that is trained, moved or restored is where PyTorch finds it, as the student is already.
 
     Raises:
         TypeError: an attribute of the method hides parameters, modules, tensors or a generator of its own.
     """
+    students = {id(parameter) for parameter in student.parameters()}
     for attribute, value in vars(method).items():
         if attribute in ("_parameters", "_buffers", "_modules"):
             continue
         for item in contents(value):
             where = f"{method.name}.{attribute}"
             if isinstance(item, nn.Parameter | nn.Module):
+                if students & {id(p) for p in ([item] if isinstance(item, nn.Parameter) else item.parameters())}:
+                    continue
                 raise TypeError(
                     f"{where} hides a {type(item).__name__} that is not trained: use nn.ModuleList or nn.ParameterList"
                 )

@@ -14,6 +14,7 @@ from kdbench.errors import KdbenchError
 from kdbench.plugins import list_plugins
 from kdbench.testing import parametrize_with_checks
 from tests.kdbench.checks import (
+    honest,
     test_declaration,
     test_devices,
     test_gradients,
@@ -39,6 +40,13 @@ def test_each_check_has_a_method_that_it_catches() -> None:
 
 def test_the_unbroken_method_passes_all() -> None:
     assert [result for result in check_method(Good) if result.outcome != "passed"] == []
+
+
+@pytest.mark.parametrize(
+    "cls", [honest.OwnBuffers, honest.MeanTeacher, honest.ClassAttention, honest.StrongViews, honest.NamesOfClasses]
+)
+def test_an_honest_method_passes_all_without_tricks(cls: type[Method]) -> None:
+    assert [result for result in check_method(cls) if result.outcome != "passed"] == []
 
 
 def test_an_expected_failure_is_known_and_its_absence_is_not_fine() -> None:
