@@ -46,7 +46,8 @@ student, moved to its device, checkpointed and restored, by construction:
             with torch.no_grad():
                 self.bank[batch.index] = ...
 
-Anything else that changes (a counter, a tensor or a list of parameters as a plain attribute) would be lost when a run
+A layer of the student that is registered (`self.classifier = setup.student_network.get_classifier()`) stays the
+student's: stepped once, counted once. Anything else that changes (a counter, a tensor or a list of parameters as a plain attribute) would be lost when a run
 is interrupted: use a buffer, `nn.ModuleList`, `nn.ParameterList`. A module without trainable parameters (a copy of the
 teacher's classifier, say) stays in evaluation mode.
 

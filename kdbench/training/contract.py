@@ -12,7 +12,7 @@ from kdbench.method import Method, Stage
 
 
 def check_state(method: Method, generator: torch.Generator, student: nn.Module) -> None:
-    """After `build`: everything that is trained, moved or restored is where PyTorch finds it, as the student is already.
+    """After `build`: all that is trained, moved or restored is where PyTorch finds it; the student is there already.
 
     Raises:
         TypeError: an attribute of the method hides parameters, modules, tensors or a generator of its own.
