@@ -49,7 +49,9 @@ def test_an_honest_method_passes_all_without_tricks(cls: type[Method]) -> None:
     assert [result for result in check_method(cls) if result.outcome != "passed"] == []
 
 
-def test_an_expected_failure_is_known_and_its_absence_is_not_fine() -> None:
+def test_an_expected_failure_is_known_and_its_absence_is_not_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: NAMES[name] for name in ("never_waits_for_the_device", "repeats_itself")}
+    monkeypatch.setattr("kdbench.checks.NAMES", few)
     excused = {"never_waits_for_the_device": "a mask is natural here"}
     results = {r.check: r for r in check_method(test_numbers.BooleanMask, excused)}
     assert results["never_waits_for_the_device"].outcome == "expected"
