@@ -46,9 +46,10 @@ student, moved to its device, checkpointed and restored, by construction:
             with torch.no_grad():
                 self.bank[batch.index] = ...
 
-Anything else that changes (a counter, a tensor or a list of parameters as a plain attribute) would be lost when a run
-is interrupted: use a buffer, `nn.ModuleList`, `nn.ParameterList`. A module without trainable parameters (a copy of the
-teacher's classifier, say) stays in evaluation mode.
+A layer of the student that is registered (`self.classifier = setup.student_network.get_classifier()`) stays the
+student's: stepped once, counted once. Anything else that changes (a counter, a tensor or a list of parameters as a
+plain attribute) would be lost when a run is interrupted: use a buffer, `nn.ModuleList`, `nn.ParameterList`. A module
+without trainable parameters (a copy of the teacher's classifier, say) stays in evaluation mode.
 
 Hooks serve what most methods do not need; each is read in a minute, below:
 

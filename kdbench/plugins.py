@@ -6,6 +6,7 @@ Listing imports nothing, and one broken plugin stops no other.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, get_args
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
+from kdbench.foreign import importing, is_foreign
 from kdbench.layout import RESERVED
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from kdbench.records.record import MethodInfo
 
 GROUP = "kdbench.methods"
+ALLOWED = {"_abc_impl"}  # of nn.Module's names, in a method's class
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,12 @@ def find_plugin(name: str) -> Plugin:
     return plugins[name][0]
 
 
+@functools.cache
+def is_foreign_method(name: str) -> bool:
+    """Whether a method did not come with kdbench; told from its entry point, without importing it."""
+    return any(is_foreign(plugin.entry_point.module) for plugin in list_plugins().get(name, []))
+
+
 def load_method(name: str) -> type[Method]:
     """Import a method and check its class.
 
@@ -84,7 +93,8 @@ def load_method(name: str) -> type[Method]:
 
     plugin = find_plugin(name)
     try:
-        found = plugin.entry_point.load()
+        with importing(plugin.entry_point.module):
+            found = plugin.entry_point.load()
     except KdbenchError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may fail in any way; it must not take the others down
@@ -112,6 +122,7 @@ def problems(found: Any, name: str) -> Iterator[str]:
     yield from wrong_texts(found)
     if found.__init__ is not Method.__init__:
         yield "it changes __init__. Make what it needs in build(self, setup)."
+    yield from wrong_overrides(found)
     if found.loss is Method.loss:
         yield "it has no loss. Define `loss(self, batch, student, teacher)`."
 
@@ -133,6 +144,18 @@ def wrong_identity(found: type[Method], name: str) -> Iterator[str]:
         yield "its attribute paper is missing. Set it to kdbench.Paper(title, authors, year, arxiv)."
     if not isinstance(found.knowledge, tuple) or set(found.knowledge) - set(kinds):
         yield f"its attribute knowledge is {found.knowledge!r}. Make it a tuple of {kinds}."
+
+
+def wrong_overrides(found: type[Method]) -> Iterator[str]:
+    """What a method defines that is its trainer's to call: all of `nn.Module` and `Method` that is no hook."""
+    from torch import nn
+
+    from kdbench.method import Method
+
+    mine = {name for base in found.__mro__ if issubclass(base, Method) and base is not Method for name in vars(base)}
+    fixed = (set(vars(nn.Module)) | {"train", "reads_teacher", "is_data_free"}) - ALLOWED
+    if changed := sorted(name for name in mine & fixed if not (name.startswith("__") and name.endswith("__"))):
+        yield f"it changes {changed[0]}, which is the trainer's. Use a hook, or call it otherwise."
 
 
 def wrong_requires(found: type[Method]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from kdbench.records.cost_record import CostRecord
 from kdbench.records.metrics import metrics_for
 from kdbench.records.moderation import estimate_prior
 from kdbench.records.record import row_name
-from kdbench.records.rows import KD, PLAIN, seeds_of
+from kdbench.records.rows import KD, PLAIN, seeds_of, set_apart
 from kdbench.records.standings import (
     Contrast,
     Estimate,
@@ -40,6 +40,7 @@ class Standing(of_rows.Standing[Row]):
 
     Attributes:
         gaps: what keeps it from being ranked; empty for a ranked row.
+        apart: how its network differs from the suite's student, for which it is not ranked among the others.
         reference: its name, if the others are compared with it.
         against: by reference: the plain student, KD, and each control.
         beside: by reference, the title of the row that it was compared with: tuned rows have a KD of their own.
@@ -51,6 +52,7 @@ class Standing(of_rows.Standing[Row]):
 
     pairs: dict[Pair, PairResult[Found]] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
+    apart: str | None = None
     reference: str | None = None
     against: dict[str, Contrast] = field(default_factory=dict)
     beside: dict[str, str] = field(default_factory=dict)
@@ -88,6 +90,8 @@ def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
     plain = compared.get(PLAIN)
     for s in found:
         describe(s, board, plain.row if plain else None, costs)
+        if s.apart:
+            s.gaps.append(f"its network is not the suite's student: {s.apart}")
     found.sort(key=order)
     ranked = [s for s in found if not s.gaps]
     for name in (PLAIN, KD):
@@ -167,7 +171,7 @@ def compare_by_pair(board: Board, found: Sequence[Standing], reference: Standing
 
 def rows_on(found: Sequence[Standing], pair: Pair) -> list[Standing]:
     """The rows that can be compared on a pair."""
-    return [s for s in found if not s.row.foreign and s.pairs[pair].cells]
+    return [s for s in found if not s.row.foreign and not s.apart and s.pairs[pair].cells]
 
 
 def standing(board: Board, row: Row) -> Standing:
@@ -185,6 +189,7 @@ def standing(board: Board, row: Row) -> Standing:
 def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostRecord]) -> None:
     """Its metrics over all pairs, and what it costs beside the plain student."""
     row = found.row
+    found.apart = set_apart(row, plain)
     if not found.gaps:
         for metric in metrics_for(board.num_classes):
             table = [[c.metrics[metric.name] for _, c in sorted(r.cells.items())] for r in found.pairs.values()]

@@ -45,6 +45,8 @@ def method_cell(s: Standing) -> Cell:
         tags.append(UNVERIFIED)
     if s.like_the_leader:
         tags.append(LEADER)
+    if s.apart:
+        tags.append(("other network", f"not the suite's student, and not ranked among the others: {s.apart}"))
     if s.row.info.deviations:
         tags.append(("deviates", "; ".join(s.row.info.deviations)))
     if s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:

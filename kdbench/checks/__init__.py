@@ -5,36 +5,44 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 
-from kdbench.checks import declaration, devices, gradients, honesty, numbers, repetition
+from kdbench.checks import declaration, devices, gradients, honesty, numbers, recipe, repetition
 from kdbench.checks.bench import Bench, CheckFailed
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.method import Method
 from kdbench.plugins import load_method
+from kdbench.source import roots, with_imports
+from kdbench.training.guard import RecipeBroken
 
+# In the order in which to mend them: what a later one finds may be the doing of what an earlier one found.
 CHECKS: tuple[Callable[[Bench], None], ...] = (
     declaration.says_what_it_is,
     declaration.describes_its_params,
     declaration.rejects_bad_params,
-    declaration.declares_changed_images,
-    declaration.evaluates_its_networks,
     numbers.returns_terms,
+    honesty.reads_what_it_requires,
+    honesty.leaves_its_inputs_alone,
+    recipe.declares_changed_images,
+    recipe.keeps_to_the_recipe,
+    recipe.deploys_what_it_trained,
+    declaration.evaluates_its_networks,
+    honesty.sees_no_test_data,
+    honesty.sees_no_data_if_it_is_free_of_them,
     gradients.gives_finite_gradients,
     gradients.trains_every_parameter,
     gradients.uses_every_weight,
     gradients.leaves_the_teacher_alone,
-    honesty.reads_what_it_requires,
-    honesty.leaves_its_inputs_alone,
-    honesty.sees_no_test_data,
-    honesty.sees_no_data_if_it_is_free_of_them,
     numbers.takes_any_batch,
     numbers.averages_over_the_batch,
+    numbers.stays_finite,
     numbers.survives_half_precision,
     numbers.never_waits_for_the_device,
     devices.runs_on_a_gpu,
@@ -51,12 +59,13 @@ class Result:
     """What one check found.
 
     Attributes:
-        outcome: "passed"; "failed"; "expected", a failure that the method declares; "unexpected", its absence.
-        message: the advice, or the declared reason.
+        outcome: "passed"; "failed"; "expected", a failure that the method declares; "unexpected", its absence;
+            "waiting", where it fails as an earlier check did and may pass once that is mended.
+        message: the advice, or the declared reason; of a check that waits, the other's name.
     """
 
     check: str
-    outcome: Literal["passed", "failed", "expected", "unexpected"]
+    outcome: Literal["passed", "failed", "expected", "unexpected", "waiting"]
     message: str = ""
 
     @property
@@ -83,12 +92,23 @@ def run_check(method: str | type[Method], check: str) -> None:
             NAMES[check](Bench(cls))
         except (CheckFailed, KdbenchError):
             raise
+        except RecipeBroken as error:
+            raise CheckFailed(f"{error}.") from error
         except NotApplicable as reason:
             said = f"the method applies to neither pair of one family that the checks have: {reason}."
             raise CheckFailed(said) from reason
         except Exception as error:  # whatever the method does wrong
             said = " ".join(f"{type(error).__name__}: {error}".split())
-            raise CheckFailed(f"build or loss fails: {said}") from error
+            raise CheckFailed(f"{where_it_failed(cls, error)}: {said}") from error
+
+
+def where_it_failed(cls: type[Method], error: BaseException) -> str:
+    """Which hook failed, and the line of the method's own code that did."""
+    files = {str(path) for path in with_imports(roots(cls)).values()}
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    if not own:
+        return "build or loss fails"
+    return f"{own[0].name} fails ({Path(own[-1].filename).name}, line {own[-1].lineno})"
 
 
 def check_method(method: str | type[Method], expected_failed_checks: dict[str, str] | None = None) -> Iterator[Result]:
@@ -105,11 +125,17 @@ def check_method(method: str | type[Method], expected_failed_checks: dict[str, s
     for name in expected:
         if name not in NAMES:
             raise KdbenchError(f"expected_failed_checks of '{cls.name}': no check '{name}'.{did_you_mean(name, NAMES)}")
+    told: dict[str, str] = {}
     for name in NAMES:
         try:
             run_check(cls, name)
         except CheckFailed as failure:
-            yield Result(name, "expected", expected[name]) if name in expected else Result(name, "failed", str(failure))
+            if name in expected:
+                yield Result(name, "expected", expected[name])
+            elif (cause := told.setdefault(str(failure), name)) != name:
+                yield Result(name, "waiting", f"for {cause}")
+            else:
+                yield Result(name, "failed", str(failure))
         else:
             passed = "passes now: take it out of expected_failed_checks."
             yield Result(name, "unexpected", passed) if name in expected else Result(name, "passed")

@@ -29,6 +29,7 @@ SEED = 7
 PAIRS = {  # (teacher, student) of the suite "digits"
     "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8")],  # the second where channels must agree
     "across families": [("vit", "resnet8_w4")],
+    "a transformer as the student": [("resnet8", "vit_w16")],
 }
 
 
@@ -81,10 +82,12 @@ class Bench:
         precision: str = "float32",
         params: Mapping[str, Any] = {},
         device: torch.device = CPU,
+        epochs: int | None = None,
     ) -> Trainer:
         """A training before its first step.
 
         Args:
+            epochs: of the recipe, none of which is left out; the bench has few, and runs two of a stage.
             device: the CPU, or the GPU of a simulation that is on.
 
         Raises:
@@ -93,32 +96,45 @@ class Bench:
         for teacher, student in PAIRS[kind]:
             try:
                 dataset = random_images(test_seed, train_seed)
-                return self.prepare(Pair(teacher=teacher, student=student), dataset, precision, params, device)
+                return self.prepare(Pair(teacher=teacher, student=student), dataset, precision, params, device, epochs)
             except NotApplicable:
                 if (teacher, student) == PAIRS[kind][-1]:
                     raise
         raise AssertionError(kind)
 
-    def trainers(self, device: torch.device = CPU) -> Iterator[Trainer]:
-        """A training of one family, and one across families unless the method declines it."""
+    def trainers(self, *kinds: str, device: torch.device = CPU) -> Iterator[Trainer]:
+        """A training of one family, and those of other kinds unless the method declines them.
+
+        Args:
+            kinds: all, unless they are named.
+        """
         yield self.trainer(device=device)
-        try:
-            yield self.trainer("across families", device=device)
-        except NotApplicable as reason:
-            fail_if(not str(reason), "NotApplicable is raised without a reason: say what the pair lacks.")
+        for kind in kinds or list(PAIRS)[1:]:
+            try:
+                yield self.trainer(kind, device=device)
+            except NotApplicable as reason:
+                fail_if(not str(reason), "NotApplicable is raised without a reason: say what the pair lacks.")
 
     def prepare(
-        self, pair: Pair, dataset: Dataset, precision: str, params: Mapping[str, Any], device: torch.device
+        self,
+        pair: Pair,
+        dataset: Dataset,
+        precision: str,
+        params: Mapping[str, Any],
+        device: torch.device,
+        epochs: int | None = None,
     ) -> Trainer:
         suite = small_suite()
-        recipe = suite.recipe.model_copy(update={"precision": precision})
+        recipe = suite.recipe.model_copy(update={"precision": precision, **({"epochs": epochs} if epochs else {})})
         suite = suite.model_copy(update={"recipe": recipe})
         values = self.cls.Params.model_validate({**self.cls.checked_with, **params}).model_dump(mode="json")
         cell = assemble(suite, self.cls, pair, SEED, values, {}, source="")
         teachers = untrained_teachers(suite, self.cls, pair)
         trainer, _ = prepare(cell, dataset, teachers, device, cls=self.cls)
+        trainer.watches = False  # one check has every step watched, for all of them
         self.teacher = teachers[0] if teachers else None
-        trainer.replan(replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages)
+        if epochs is None:
+            trainer.replan(replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages)
         trainer.student.train()
         trainer.method.train()
         return trainer

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdbench.checks.bench import Bench, batches, fail_if
+from kdbench.checks.bench import Bench, fail_if
 from kdbench.method import Method
 from kdbench.plugins import problems
 from kdbench.records.record import ROLE
@@ -32,7 +32,8 @@ def says_what_it_is(bench: Bench) -> None:
         f"the name '{cls.name}' is not in lower case with underscores; the command line and folders use it.",
     )
     if paper := cls.paper:
-        fail_if(not paper.title.strip() or not paper.authors.strip(), "the paper's title or authors are empty.")
+        for what, said in (("title", paper.title), ("authors", paper.authors)):
+            fail_if(not any(map(str.isalnum, said)), f"the paper has no {what}: {said!r}.")
         this_year = datetime.now(UTC).year
         fail_if(
             not 1980 <= paper.year <= this_year + 1,
@@ -101,19 +102,3 @@ def accepts(params: type[Method.Params], **values: Any) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def declares_changed_images(bench: Bench) -> None:
-    """A method that changes the images says so, in `view` and in `deviations`."""
-    trainer = bench.trainer()
-    for batch in batches(trainer):
-        seen = trainer.method.inputs(batch)
-        if seen.images is not batch.images:
-            fail_if(
-                seen.view is not None,
-                "inputs changes the images and keeps `view`: return replace(batch, images=..., view=None).",
-            )
-            fail_if(
-                not bench.cls.deviations,
-                "inputs changes the images, which the protocol does not: name it in `deviations`.",
-            )

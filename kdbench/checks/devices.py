@@ -13,7 +13,7 @@ def runs_on_a_gpu(bench: Bench) -> None:
     """All that the method computes with is on one device, and nothing in a step is copied from one to the other."""
     with simulated_gpu() as gpu:
         try:
-            for trainer in bench.trainers(GPU):
+            for trainer in bench.trainers("across families", device=GPU):
                 train(trainer, gpu)
                 evaluate(trainer)
         except MixedDevices as error:

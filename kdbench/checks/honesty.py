@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from kdbench.checks.bench import Bench, batches, evaluate, fail_if, first_difference, output_tensors, state
+from kdbench.foreign import of_import, watching_method
 from kdbench.given import GIVEN, Outputs, Read, Required
 from kdbench.method import Method
 
@@ -74,16 +72,23 @@ def leaves_its_inputs_alone(bench: Bench) -> None:
 
 
 def sees_no_test_data(bench: Bench) -> None:
-    """Another test set changes nothing, and no file is opened in build or loss."""
+    """Another test set changes nothing, and nothing but files of its own package is opened, at import or later."""
     ends = []
-    with no_files():
+    with watching_method(bench.cls) as watching:
         for test_seed in range(2):
             trainer = bench.trainer(test_seed=test_seed)
             trainer.replan(replace(stage, epochs=1, cycles=1) for stage in trainer.stages)
             while trainer.epochs_done < trainer.epochs:
                 trainer.next_epoch()
                 trainer.test_top1()  # as between epochs: what observes in evaluation mode would remember it
-            ends.append(state(trainer))
+            deployed = {f"deployed.{k}": v for k, v in trainer.deployed.state_dict().items() if isinstance(v, Tensor)}
+            ends.append(state(trainer) | {name: value.clone() for name, value in deployed.items()})
+    for when, strays in (("at import its code", of_import(bench.cls).strays), ("its code", watching.seen.strays)):
+        fail_if(
+            bool(strays),
+            f"{when} {(strays or [''])[0]}: a method has its data from the batch, from setup and from files of its own "
+            "package.",
+        )
     different = first_difference(*ends)
     fail_if(
         different is not None,
@@ -106,41 +111,3 @@ def sees_no_data_if_it_is_free_of_them(bench: Bench) -> None:
         f"with other training images and labels it ends otherwise ('{different}' differs): a data-free method has its "
         "images from itself alone.",
     )
-
-
-watching = False
-opened: list[str] = []
-OWN = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".json", ".toml", ".typed")
-SYSTEM = ("/proc/", "/dev/", "/sys/")
-
-
-def note_opening(event: str, arguments: tuple[Any, ...]) -> None:
-    """Audit hook: files that are opened while a method is watched."""
-    if watching and event == "open" and isinstance(arguments[0], str):
-        path = arguments[0]
-        if not path.endswith(OWN) and not path.startswith(SYSTEM):
-            opened.append(path)
-    elif watching and event == "socket.connect":
-        opened.append("a network connection")
-
-
-@contextmanager
-def no_files() -> Iterator[None]:
-    """Fails where anything but code is opened meanwhile."""
-    global watching  # noqa: PLW0603  (an audit hook cannot be removed, only told to look away)
-    if note_opening not in installed:
-        sys.addaudithook(note_opening)
-        installed.append(note_opening)
-    opened.clear()
-    watching = True
-    try:
-        yield
-    finally:
-        watching = False
-    fail_if(
-        bool(opened),
-        f"build or loss opens {(opened or [''])[0]}: a method has its data from the batch and from setup alone.",
-    )
-
-
-installed: list[Any] = []

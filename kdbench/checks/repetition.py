@@ -87,7 +87,7 @@ def keeps_state_in_buffers(bench: Bench) -> None:
     where = {name: tensor.data_ptr() for name, tensor in named_tensors(trainer)}
     for batch in batches(trainer):
         trainer.step(batch)
-        check_state(method, trainer.generator)
+        check_state(method, trainer.generator, trainer.student)
         for name, tensor in named_tensors(trainer):
             fail_if(name not in where, f"'{name}' is made in loss, after the optimizer: make it in build.")
             fail_if(

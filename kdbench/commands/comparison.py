@@ -16,6 +16,7 @@ from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import METRICS, Metric, metrics_for
 from kdbench.records.moderation import estimate_prior, stated_prior
 from kdbench.records.rows import (
+    PLAIN,
     Row,
     find_row,
     gaps,
@@ -23,6 +24,7 @@ from kdbench.records.rows import (
     pairs_of,
     read_rows,
     seeds_of,
+    set_apart,
     silent,
     with_recorded_content,
 )
@@ -82,6 +84,9 @@ def comparison(
             notice(f"{row.title} is incomplete and not compared: {few(missing)}.")
         else:
             rows.append(row)
+    for row in rows:
+        if apart := set_apart(row, next((plain for plain in rows if plain.name == PLAIN), None)):
+            notice(f"{row.title} deploys another network than the suite's student: {apart}.")
     if len(rows) < 2:
         raise KdbenchError(
             f"Only {len(rows)} of the methods has a record of every pair and seed of '{suite.name}', and two are "

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from kdbench.commands.conformance import conformance
 from kdbench.console import Notice, line_printer
 from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
@@ -22,6 +23,7 @@ from kdbench.records.gate import plain_sizes, record_problems, size_problems
 from kdbench.records.gate_rows import rows_problems
 from kdbench.records.journal import changing, remove
 from kdbench.records.reader import read_results
+from kdbench.records.record import Record
 from kdbench.records.rows import PLAIN, REFERENCES
 from kdbench.records.store import VERIFIED, Entry, find_results, find_runs, read_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
@@ -66,6 +68,7 @@ def submit_methods(
     with changing(folder) as staging:
         teachers = accepted_teachers(suite, folder, notice)
         checked = {method: check_method(suite, method, runs, teachers, published, notice) for method in methods}
+        checked = {method: with_checks(method, entries) for method, entries in checked.items()}
         check_together(suite, checked, folder)
         for method, entries in checked.items():  # nothing is written before all hold
             check_replaced(folder / suite.name / method, entries, reason)
@@ -136,6 +139,21 @@ def check_together(suite: Suite, checked: Mapping[str, Sequence[Entry]], results
         placed = [(str(entry.folder), entry.record) for entry in entries]
         for where, problem in rows_problems(placed, evidence, suite):
             raise KdbenchError(f"{where}: {problem}.")
+
+
+def with_checks(method: str, entries: Sequence[Entry]) -> list[Entry]:
+    """The records, saying with what outcome the method passed the conformance checks.
+
+    Raises:
+        KdbenchError: it did not.
+    """
+    outcome = conformance(method)
+
+    def stamped(record: Record) -> Record:
+        info = record.method.model_copy(update={"checks": outcome})
+        return record.model_copy(update={"method": info}).sealed()
+
+    return [replace(entry, record=stamped(entry.record)) for entry in entries]
 
 
 def hashes(entries: Sequence[Entry]) -> set[str]:

@@ -1,9 +1,9 @@
 """`kdbench verify RECORD`: how far a record can be believed, checked on this machine.
 
-Level 1 recomputes the metrics from the evidence and the suite's own labels, for a suite of one's own those of its data.
-Level 2 trains the first epoch again and compares the loss terms with the record's curve. Level 3 trains the cell again:
-its predictions are identical, or, with all seeds of its pair trained again, the interval of the paired difference holds
-0.
+Level 1 recomputes the metrics from the evidence and the suite's own labels, for a suite of one's own those of its data,
+and has the suite's student, with the record's weights where they are kept, answer the test images. Level 2 trains the
+first epoch again and compares the loss terms with the record's curve. Level 3 trains the cell again: its predictions
+are identical, or, with all seeds of its pair trained again, the interval of the paired difference holds 0.
 """
 
 from __future__ import annotations
@@ -164,11 +164,12 @@ def check_evidence(target: Target, suite: Suite, results: Path | None, notice: N
     """Level 1; returns what does not hold."""
     names = dict.fromkeys(pair.teacher for pair in suite.pairs)
     teachers = {t.sha256: name for name in names if (t := find_teacher(suite, name, results, notice))}
+    from kdbench.running.stored_weights import weights_problem
+
     entry = target.entry
     labels = known_test_labels(suite)
-    return next(
-        record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others), None
-    )
+    problems = record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others)
+    return next(problems, None) or weights_problem(entry, suite)
 
 
 def curve_of(target: Target) -> Curve | None:

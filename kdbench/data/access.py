@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from kdbench.data.contract import LabelledData
 from kdbench.data.large import files_content, list_images
 from kdbench.data.names import class_names
 from kdbench.data.small import content_sha256, load_data
 from kdbench.data.sources import POOLS, OnRows, source_files
 from kdbench.data.stamps import known_content, stamp
+from kdbench.foreign import DATA_EVENT
 from kdbench.suite import Suite
 from kdbench.tables import Data
 
@@ -18,6 +21,7 @@ def load_dataset(data: Data) -> LabelledData:
     Raises:
         KdbenchError: they cannot be had, or are others than the suite says.
     """
+    sys.audit(DATA_EVENT)  # also of what is in memory already
     return list_images(data) if data.is_large else load_data(data)
 
 

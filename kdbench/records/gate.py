@@ -131,6 +131,8 @@ def form_problems(record: Record) -> Iterator[str]:
     cost = None if record.is_teacher else record.cost
     if cost and (cost.train_seconds <= 0 or cost.steps < record.main_epochs):
         yield "cost.train_seconds or cost.steps is too small for its epochs"
+    for stray in record.method.strays or ():
+        yield f"its method's code {stray}, which is neither of its package nor of the suite"
     unknown = {name for name in record.variant if record.params.get(name) != record.variant[name]}
     if unknown:
         yield f"variant names what params does not say: {', '.join(sorted(unknown))}"
@@ -189,7 +191,7 @@ def empty_problems(record: Record, evidence: Evidence | None, curve: Curve | Non
 
 
 def size_problems(record: Record, sizes: Sizes) -> Iterator[str]:
-    """The network is the suite's student, or a larger one of a method that says that it deploys such."""
+    """The network is the suite's student, or a larger one if its method is known to deploy one or the trainer found it."""
     main = record.main
     if not main.parameters or not main.macs:
         yield "networks: parameters or macs of its network are 0"
@@ -197,7 +199,7 @@ def size_problems(record: Record, sizes: Sizes) -> Iterator[str]:
         return
     plain, own = sizes[record.student], (main.parameters, main.macs)
     known = built_in().get(record.method.name)
-    may = known.deploys if known else bool(record.method.deviations)
+    may = known.deploys if known else bool(main.differs)
     if own != plain and (min(own[0] - plain[0], own[1] - plain[1]) < 0 or record.method.name == PLAIN or not may):
         yield (
             f"networks: its network has {own[0]} parameters and {own[1]} MACs, the suite's '{record.student}' "

@@ -62,9 +62,12 @@ class MethodInfo(GrownPart):
         source_sha256: of the modules that it is made of (`kdbench.source`), as loaded.
         excused_checks: conformance checks that it fails and declares, each with its reason.
         repository, commit: where the source of a package other than kdbench is, and which state of it.
+        files_read: of its own package, by their paths in it: their SHA-256; of a method that did not come with kdbench.
+        strays: what else the code of such a method was seen to open, start or look into.
+        checks: the outcome of each conformance check when the record was submitted.
     """
 
-    LATER = frozenset({"excused_checks", "repository", "commit"})
+    LATER = frozenset({"excused_checks", "repository", "commit", "files_read", "strays", "checks"})
     name: Name
     version: Version
     title: Line | None
@@ -83,6 +86,9 @@ class MethodInfo(GrownPart):
     excused_checks: dict[Line, Line] | None = None
     repository: Annotated[str, Field(pattern=REPOSITORY)] | None = None
     commit: Annotated[str, Field(pattern=COMMIT)] | None = None
+    files_read: dict[Line, Hash] | None = None
+    strays: list[Line] | None = None
+    checks: dict[Name, Literal["passed", "expected"]] | None = None
 
 
 class TeacherRef(GrownPart):
@@ -146,9 +152,10 @@ class Network(GrownPart):
         size_bytes: of its weights, where they are of another type than float32.
         origin: of a teacher, where its weights come from, if they were not trained by the suite's recipe.
         evidence_sha256: of its evidence arrays, for networks beside the student or teacher.
+        differs: of a ranked network that is not the suite's student, what sets it apart, as the trainer found it.
     """
 
-    LATER = frozenset({"size_bytes", "origin", "evidence_sha256"})
+    LATER = frozenset({"size_bytes", "origin", "evidence_sha256", "differs"})
     role: Annotated[str, Field(pattern=ROLE)]
     model: Name
     timm_name: Line
@@ -160,6 +167,7 @@ class Network(GrownPart):
     size_bytes: Count | None = None
     origin: str | None = Field(None, max_length=200)
     evidence_sha256: Hash | None = None
+    differs: list[Line] | None = None
 
 
 class Passes(Part):

@@ -125,6 +125,23 @@ def with_all_deviations(row: Row[Cell]) -> MethodInfo:
     return row.info.model_copy(update={"deviations": union}) if done else row.info
 
 
+def set_apart(row: Row[Cell], plain: Row[Cell] | None) -> str | None:
+    """How a row's ranked network differs from the suite's student, if it does, in words.
+
+    The trainer says so on the record; of records before it did, the plain student's sizes tell.
+    """
+    for (_, student, _), cell in sorted(row.cells.items(), key=lambda item: item[0][1:]):
+        if cell.record.status != "done":
+            continue
+        own = cell.record.main
+        if own.differs:
+            return own.differs[0]
+        others = [] if plain is None else [c for place, c in plain.cells.items() if place[1] == student]
+        if others and (own.parameters, own.macs) != (others[0].record.main.parameters, others[0].record.main.macs):
+            return f"{own.parameters:,} parameters, where the student has {others[0].record.main.parameters:,}"
+    return None
+
+
 def pairs_of(suite: Suite) -> list[PairNames]:
     return [(pair.teacher, pair.student) for pair in suite.pairs]
 

@@ -18,6 +18,7 @@ from kdbench.data.names import class_names
 from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.files import set_aside
+from kdbench.foreign import Sightings, brief, of_import, watching_method
 from kdbench.hashing import digest
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.classes import write_classes
@@ -25,7 +26,7 @@ from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
 from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TeacherRef
 from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
-from kdbench.running.describe import changed_stages, cost_of, describe, main_role, trained_networks
+from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import load_teachers, prepare, set_up_device
 from kdbench.running.synthetic import save_synthetic
@@ -89,7 +90,8 @@ def run_cell(
                 if entry := usable_entry(cell, folder, notice):
                     return entry, False
                 set_aside(folder)
-            return train_cell(cell, folder, device, on_epoch, notice, execution, limit, stored)
+            with watching_method(load_method(cell.method)) as watching:
+                return train_cell(cell, folder, device, on_epoch, notice, execution, limit, stored, watching.seen)
         except (KdbenchError, CellFailed, CaptureFailed, OutOfTime, KeyboardInterrupt):
             raise
         except torch.OutOfMemoryError as error:
@@ -128,14 +130,20 @@ def train_cell(
     execution: Execution,
     limit: TimeLimit | None,
     stored: bool,
+    seen: Sightings,
 ) -> tuple[Entry, bool]:
-    """The cell itself, under its lock."""
+    """The cell itself, under its lock.
+
+    Args:
+        seen: what its method's code opens, if it did not come with kdbench.
+    """
     set_up_device(device)
     dataset = load_dataset(cell.data)
     try:
         trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice, stored=stored)
     except NotApplicable as reason:
-        record = build_record(cell, device, execution, status="not_applicable", reason=str(reason)).sealed()
+        said = str(reason)
+        record = build_record(cell, device, execution, status="not_applicable", reason=said, seen=seen).sealed()
         return finish_cell(folder, record, None, notice=notice)
 
     partial = partial_folder(folder)
@@ -165,7 +173,7 @@ def train_cell(
             (place / "weights.safetensors").replace(place / weights_name(cell.student, sha256))
             save_synthetic(place, trainer.method.synthetic(), cell.suite.data)
             write_classes(place, class_names(cell.data), labels)
-        described = describe(cell, networks, evidence, labels, sha256)
+        described = set_apart(cell, trainer, describe(cell, networks, evidence, labels, sha256))
         main = evidence.pop(main_role(cell))
         record = build_record(
             cell,
@@ -178,6 +186,7 @@ def train_cell(
             main,
             deviations=changed_stages(trainer),
             outputs="live" if trainer.stored is None else "stored",
+            seen=seen,
         ).sealed()
         return finish_cell(folder, record, main, evidence, notice)
 
@@ -193,6 +202,13 @@ def info_of(method: Any) -> MethodInfo:
     return method_info(method, find_plugin(method.name))
 
 
+def read_by(method: str, seen: Sightings | None) -> dict[str, Any]:
+    """What a record says of what its method's code opened, when it was imported and since."""
+    found = of_import(load_method(method))
+    found.add(seen or Sightings())
+    return {"files_read": found.files or None, "strays": [brief(stray) for stray in found.strays] or None}
+
+
 def build_record(
     cell: Cell,
     device: torch.device,
@@ -206,10 +222,11 @@ def build_record(
     reason: str | None = None,
     deviations: Sequence[str] = (),
     outputs: Literal["live", "stored"] = "live",
+    seen: Sightings | None = None,
 ) -> Record:
     """The record of a cell, not yet sealed."""
     info = loaded_info(cell.method)
-    info = info.model_copy(update={"deviations": [*info.deviations, *deviations]})
+    info = info.model_copy(update={"deviations": [*info.deviations, *deviations], **read_by(cell.method, seen)})
     teachers = [
         TeacherRef(model=t.model, sha256=t.sha256, outputs=outputs, origin=t.record.main.origin) for t in cell.teachers
     ]

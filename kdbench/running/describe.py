@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from kdbench.records.metrics import metrics
 from kdbench.records.record import Cost, Network, Passes
 from kdbench.running.plan import Cell
 from kdbench.running.teachers import half_precision_weights
+from kdbench.training.guard import shapes_of
 from kdbench.training.trainer import Trainer
 
 
@@ -34,12 +35,35 @@ def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module]
     role = main_role(cell)
     if cell.is_teacher:
         return {role: trainer.student}, half_precision_weights(trainer.student)
-    others = trainer.method.networks(trainer.student, trainer.readers["student"])
+    ranked = trainer.ranked()
+    weights = {name: value.clone() for name, value in ranked.state_dict().items() if isinstance(value, Tensor)}
+    with trainer.watching("networks"):
+        others = trainer.method.networks(trainer.student, trainer.readers["student"])
     if role in others:
         raise TypeError(
             f"{cell.method}.networks calls a network '{role}', which is the ranked one: `deployed` gives it"
         )
-    return {role: trainer.deployed, **others}, trainer.deployed.state_dict()
+    return {role: ranked, **others}, weights
+
+
+def set_apart(cell: Cell, trainer: Trainer, networks: Sequence[Network]) -> list[Network]:
+    """Networks for the record, of which the ranked one says what sets it apart where it is not the suite's student."""
+    first, *others = networks
+    if trainer.twin is None or trainer.is_suites:
+        return [*networks]
+    twin, found = trainer.twin().cpu(), []
+    example = torch.zeros(1, cell.suite.data.channels, *cell.suite.data.image_size)
+    for what, own, plain in (
+        ("parameters", first.parameters, count_parameters(twin)),
+        ("multiply-accumulates", first.macs, count_macs(twin, example)),
+    ):
+        if own != plain:
+            found.append(f"{own:,} {what}, where the student has {plain:,}")
+    theirs, ours = shapes_of(trainer.deployed), trainer.guard.shapes
+    more, less = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
+    found += [f"{len(more)} weights of its own, such as '{more[0]}'"] if more else []
+    found += [f"{len(less)} weights of the student are missing, such as '{less[0]}'"] if less else []
+    return [first.model_copy(update={"differs": found or ["weights of other shapes than the student's"]}), *others]
 
 
 def describe(
@@ -82,7 +106,7 @@ def cost_of(trainer: Trainer) -> Cost:
     return Cost(
         train_seconds=trainer.seconds,
         steps=trainer.epochs_done * trainer.steps_per_epoch,
-        method_parameters=sum(p.numel() for p in trainer.method.parameters() if p.requires_grad),
+        method_parameters=sum(p.numel() for p in own_parameters(trainer) if p.requires_grad),
         main_epochs=main.epochs if main.epochs != trainer.recipe.epochs else None,
         flops=round(spent.flops),
         passes={name: Passes(forward=round(f), backward=round(b)) for name, (f, b) in spent.passes.items()},
@@ -91,7 +115,7 @@ def cost_of(trainer: Trainer) -> Cost:
 
 
 def changed_stages(trainer: Trainer) -> list[str]:
-    """What the method's stages change of the protocol, in words."""
+    """What the method changes of the protocol, in words: by its stages, and what else the trainer saw."""
     *before, main = trainer.stages
     found = [f"a stage '{s.name}' of {s.epochs} epochs before the others{own_schedule(s)}" for s in before]
     if main.epochs != trainer.recipe.epochs:
@@ -100,7 +124,13 @@ def changed_stages(trainer: Trainer) -> list[str]:
         found.append(f"the learning rate's schedule runs {main.cycles} times")
     if main.learning_rate is not None and main.learning_rate != trainer.recipe.learning_rate:
         found.append(f"a learning rate of {main.learning_rate:g} instead of {trainer.recipe.learning_rate:g}")
-    return found
+    return found + trainer.guard.declared
+
+
+def own_parameters(trainer: Trainer) -> Iterator[nn.Parameter]:
+    """The method's, without those of the student that it holds as well."""
+    students = {id(parameter) for parameter in trainer.student.parameters()}
+    return (parameter for parameter in trainer.method.parameters() if id(parameter) not in students)
 
 
 def own_schedule(stage: Stage) -> str:

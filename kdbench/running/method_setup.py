@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdbench.data.contract import Inputs
 from kdbench.data.stream import torch_seed
@@ -95,11 +95,11 @@ def further_network(cell: Cell, cls: type[Method], networks: Networks, device: t
     return OwnNetwork(model, reader, partial(autocast, device, cell.recipe.precision))
 
 
-def build_method(cls: type[Method], cell: Cell, setup: Setup) -> Method:
+def build_method(cls: type[Method], cell: Cell, setup: Setup, student: nn.Module) -> Method:
     """The method with its own modules, made under its own seed whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(cell.stream, cell.seed, "method"))
         method = cls(cls.Params.model_validate(cell.params, strict=False))
         method.build(setup)
-    check_state(method, setup.generator)
+    check_state(method, setup.generator, student)
     return method

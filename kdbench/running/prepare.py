@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from kdbench.console import Notice
 from kdbench.data.contract import LabelledData
 from kdbench.data.stream import torch_seed
 from kdbench.method import Method
+from kdbench.networks.build import build_network
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.plugins import load_method
 from kdbench.records.record import Match
@@ -20,6 +22,7 @@ from kdbench.running.plan import Cell
 from kdbench.running.readers import build_networks
 from kdbench.running.stored import stored_outputs
 from kdbench.tables import Execution
+from kdbench.training.guard import Guard
 from kdbench.training.trainer import Trainer
 
 
@@ -70,7 +73,10 @@ def prepare(
     inputs = dataset.inputs(cell.data, cell.recipe.batch_size, device)
     generator = torch.Generator(device).manual_seed(torch_seed(cell.stream, cell.seed, "method"))
     labels = dataset.train_labels.to(device)
-    method = build_method(cls, cell, make_setup(cell, cls, networks, inputs, labels, generator, device))
+    guard = Guard(cls.name, networks.student)
+    setup = make_setup(cell, cls, networks, inputs, labels.clone(), generator, device)
+    method = build_method(cls, cell, setup, networks.student)
+    guard.after_build("student.network" in cls.requires)
     without_broken_kernels(method)
     for module in (networks.student, *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
@@ -84,6 +90,8 @@ def prepare(
         seed=cell.seed,
         num_views=cell.data.num_views,
         student=networks.student,
+        twin=None if cell.is_teacher else functools.cache(functools.partial(twin, cell, device)),
+        guard=guard,
         method=method,
         readers=networks.readers | networks.team,
         generator=generator,
@@ -93,3 +101,9 @@ def prepare(
         stored=stored_outputs(cell, cls, teacher, inputs, device, notice) if teacher else None,
     )
     return trainer, networks.matching()
+
+
+def twin(cell: Cell, device: torch.device) -> nn.Module:
+    """The suite's student once more, for evaluation."""
+    network = build_network(cell.suite, cell.student, seed=0).eval().requires_grad_(False)
+    return network.to(device).to(memory_format=torch.channels_last)

@@ -114,7 +114,7 @@ def time_prediction(trainer: Trainer) -> float:
     images = next(trainer.images.test())[: trainer.recipe.batch_size]
     wait_for(trainer.device)
     start = time.perf_counter()
-    predict(trainer.deployed, [images], trainer.device, trainer.recipe.precision)
+    predict(trainer.ranked(), [images], trainer.device, trainer.recipe.precision)
     wait_for(trainer.device)
     seconds = (time.perf_counter() - start) * len(trainer.test_labels) / len(images)
     trainer.student.train()

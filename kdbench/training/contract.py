@@ -11,18 +11,21 @@ from torch import Tensor, nn
 from kdbench.method import Method, Stage
 
 
-def check_state(method: Method, generator: torch.Generator) -> None:
-    """After `build`: everything that is trained, moved or restored is where PyTorch finds it.
+def check_state(method: Method, generator: torch.Generator, student: nn.Module) -> None:
+    """After `build`: all that is trained, moved or restored is where PyTorch finds it; the student is there already.
 
     Raises:
         TypeError: an attribute of the method hides parameters, modules, tensors or a generator of its own.
     """
+    students = {id(parameter) for parameter in student.parameters()}
     for attribute, value in vars(method).items():
         if attribute in ("_parameters", "_buffers", "_modules"):
             continue
         for item in contents(value):
             where = f"{method.name}.{attribute}"
             if isinstance(item, nn.Parameter | nn.Module):
+                if students & {id(p) for p in ([item] if isinstance(item, nn.Parameter) else item.parameters())}:
+                    continue
                 raise TypeError(
                     f"{where} hides a {type(item).__name__} that is not trained: use nn.ModuleList or nn.ParameterList"
                 )
@@ -69,7 +72,7 @@ def check_stages(name: str, stages: Sequence[Stage]) -> None:
 
 
 def check_terms(name: str, terms: Any, known: list[str]) -> None:
-    """What a loss returned is named 0-dim float tensors, the same names in every step.
+    """What a loss returned is named 0-dim float32 tensors, the same names in every step.
 
     Args:
         known: the names of the epoch's first step; empty in that step.
@@ -89,6 +92,8 @@ def check_terms(name: str, terms: Any, known: list[str]) -> None:
         if value.ndim or not value.is_floating_point():
             found = f"has shape {tuple(value.shape)} and {value.dtype}"
             raise TypeError(f"{name}.loss: term '{term}' {found}; reduce it over the batch to a 0-dim float tensor")
+        if value.dtype != torch.float32:
+            raise TypeError(f"{name}.loss: term '{term}' is {value.dtype}; compute it in float32 (.float())")
         if term in ("loss", "test_top1"):
             raise TypeError(f"{name}.loss: term '{term}' has a reserved name; call it something else")
     if known and list(terms) != known:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import repeat
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
 from kdbench.training.contract import check_stages, check_terms
+from kdbench.training.guard import UNWATCHED, Guard, StepWatch, Unwatched, one_of, shapes_of
 from kdbench.training.limit import TimeLimit
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
 from kdbench.training.prediction import autocast, predict
@@ -47,12 +49,18 @@ class Trainer(Resumable):
         stages: all of them, the main one last; `stage` is the one that was entered.
         terms: names of the stage's loss terms, and "loss", once a step was taken.
         captured: the stage's step, once it was recorded.
+        guard: what the method changed of the protocol.
+        is_suites: whether what is deployed are weights of the suite's student.
+        watches: whether a step of an epoch is watched; `watched` says which, -1 for none.
 
     Args:
         images: of the training and test set; `labels`, `test_labels` are theirs.
         stream: name of the data stream; with `seed` it determines batches and views.
         num_views: how many views an image has.
         student: the network to train, with its initial weights.
+        twin: makes, once, the suite's student as no method has seen it; it takes the weights that are deployed, and is
+            evaluated. None where a network is trained for itself.
+        guard: of the student, since before the method was built.
         method: built for this pair.
         readers: make the outputs that the method requires: of the "student", of the "teacher" if it reads one, and of
             further teachers.
@@ -65,6 +73,7 @@ class Trainer(Resumable):
     stage: Stage
     terms: list[str]
     captured: CapturedStep | None
+    watched, watches = -1, True
 
     def __init__(
         self,
@@ -77,6 +86,8 @@ class Trainer(Resumable):
         seed: int,
         num_views: int,
         student: nn.Module,
+        twin: Callable[[], nn.Module] | None,
+        guard: Guard,
         method: Method,
         readers: Mapping[str, OutputReader],
         generator: torch.Generator,
@@ -94,15 +105,20 @@ class Trainer(Resumable):
         self.read_teacher: Read | None = readers.get("teacher")
         self.stored = stored
         self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
-        self.deployed = method.deployed(student, readers["student"])
-        main = method.main(recipe.epochs)
-        self.stages = [*method.stages(), main]
+        self.twin, self.guard = twin, guard
+        with self.watching("deployed"):
+            self.deployed = method.deployed(student, readers["student"])
+        self.is_suites = shapes_of(self.deployed) == guard.shapes
+        with self.watching("main"), self.watching("stages"):
+            main = method.main(recipe.epochs)
+            self.stages = [*method.stages(), main]
         check_stages(method.name, self.stages)
         self.enter(main)
-        elsewhere = {id(p) for module in method.modules() if isinstance(module, Adam) for p in module.targets}
-        self.parameters = [
-            p for p in (*student.parameters(), *method.parameters()) if p.requires_grad and id(p) not in elsewhere
-        ]
+        own_steps = [p for module in method.modules() if isinstance(module, Adam) for p in module.targets]
+        guard.before_steps(own_steps, self.deployed)
+        elsewhere = {id(p) for p in own_steps}
+        distinct = dict.fromkeys((*student.parameters(), *method.parameters()))  # it may hold a layer of the student
+        self.parameters = [p for p in distinct if p.requires_grad and id(p) not in elsewhere]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
         self.execution: Execution = execution
@@ -198,6 +214,7 @@ class Trainer(Resumable):
         n, size = len(self.labels), self.recipe.batch_size
         self.begin_epoch(epoch)
         feed = self.feed(epoch)
+        self.watch_one(len(feed.step))
         if epoch == 0 and self.method.eager:
             with self.spending.counting(self.readers, self.stage.epochs):
                 terms = self.run_steps(feed)
@@ -216,9 +233,24 @@ class Trainer(Resumable):
         self.student.train()
         self.method.train()
         if type(self.method).before_epoch is not Method.before_epoch:
-            with self.spending.counting(self.readers):
+            with self.spending.counting(self.readers), self.watching("before_epoch"):
                 self.method.before_epoch(self.stage.name, epoch, self.student)
             self.student.train()
+
+    def watching(self, hook: str) -> AbstractContextManager[None]:
+        """The student stays as it is while a hook runs, if the method has it."""
+        has_it = getattr(type(self.method), hook) is not getattr(Method, hook)
+        return self.guard.unchanged(hook) if has_it else nullcontext()
+
+    def watch_one(self, steps: int) -> None:
+        """Choose the step of an epoch that is watched, among those that run eagerly and are full."""
+        full = len(self.labels) // self.recipe.batch_size
+        if self.captured is not None or not self.watches:
+            self.watched = -1
+        elif self.execution == "captured" and full > WARM_UP:
+            self.watched = one_of(WARM_UP)
+        else:
+            self.watched = one_of(steps)
 
     def feed(self, epoch: int) -> Feed:
         """What the steps of an epoch of the stage read; stored outputs are made ready for them."""
@@ -272,12 +304,13 @@ class Trainer(Resumable):
         """The step on batch i of a feed, at its learning rate."""
         self.rate.copy_(feed.at(feed.rate, i))
         batch = self.batch(feed, i, images)
+        watch = StepWatch(self.guard, batch) if isinstance(i, int) and i == self.watched else UNWATCHED
         if not counted:
-            return self.step(batch)
+            return self.step(batch, watch)
         # Of an epoch's images to the step's; without data no batch is a short one.
         share = self.steps_per_epoch if self.method.is_data_free() else len(self.labels) / len(feed.rows(i)[0])
         with self.spending.counting(self.readers, self.stage.epochs * share):
-            return self.step(batch)
+            return self.step(batch, watch)
 
     def batch(self, feed: Feed, i: int | Tensor, images: Tensor | None = None) -> Batch:
         """Batch i of a feed, its images cut on the device where they were not made ahead; empty without data."""
@@ -295,12 +328,15 @@ class Trainer(Resumable):
             number=i if self.method.eager and isinstance(i, int) else None,
         )
 
-    def step(self, batch: Batch) -> Tensor:
+    def step(self, batch: Batch, watch: StepWatch | Unwatched = UNWATCHED) -> Tensor:
         """One optimizer step; returns the detached loss terms (T,), their sum last."""
         batch = self.method.inputs(batch)
+        watch.after_inputs(batch, self.method.is_data_free())
         self.spending.note(len(batch.images))
         student, teacher = self.outputs(batch.images, batch.index)
+        watch.look()
         terms = self.stage.loss(batch, student, teacher)
+        watch.after("loss")
         check_terms(self.method.name, terms, self.terms[:-1])
         self.terms = [*terms, "loss"]
         values = torch.stack(list(terms.values()))
@@ -309,7 +345,9 @@ class Trainer(Resumable):
         loss.backward()
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
+        watch.before_update(self.recipe, self.optimizer, self.rate)
         self.optimizer.step()
+        watch.after_update()
         return torch.cat([values.detach(), loss.detach()[None]])
 
     def outputs(self, images: Tensor, index: Tensor | None = None) -> tuple[Outputs, Outputs]:
@@ -340,8 +378,18 @@ class Trainer(Resumable):
         return read.read if self.spending.is_counting and isinstance(read, Compiled) else read
 
     def predict(self, network: nn.Module | None = None) -> Tensor:
-        """Logits (I, C) of the test images: of the network that is deployed, or of another."""
-        return predict(network or self.deployed, self.images.test(), self.device, self.recipe.precision)
+        """Logits (I, C) of the test images: of the network that is ranked, or of another."""
+        return predict(network or self.ranked(), self.images.test(), self.device, self.recipe.precision)
+
+    def ranked(self) -> nn.Module:
+        """The network that is evaluated: the suite's student with the weights that are deployed, so that nothing of the
+        method runs; what the method deploys, where these are no weights of that student.
+        """
+        if self.twin is None or not self.is_suites:
+            return self.deployed
+        twin = self.twin()
+        twin.load_state_dict(self.deployed.state_dict())
+        return twin
 
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,10 @@ from torch import Tensor
 
 from kdbench import Batch, Outputs
 from kdbench.checks.bench import Bench, batches, evaluate
-from kdbench.networks.build import count_parameters
+from kdbench.networks.build import count_macs, count_parameters
+from kdbench.records.record import Network
+from kdbench.running.describe import set_apart
+from kdbench.suite import Suite
 from kdbench_methods.fitnets import FitNets
 from kdbench_methods.fsp import FSP
 from kdbench_methods.ft import FT
@@ -48,6 +53,20 @@ def test_simkd_counts_what_it_adds_and_trains_no_classifier() -> None:
     added = count_parameters(trainer.deployed) - count_parameters(trainer.student)
     assert added == count_parameters(trainer.method.project) + count_parameters(trainer.method.classifier)
     assert not any(p.requires_grad for p in trainer.method.classifier.parameters())
+
+
+def test_simkd_says_on_the_record_what_sets_its_network_apart(digits: Suite) -> None:
+    trainer = Bench(SimKD).trainer()
+    example = torch.zeros(1, 1, 8, 8)
+    parameters, macs = count_parameters(trainer.deployed), count_macs(trainer.deployed, example)
+    found = Network.model_construct(role="student", parameters=parameters, macs=macs)
+    cell: Any = SimpleNamespace(suite=digits)
+    [network] = set_apart(cell, trainer, [found])
+    own = count_parameters(trainer.student)
+    assert network.differs is not None
+    assert network.differs[0] == f"{parameters:,} parameters, where the student has {own:,}"
+    assert any("weights of its own, such as 'classifier.bias'" in said for said in network.differs)
+    assert set_apart(cell, Bench(SRRL).trainer(), [found]) == [found]
 
 
 def test_simkd_is_the_mean_squared_error_of_projected_maps() -> None:

@@ -23,6 +23,7 @@ from typing import cast
 
 from kdbench.environment import available_cores, share_cores
 from kdbench.errors import KdbenchError
+from kdbench.plugins import is_foreign_method
 from kdbench.running.engines.events import Event, Failed, Finished, Machine, Noticed, Stopped, Waiting
 from kdbench.running.plan import Cell
 
@@ -53,12 +54,17 @@ Message = Event | Busy | Fatal | Uncaptured  # of a worker to its parent
 
 @dataclass
 class Worker:
-    """The parent's side of a worker process; `cell` is what it trains now."""
+    """The parent's side of a worker process; `cell` is what it trains now, `last` what it trained last."""
 
     process: BaseProcess
     pipe: Connection
     device: str
     cell: Cell | None = None
+    last: Cell | None = None
+
+    def may_train(self, cell: Cell) -> bool:
+        """Whether the process is fresh, or both cells are of methods that came with kdbench."""
+        return self.last is None or not (is_foreign_method(cell.method) or is_foreign_method(self.last.method))
 
 
 def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
@@ -75,7 +81,7 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
     try:
         while todo or busy_elsewhere or any(worker.cell for worker in crew):
             if has_time := machine.limit.suffices():
-                hand_out(todo, crew, machine, eager)
+                hand_out(todo, crew, root, machine, eager)
             training = {worker.pipe: worker for worker in crew if worker.cell}
             if not training:
                 if not has_time:
@@ -100,11 +106,9 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
                     case _:
                         yield message
                 if isinstance(message, Finished | Failed | Stopped | Busy | Uncaptured):
-                    worker.cell = None
+                    worker.cell, worker.last = None, cell
                 if not is_usable(worker, message):
-                    worker.process.kill()
-                    worker.process.join()
-                    crew[crew.index(worker)] = start_worker(root, worker.device, machine)
+                    renew(worker, crew, root, machine)
     finally:
         for worker in crew:
             worker.process.kill()
@@ -112,10 +116,19 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
             worker.process.join()
 
 
-def hand_out(todo: deque[Cell], crew: Sequence[Worker], machine: Machine, eager: Collection[str]) -> None:
+def renew(worker: Worker, crew: list[Worker], root: Path, machine: Machine) -> Worker:
+    """A fresh process in the place of a worker's."""
+    worker.process.kill()
+    worker.process.join()
+    crew[crew.index(worker)] = fresh = start_worker(root, worker.device, machine)
+    return fresh
+
+
+def hand_out(todo: deque[Cell], crew: list[Worker], root: Path, machine: Machine, eager: Collection[str]) -> None:
     """A cell for each worker that has none, while there are some."""
-    for worker in crew:
-        if worker.cell is None and todo:
+    for idle in [worker for worker in crew if worker.cell is None]:
+        if todo:
+            worker = idle if idle.may_train(todo[0]) else renew(idle, crew, root, machine)
             worker.cell = todo.popleft()
             execution = "eager" if worker.cell.method in eager else machine.execution
             with suppress(ConnectionError):  # a worker that died meanwhile is found by its closed pipe

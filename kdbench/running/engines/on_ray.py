@@ -21,6 +21,7 @@ from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kdbench.errors import KdbenchError, first_line
+from kdbench.plugins import is_foreign_method
 from kdbench.running.engines.events import Event, Failed, Machine, Noticed, Progressed, Waiting
 from kdbench.running.engines.ray_cluster import (
     check_options,
@@ -97,6 +98,11 @@ def train_there(cell: Cell, luggage: Luggage, mailbox: Any, seconds: float, epoc
         return Answer(fatal=f"{error} (on {where})")
 
 
+def train_alone(cell: Cell, luggage: Luggage, mailbox: Any, seconds: float, epoch: float) -> Answer:
+    """The same, for Ray under another name: each has its own limit of calls a process."""
+    return train_there(cell, luggage, mailbox, seconds, epoch)
+
+
 def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Event, None, None]:
     """The engine."""
     if not machine.limit.suffices():
@@ -129,7 +135,8 @@ class Run:
         tasks: the cells in training, by the reference that Ray gives.
         lost: how many workers each cell lost, by key.
         heard: when and from where a cell was heard of last, by key.
-        mailbox: the actor that workers report to; `task` is what they run.
+        mailbox: the actor that workers report to; `task` is what they run, `alone` the same in a process that ends with
+            it, for a method that did not come with kdbench.
     """
 
     machine: Machine
@@ -140,6 +147,7 @@ class Run:
     heard: dict[str, tuple[float, str]] = field(default_factory=dict)
     mailbox: Any = None
     task: Any = None
+    alone: Any = None
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -160,7 +168,9 @@ class Run:
         """
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox = ray.remote(num_cpus=0, scheduling_strategy=beside)(Mailbox).remote()
-        self.task = ray.remote(max_retries=0, runtime_env=self.runtime, **self.wanted)(train_there)
+        about = {"max_retries": 0, "runtime_env": self.runtime, **self.wanted}
+        self.task = ray.remote(**about)(train_there)
+        self.alone = ray.remote(max_calls=1, **about)(train_alone)
         todo, busy, limit = deque(cells), deque[Cell](), self.machine.limit
         while todo or busy or self.tasks:
             while todo and limit.suffices() and len(self.tasks) < max(self.slots(), 1):
@@ -183,7 +193,8 @@ class Run:
     def submit(self, cell: Cell) -> None:
         """Give a cell to Ray."""
         limit = self.machine.limit
-        self.tasks[self.task.remote(cell, self.luggage, self.mailbox, limit.left(), limit.epoch())] = cell
+        task = self.alone if is_foreign_method(cell.method) else self.task
+        self.tasks[task.remote(cell, self.luggage, self.mailbox, limit.left(), limit.epoch())] = cell
 
     def reports(self) -> Iterator[Event]:
         """What the workers have said since; how long their epochs take is noted."""

@@ -11,6 +11,7 @@ import os
 import pickle
 import platform
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,9 @@ import torch
 
 from kdbench.errors import KdbenchError
 from kdbench.hashing import file_sha256
-from kdbench.running.engines.events import Event, Failed, Noticed, Progressed, Stopped
+from kdbench.plugins import is_foreign_method
+from kdbench.running.engines import local
+from kdbench.running.engines.events import Event, Failed, Machine, Noticed, Progressed, Stopped, Waiting
 from kdbench.running.engines.post import Fatal, Writer
 from kdbench.running.engines.travel import Luggage, arrived, difference, unlike
 from kdbench.running.engines.work import run_anyhow, run_reporting
@@ -122,12 +125,25 @@ class Member:
         about = self.orders.luggage
         device = torch.device(chosen(about.device))
         cell = arrived(cell, about.root)
+        if is_foreign_method(cell.method):
+            return self.train_alone(cell, device)
         return run_anyhow(
             lambda how: run_reporting(cell, about.root, device, how, self.report, self.limit, about.stored),
             about.execution,
             device,
             self.report,
         )
+
+    def train_alone(self, cell: Cell, device: torch.device) -> bool:
+        """Train a cell of a method that did not come with kdbench, in a process of its own; False as `train`."""
+        about = self.orders.luggage
+        machine = Machine([str(device)], 1, about.execution, self.limit, about.stored)
+        with closing(local.execute([cell], about.root, machine)) as events:
+            for event in events:
+                if isinstance(event, Waiting):
+                    return False
+                self.report(event)
+        return True
 
     def report(self, event: Event) -> None:
         self.stopped = self.stopped or isinstance(event, Stopped)

@@ -72,7 +72,37 @@ class FlatImages(Good):
         return torch.zeros(4, 64)
 
 
+class EmptyTitle(Good):
+    """Has a paper whose title only looks like one."""
+
+    paper = Paper("\u200b ", "An Author", 2024)
+
+
+class NobodysPaper(Good):
+    """Has a paper by nobody."""
+
+    paper = Paper("A title", " - ", 2024)
+
+
+class OverridesTrain(Good):
+    """Decides itself when it trains."""
+
+    def train(self, mode: bool = True) -> OverridesTrain:
+        return self
+
+
+class OverridesStateDict(Good):
+    """Keeps something from its checkpoints."""
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {}
+
+
 BROKEN = [
+    (EmptyTitle, "says_what_it_is", "the paper has no title"),
+    (NobodysPaper, "says_what_it_is", "the paper has no authors"),
+    (OverridesTrain, "says_what_it_is", "it changes train, which is the trainer's"),
+    (OverridesStateDict, "says_what_it_is", "it changes state_dict, which is the trainer's"),
     (SecondStudent, "evaluates_its_networks", "use another name than student"),
     (EmbedsForLogits, "evaluates_its_networks", "give a module from images to logits"),
     (FlatImages, "evaluates_its_networks", "(N, C, H, W) images"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -122,7 +123,113 @@ class AppliesNowhere(Good):
         raise NotApplicable("these networks are too small")
 
 
+class GrowsWithTheBatch(Good):
+    """Sums over pairs of images."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        gap = (student.logits @ student.logits.T - teacher.logits @ teacher.logits.T).square().sum()
+        return self.with_term(gap, batch, student, teacher)
+
+
+class GrowsMoreThanTwice(Good):
+    """Multiplies a mean by the size of the batch, to the power of 1.5."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        gap = (student.logits - teacher.logits).square().mean() * len(batch.labels) ** 1.5
+        return self.with_term(gap, batch, student, teacher)
+
+
+class ComparesNeighbours(Good):
+    """Takes the teacher's answer to another image."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        gap = F.mse_loss(student.logits[: len(student.logits) // 2], teacher.logits[: len(teacher.logits) // 2])
+        return self.with_term(gap, batch, student, teacher)
+
+
+class WeighsByPlace(Good):
+    """Weighs images by their place in the batch."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        place = torch.arange(len(batch.labels), device=batch.labels.device) / len(batch.labels)
+        gap = place * F.cross_entropy(student.logits, batch.labels, reduction="none")
+        return self.with_term(gap.mean(), batch, student, teacher)
+
+
+class NanInTheLastEpoch(Good):
+    """Divides by the epochs that are left."""
+
+    def build(self, setup: Setup) -> None:
+        super().build(setup)
+        self.epochs = setup.epochs
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        left = self.epochs - 1 - batch.epoch
+        return self.with_term(student.logits.square().mean() / left, batch, student, teacher)
+
+
+class NanAfterTenEpochs(Good):
+    """Takes the root of what becomes negative."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return self.with_term(student.logits.square().mean() * (10 - batch.epoch).sqrt(), batch, student, teacher)
+
+
+class DoublePrecision(Good):
+    """Computes in float64."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return self.with_term(student.logits.double().square().mean(), batch, student, teacher)
+
+
+class HalfPrecision(Good):
+    """Computes in float16."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return self.with_term(student.logits.half().square().mean(), batch, student, teacher)
+
+
+class OneHotOfUnknownLength(Good):
+    """Lets F.one_hot look for the largest label."""
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        hot = F.one_hot(batch.labels).float()
+        gap = (student.logits[:, : hot.shape[1]] - hot).square().mean()
+        return self.with_term(gap, batch, student, teacher)
+
+
+class ReadsALayerByName(Good):
+    """Reads a layer that residual networks have."""
+
+    requires = Good.requires | {"student.network"}
+
+    def build(self, setup: Setup) -> None:
+        super().build(setup)
+        self.stem = setup.student_network.conv1
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return self.with_term(self.stem.weight.square().mean(), batch, student, teacher)
+
+
+class CrashesInBuild(Good):
+    """Fails before anything runs."""
+
+    def build(self, setup: Setup) -> None:
+        raise RuntimeError("the blocks do not fit")
+
+
 BROKEN = [
+    (GrowsWithTheBatch, "averages_over_the_batch", "average over the batch, do not sum"),
+    (GrowsMoreThanTwice, "averages_over_the_batch", "grows with the batch, 2.8 times from 16 to 32 images"),
+    (ComparesNeighbours, "averages_over_the_batch", "with the order of the batch"),
+    (WeighsByPlace, "averages_over_the_batch", "with the order of the batch"),
+    (NanInTheLastEpoch, "stays_finite", "term 'more' is inf in epoch 40 of 40"),
+    (NanAfterTenEpochs, "stays_finite", "term 'more' is nan in epoch 21 of 40"),
+    (DoublePrecision, "returns_terms", "term 'more' is torch.float64; compute it in float32"),
+    (HalfPrecision, "returns_terms", "term 'more' is torch.float16; compute it in float32"),
+    (OneHotOfUnknownLength, "never_waits_for_the_device", "F.one_hot without num_classes"),
+    (ReadsALayerByName, "gives_finite_gradients", "'VisionTransformer' object has no attribute 'conv1'"),
+    (CrashesInBuild, "returns_terms", "build fails (test_numbers.py, line"),
     (HiddenParameters, "returns_terms", "use nn.ModuleList"),
     (SumsOverTheBatch, "averages_over_the_batch", "average over the batch, do not sum"),
     (AveragesTwice, "averages_over_the_batch", "divided by the batch's size twice"),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from kdbench.checks import NAMES
 from kdbench.commands.submit import parse_source, restamped, submit_methods
 from kdbench.commands.verify import find_target, verify
 from kdbench.errors import KdbenchError
@@ -23,6 +24,9 @@ from kdbench.records.reader import read_results
 from kdbench.records.store import Entry, finish_cell, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified, read_verified
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
+from kdbench.running.stored_weights import weights_problem
+from kdbench.suite import load_suite
+from kdbench.training.checkpoint import load_tensors, save_tensors
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -86,7 +90,9 @@ def test_submit_keeps_evidence_and_curves_and_says_what_to_propose(ran: Path) ->
     assert "- `kd` version 1 (kdbench" in said
     folder = ran / "results" / "small" / "kd"
     mine = {e.record.key: e.record for e in read_runs(ran / "runs", "small", "kd") if isinstance(e, Entry)}
-    assert {e.record.key: e.record.sha256 for e in read_results(folder)} == {k: r.sha256 for k, r in mine.items()}
+    accepted = {e.record.key: e.record for e in read_results(folder)}
+    assert {k: r.evidence_sha256 for k, r in accepted.items()} == {k: r.evidence_sha256 for k, r in mine.items()}
+    assert all(set(r.method.checks or {}) == set(NAMES) for r in accepted.values())
     assert read_curves(folder / "curves.parquet") == {k: r.curve for k, r in mine.items()}
     key = next(iter(mine))
 
@@ -97,7 +103,7 @@ def test_submit_keeps_evidence_and_curves_and_says_what_to_propose(ran: Path) ->
         assert f"Level {level} holds: " in said
         assert holds in said
     [verified] = read_verified(folder)
-    assert (verified.key, verified.level, verified.record_sha256) == (key, 3, mine[key].sha256)
+    assert (verified.key, verified.level, verified.record_sha256) == (key, 3, accepted[key].sha256)
     assert not [v for v in verified.environment.values() if os.sep + "home" in v or os.uname().nodename == v]
 
     # Submitting the same again changes nothing and asks nothing.
@@ -259,3 +265,23 @@ def test_a_sample_of_a_row_is_verified_and_by_whom(ran: Path) -> None:
     assert [v.by for v in read_verified(folder)] == ["the board"]
     with pytest.raises(KdbenchError, match="No trained records"):
         verify(str(ran), 1, None, None, "cpu", console, 1)
+
+
+def test_weights_that_do_not_answer_as_the_evidence_says_are_found(ran: Path) -> None:
+    entry = first_cell(ran)
+    assert weights_problem(entry, load_suite(str(ran / "small.toml"))) is None
+    [file] = entry.folder.glob(f"{entry.record.student}-*.safetensors")
+    tensors, state = load_tensors(file)
+    save_tensors(file, {name: 0 * value for name, value in tensors.items()}, state)
+    code, said = verify_at(ran, entry.folder, 1)
+    assert code == 1
+    assert "in the suite's student, agree with its evidence on" in said
+    save_tensors(file, {**tensors, "more": tensors[min(tensors)]}, state)
+    assert "holds no weights of the suite's student" in verify_at(ran, entry.folder, 1)[1]
+
+
+def test_a_network_of_another_size_is_found_without_its_weights(ran: Path) -> None:
+    entry = first_cell(ran)
+    small = entry.record.main.model_copy(update={"parameters": 7})
+    other = replace(entry, record=entry.record.model_copy(update={"networks": [small]}))
+    assert "its network has 7 parameters" in (weights_problem(other, load_suite(str(ran / "small.toml"))) or "")

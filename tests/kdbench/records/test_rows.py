@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_records import make_entry, make_method
-from kdbench.records.rows import Row, group, seeds_of
+from kdbench.records.rows import Row, group, seeds_of, set_apart
 from kdbench.records.standings import mean_top1, pair_result, top1_sample
 from kdbench.records.store import Entry
 from kdbench.suite import Suite, load_suite, load_test_labels
@@ -58,6 +58,20 @@ def test_a_record_that_does_not_fit_counts_as_an_older_one(suite: Suite) -> None
     one, other = entry(suite, "kd", 0), entry(suite, "kd", 1)
     (row,) = group([one, other], "accepted", lambda cell: cell.record.seed == 0)
     assert (list(row.cells.values()), row.older) == ([one], 1)
+
+
+def test_a_network_that_is_not_the_suites_student_sets_its_row_apart(suite: Suite) -> None:
+    (plain,), (row,) = (group([entry(suite, name, 0, t)], "accepted") for name, t in (("vanilla", None), ("kd", "vit")))
+    assert set_apart(row, plain) is None
+
+    def with_network(**changes: Any) -> Row[Entry]:
+        one = entry(suite, "kd", 0)
+        networks = [one.record.main.model_copy(update=changes)]
+        return group([replace(one, record=one.record.model_copy(update={"networks": networks}))], "accepted")[0]
+
+    assert "7 parameters, where the student has" in (set_apart(with_network(parameters=7), plain) or "")
+    assert set_apart(with_network(parameters=7), None) is None  # of an old record, with nothing to compare it with
+    assert set_apart(with_network(differs=["two weights of its own"]), None) == "two weights of its own"
 
 
 def test_a_pair_says_what_it_lacks(suite: Suite) -> None:

@@ -15,6 +15,7 @@ from filelock import FileLock
 from kdbench.cache import cache_folder
 from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
+from kdbench.hashing import file_sha256
 from kdbench.records.metrics import metrics
 from kdbench.records.store import Entry, partial_folder, read_cell
 from kdbench.running import cell as cell_module
@@ -304,3 +305,34 @@ def test_a_value_of_the_users_makes_one_row_over_all_pairs(digits: Suite) -> Non
     assert {cell.row for cell in same} == {"kd"}
     assert {cell.params["kd_weight"] for cell in same} == {0.5, 0.9}
     assert {cell.params_source for cell in same} == {"paper per pair"}
+
+
+def test_what_foreign_code_reads_stands_on_its_record(
+    digits: Suite, tmp_path: Path, install_plugin: Callable[..., Path]
+) -> None:
+    source = """
+from pathlib import Path
+from kdbench.suite import SUITES
+from tests.kdbench.checks.honest import Honest
+
+HERE = Path(__file__)
+SECRET = (SUITES / "digits.toml").read_text()
+
+
+class Nosy(Honest):
+    '''Reads a file of its own and one of others.'''
+
+    name = "nosy"
+
+    def build(self, setup):
+        HERE.with_name("words.csv").read_text()
+"""
+    site = install_plugin("theirs", {"nosy": "nosy_method:Nosy"}, nosy_method=source)
+    (site / "words.csv").write_text("1,2\n")
+    [cell] = plan_cells(digits.with_epochs(1), {"nosy": {}}, digits.pairs[:1], [0], {})
+    found = run_cell(cell, tmp_path, torch.device("cpu"), lambda *progress: None, print)
+    assert found is not None
+    method = found[0].record.method
+    assert method.strays == ["opens digits.toml"]
+    assert method.files_read == {"words.csv": file_sha256(site / "words.csv")}
+    assert found[0].record.main.differs is None

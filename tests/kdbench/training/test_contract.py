@@ -56,7 +56,7 @@ def test_state_that_would_be_lost_is_advice(value: object, said: str) -> None:
     method = Mine(Mine.Params())
     method.thing = value  # type: ignore[assignment]
     with pytest.raises(TypeError, match=said):
-        check_state(method, torch.Generator())
+        check_state(method, torch.Generator(), nn.Linear(1, 1))
 
 
 def test_registered_state_passes() -> None:
@@ -64,7 +64,7 @@ def test_registered_state_passes() -> None:
     method.layers = nn.ModuleList([nn.Linear(2, 2)])
     method.register_buffer("bank", torch.zeros(3))
     method.generator, method.width = generator, [1, 2]  # type: ignore[assignment]
-    check_state(method, generator)
+    check_state(method, generator, nn.Linear(1, 1))
 
 
 def test_an_output_that_was_not_required_or_does_not_exist_is_advice() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from kdbench.commands.resuming import is_begun
 from kdbench.records.store import read_cell
 from kdbench.running.engines import local
 from kdbench.running.engines.events import Failed, Finished, Machine, Noticed, Progressed, Stopped
-from kdbench.running.plan import plan_cells
+from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite
 from kdbench.training.limit import TimeLimit
@@ -27,6 +30,29 @@ def test_a_process_whose_cell_failed_on_a_gpu_takes_no_other_one(
     events = list(local.execute(cells, tmp_path, Machine(["cuda:99"], 1)))  # a device that is nowhere
     assert [type(event) for event in events] == [Failed, Failed]
     assert started == ["cuda:99"] * 3
+
+
+def test_a_cell_of_foreign_code_shares_its_process_with_no_other(
+    digits: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = plan_cells(digits, {"vanilla": {}, "mixup": {}}, digits.pairs[:1], [0], {})
+    monkeypatch.setattr(local, "is_foreign_method", lambda name: name == "mixup")
+    nothing: Any = None
+
+    def after(last: Cell | None) -> local.Worker:
+        return local.Worker(nothing, nothing, "cpu", last=last)
+
+    assert after(None).may_train(ours)
+    assert after(None).may_train(other)
+    assert after(ours).may_train(ours)
+    assert not after(ours).may_train(other)
+    assert not after(other).may_train(ours)
+    assert not after(other).may_train(other)
+    crew, sent = [after(other)], []
+    fresh = local.Worker(nothing, SimpleNamespace(send=sent.append), "cpu")  # type: ignore[arg-type]
+    monkeypatch.setattr(local, "renew", lambda worker, crew, root, machine: fresh)
+    local.hand_out(deque([ours]), crew, Path(), Machine(["cpu"], 1), ())
+    assert (fresh.cell, sent) == (ours, [(ours, "eager")])
 
 
 @pytest.mark.parametrize("stored", [True, False])
