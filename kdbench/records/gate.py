@@ -191,7 +191,7 @@ def empty_problems(record: Record, evidence: Evidence | None, curve: Curve | Non
 
 
 def size_problems(record: Record, sizes: Sizes) -> Iterator[str]:
-    """The network is the suite's student, or a larger one if its method is known to deploy one or the trainer found it."""
+    """The network is the suite's student, or a larger one: its method is known for that, or the trainer found it."""
     main = record.main
     if not main.parameters or not main.macs:
         yield "networks: parameters or macs of its network are 0"
