@@ -163,7 +163,8 @@ def test_names_that_are_no_text_cost_their_row(runs: Path, tmp_path: Path):
     (runs / "digits" / "kd" / os.fsdecode(b"\xff" * 16)).mkdir()
     (runs / "digits" / "failures").mkdir()
     (runs / "digits" / "failures" / os.fsdecode(b"k\xff-x.log")).write_text("a\nb")
-    site = build(tmp_path / "site", None, runs)
+    (tmp_path / "none").mkdir()
+    site = build(tmp_path / "site", tmp_path / "none", runs)
     assert len(site.store.cells) == 1
     assert len(site.store.problems) == 2
     assert "b" in (tmp_path / "site" / "state.html").read_text(encoding="utf-8")
