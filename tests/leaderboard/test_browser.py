@@ -170,7 +170,7 @@ def test_downloads_hold_what_is_shown(site: Path, open_page: Any):
 def test_downloads_hold_names_and_tags_apart(site: Path, open_page: Any):
     page = open_page((site / BOARD).as_uri())
     tags = {row["Method"]: row["Method tags"] for row in csv_rows(download(page, "csv"))}
-    assert tags["peers"] == "not verified; deviates"
+    assert tags["peers"] == "deviates"
     assert tags["smoothing"] == "control"
     assert tags["good"] == ""
     entries = {entry["Method"]: entry["Method tags"] for entry in json.loads(download(page, "json"))}
