@@ -47,7 +47,7 @@ def make_method(name: str, **changes: Any) -> dict[str, Any]:
         "requires": ["student.logits", "teacher.logits"],
         "deviations": [],
         "docstring": f"{name} does something.\n\nL = CE(z_s, y)",
-        "distribution": "synthetic",
+        "distribution": "kdbench",
         "distribution_version": "1.0",
         "source_sha256": HASH,
     }

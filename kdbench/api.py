@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.console import Console
 
 from kdbench.commands.compare import notes, to_json
 from kdbench.commands.comparison import comparison, part_of
-from kdbench.console import Notice, line_printer
+from kdbench.console import Clean, Notice, line_printer
 from kdbench.errors import KdbenchError
 from kdbench.layout import RUNS, TEACHERS
 from kdbench.records.dataframe import class_frame, results_frame
@@ -168,7 +167,7 @@ def run(
     )
     check_request(request)
     outcome = Outcome()
-    answer(request, Console(quiet=quiet), outcome)
+    answer(request, Clean(quiet=quiet), outcome)
     if outcome.failures:
         first = outcome.failures[0]
         raise KdbenchError(f"{len(outcome.failures)} cells failed, the first being {first.cell}: {first.message}")
@@ -202,7 +201,7 @@ def teachers_of(suite: Suite, results: Path | None) -> dict[str, Evidence]:
 
 def warn() -> Notice:
     """What is left out is said on standard error."""
-    return line_printer(Console(stderr=True))
+    return line_printer(Clean(stderr=True))
 
 
 def as_path(folder: Folder) -> Path | None:

@@ -78,6 +78,9 @@ def validate(results: Path, against: Path | None, console: Console, as_json: boo
     for folder in (results, against):
         if folder is not None and not folder.is_dir():
             raise KdbenchError(f"No folder {folder}.")
+        closed = [p for p in folder.iterdir() if p.is_dir() and not os.access(p, os.R_OK | os.X_OK)] if folder else []
+        if closed:
+            raise KdbenchError(f"Cannot read {closed[0]}. Mend its permissions.")
         if folder is not None and not any(folder.glob("*/*/*")):
             raise KdbenchError(f"{folder} holds no results: they lie in {folder}/SUITE/METHOD/. Nothing was checked.")
     records: list[tuple[str, Record]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -54,7 +54,7 @@ class CostRecord(Part):
     rounds: Count
     steps: Count
     environment: dict[Line, Line]
-    finished: Annotated[str, Field(max_length=40)]
+    finished: Line
     sha256: str = ""
 
     def sealed(self) -> CostRecord:

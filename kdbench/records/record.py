@@ -253,7 +253,7 @@ class Record(Part):
     curve: Curves | None = None
     cost: Cost | None
     environment: dict[Line, Line]
-    finished: Annotated[str, Field(max_length=40)]
+    finished: Line
     evidence_sha256: Hash | None
     curve_sha256: Hash | None = None
     sha256: str = ""

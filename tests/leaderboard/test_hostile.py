@@ -31,6 +31,7 @@ PAYLOADS = [
     '=HYPERLINK("https://evil.example")',
     "A" * 5000,
     "__proto__",
+    "A }} }\n\n@misc{evil, title = {x} } \\} \\{",
 ]
 
 
@@ -151,3 +152,17 @@ def test_a_spreadsheet_is_given_no_formula(hostile: Path, open_page: Any):
     assert "'=HYPERLINK" in text
     assert ",=HYPERLINK" not in text
     assert ',"=HYPERLINK' not in text
+
+
+def test_a_title_adds_no_entry_to_bibtex(hostile: Path, open_page: Any):
+    page = open_page((hostile / "suite/digits/index.html").as_uri())
+    page.click("details.menu:has([data-download]) summary")
+    with page.expect_download() as waiting:
+        page.click("[data-download=bibtex]")
+    depth, outside = 0, ""
+    for character in Path(waiting.value.path()).read_text(encoding="utf-8"):  # as BibTeX counts: escaped or not
+        depth += (character == "{") - (character == "}")
+        assert depth >= 0
+        outside += character if depth == 0 else ""
+    assert depth == 0
+    assert "evil" not in outside

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.synthetic_records import make_method, write_method
+from kdbench.records.reader import read_results
 from kdbench.records.verification import Verification, add_verified
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.build import build
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import standings
+from kdbench_leaderboard.views import method_cell
 
 
 @pytest.fixture
@@ -163,7 +166,8 @@ def test_names_that_are_no_text_cost_their_row(runs: Path, tmp_path: Path):
     (runs / "digits" / "kd" / os.fsdecode(b"\xff" * 16)).mkdir()
     (runs / "digits" / "failures").mkdir()
     (runs / "digits" / "failures" / os.fsdecode(b"k\xff-x.log")).write_text("a\nb")
-    site = build(tmp_path / "site", None, runs)
+    (tmp_path / "none").mkdir()
+    site = build(tmp_path / "site", tmp_path / "none", runs)
     assert len(site.store.cells) == 1
     assert len(site.store.problems) == 2
     assert "b" in (tmp_path / "site" / "state.html").read_text(encoding="utf-8")
@@ -196,3 +200,19 @@ def test_the_board_says_what_it_trained_again_and_by_whom(copy: Path, level: int
     rows = {s.row.name: s.verified for s in standings(make_boards(store)[0], [])}
     assert rows[record.row].startswith("1 of ")
     assert "by run 7" in next(cell.verified for cell in store.cells if cell.record.key == record.key)
+
+
+def test_a_row_of_another_package_is_tagged_until_the_board_trained_some_of_it_again(copy: Path, suite: Suite):
+    write_method(copy, suite, make_method("mine", distribution="my-package"), 0.9)
+
+    def tags() -> dict[str, list[str]]:
+        rows = standings(make_boards(read_store(copy, None))[0], [])
+        return {s.row.name: [tag for tag, _ in method_cell(s).tags] for s in rows}
+
+    found = tags()
+    assert "not verified" in found["mine"]
+    assert "not verified" not in found["good"]
+    record = read_results(copy / "digits" / "mine")[0].record
+    about = {"key": record.key, "record_sha256": record.sha256, "level": 2, "outcome": "x", "date": "2026-01-01"}
+    add_verified(copy / "digits" / "mine", [Verification.model_validate({**about, "environment": {}})])
+    assert "not verified" not in tags()["mine"]

@@ -303,3 +303,11 @@ def test_comparing_and_validating_import_no_torch() -> None:
     modules = ["records.stats", "records.rows", "records.gate", "commands.compare", "commands.validate", "cli.app"]
     code = f"import sys, {', '.join(f'kdbench.{m}' for m in modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_json_of_validate_is_for_programs(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "notes.txt").touch()
+    assert validate(results, None, Console(quiet=True), as_json=True) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [problem["where"] for problem in found["problems"]] == [str(results / "notes.txt")]
+    assert found["records"] > 2
