@@ -35,17 +35,18 @@ def import_timm() -> None:
     """Import timm, and torchvision with it; as usual, if the stand-in does not serve."""
     if "torchvision" in sys.modules or "torch._dynamo" in sys.modules:
         return
-    stand_in, disable = ModuleType(ASKED), torch.compiler.disable
+    compiler: Any = torch.compiler
+    stand_in, disable = ModuleType(ASKED), compiler.disable
     stand_in.__dict__["is_compile_supported"] = is_compile_supported
     sys.modules[ASKED] = stand_in
     try:
-        torch.compiler.disable = not_compiled
+        compiler.disable = not_compiled
         importlib.import_module("timm")
     except ImportError:  # of other versions, which ask for more: imported below as they want it
         for name in [name for name in sys.modules if name.partition(".")[0] in ("timm", "torchvision")]:
             del sys.modules[name]
     finally:
-        torch.compiler.disable = disable
+        compiler.disable = disable
         if sys.modules.get(ASKED) is stand_in:
             del sys.modules[ASKED]
 

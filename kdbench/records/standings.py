@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -168,9 +168,12 @@ class Standing(Generic[AnyRow]):
         return self.place is not None and self.place > 1 and self.ranks is not None and self.ranks[0] == 1
 
 
-def tracks(rows: Sequence[Standing[AnyRow]]) -> list[list[Standing[AnyRow]]]:
+AnyStanding = TypeVar("AnyStanding", bound=Standing[Any])
+
+
+def tracks(rows: Sequence[AnyStanding]) -> list[list[AnyStanding]]:
     """Rows that may be ranked beside each other: with the papers' parameters, then those of equal budgets of tuning."""
-    found: dict[int | None, list[Standing[AnyRow]]] = {}
+    found: dict[int | None, list[AnyStanding]] = {}
     for standing in rows:
         found.setdefault(standing.budget, []).append(standing)
     return [found[budget] for budget in sorted(found, key=lambda budget: -1 if budget is None else budget)]
