@@ -68,7 +68,7 @@ def test_a_picture_of_the_same_pixels_is_told_the_same(tmp_path: Path):
         (["1", "--temperature", "1,,4"], "'' is no temperature"),
         (["1", "--temperature", "hot"], "'hot' is no temperature"),
         (["1", "--temperature", "inf"], "is no temperature"),
-        (["1", "--model", "resnet9"], "has no teacher 'resnet9'"),
+        (["1", "--model", "no_such_model"], "has no teacher 'no_such_model'"),
         (["1", "--suite", "digit"], "Unknown suite 'digit'"),
         (["1", "--invert"], "--invert is of pictures"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kdbench_leaderboard.learn.code import class_named, loss_code
-from kdbench_leaderboard.learn.pictures import Example, method_picture
+from kdbench_leaderboard.learn.pictures import Example, kd_picture, method_picture
 from kdbench_leaderboard.mathml import described
 
 METHODS = Path(__file__).parents[3] / "methods"
@@ -90,6 +90,12 @@ def test_a_loss_without_labels_draws_none():
     example = Example("x", "offline", ("student.logits", "teacher.logits"))
     assert ">labels<" in method_picture(example, {"ce_weight": 0.1})
     assert ">labels<" not in method_picture(example, {"ce_weight": 0.0})
+
+
+def test_the_picture_of_kd_is_told_in_chinese():
+    picture = kd_picture("zh-CN")
+    assert 'aria-label="kd：训练图像' in picture
+    assert not re.search(r">(loss|labels|training images|feature maps|embedding)<", picture)
 
 
 def test_names_from_records_stay_text():
