@@ -92,10 +92,12 @@ class Package:
 
     Attributes:
         code: folders, ending in a separator, and files: what runs from there is its code.
+        checkout: a folder whose other code is its own, too, but for packages that are installed in it; empty for none.
         data: the folder whose files are its own; `deep` if those below it are, too.
     """
 
     code: tuple[str, ...]
+    checkout: str
     data: str
     deep: bool
 
@@ -113,13 +115,15 @@ class Package:
         site = folder.parent if is_package else folder
         names = [str(site.resolve() / name) for name in home.packages]
         code = [f"{name}{os.sep}" for name in names] + [f"{name}.py" for name in names]
-        if home.folder is not None:
-            code.append(as_folder(home.folder))
-        return Package(tuple(code), as_folder(folder), is_package)
+        checkout = as_folder(home.folder) if home.folder is not None else ""
+        return Package(tuple(code), checkout, as_folder(folder), is_package)
 
     def runs(self, filename: str) -> bool:
         """Whether code of this file is its."""
-        return filename.startswith(self.code)
+        if filename.startswith(self.code):
+            return True
+        beside = self.checkout and filename.startswith(self.checkout)
+        return bool(beside) and not filename.startswith(folders()[1]) and "site-packages" not in filename
 
     def holds(self, path: str) -> bool:
         """Whether a file is its own."""

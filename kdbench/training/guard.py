@@ -19,6 +19,7 @@ from kdbench.given import Batch
 from kdbench.tables import Recipe
 from kdbench.training.optimizer import STATE, build_optimizer
 
+ANOTHER = "the network that is deployed is not the one that the suite trained, but another"
 NUMBERS = (bool, int, float, str)
 ROUNDING = dict(rtol=1e-4, atol=1e-6)  # of one optimizer step, taken twice
 
@@ -64,6 +65,7 @@ class Guard:
             self.refuse("build", f"changes the student ({found})", "name 'student.network' in `requires` if it must")
         if found:
             self.declare(f"the student is changed before its training: {found}")
+        self.weights = {}  # whose memory the training may need
 
     def before_steps(self, own_steps: Sequence[nn.Parameter], deployed: nn.Module) -> None:
         """No optimizer of the method's own has the student's parameters; another network that is deployed is declared.
@@ -78,7 +80,7 @@ class Guard:
                 self.refuse("build", does, "the suite's optimizer alone trains it")
         trained = {id(parameter) for parameter in self.student.parameters()}
         if deployed is not self.student and not trained & {id(p) for p in deployed.parameters()}:
-            self.declare("the network that is deployed is not the one that the suite trained, but another")
+            self.declare(ANOTHER)
 
     @contextmanager
     def unchanged(self, hook: str) -> Iterator[None]:

@@ -173,12 +173,12 @@ class SimulatedGpu(TorchDispatchMode):
             call.kwargs["generator"] = self.default
 
     def check_devices(self, call: Call) -> None:
-        """All tensors are on the device, but for single numbers in pointwise operations, and indices.
+        """All tensors are on the device, but for single numbers in pointwise operations and to fill with, and indices.
 
         Raises:
             MixedDevices: they are not.
         """
-        joins = call.operation.pointwise or call.name in INDEXING
+        joins = call.operation.pointwise or call.name in INDEXING or call.name == "fill_"
         for tensor in call.on_cpu:
             if call.name in INDEXING and any(tensor is index for index in call.args[1]):
                 self.wait("indexing with a tensor of the CPU")

@@ -27,7 +27,7 @@ from kdbench import Batch, Method, Outputs, Read, Setup
 from kdbench.checks import run_check
 from kdbench.checks.bench import CheckFailed
 from kdbench.data.access import load_dataset
-from kdbench.foreign import watching_method
+from kdbench.foreign import Package, watching_method
 from kdbench.suite import SUITES, load_suite
 from tests.kdbench.checks.good import Good, assert_caught, each
 
@@ -220,6 +220,17 @@ def test_a_file_of_its_own_package_is_noted_by_its_hash_and_no_stray() -> None:
     [(name, sha256)] = watching.seen.files.items()
     assert (name, len(sha256)) == ("kdbench/networks/authors_names.json", 64)
     assert watching.seen.strays == []
+
+
+def test_packages_installed_in_a_checkout_are_not_its_code(install_plugin: Callable[..., Path]) -> None:
+    site = install_plugin("theirs", {"mine": "mine_method:Mine"}, mine_method="")
+    package = Package.of("mine_method")
+    assert package is not None
+    assert package.runs(str(site / "mine_method.py"))
+    assert package.runs(str(site / "tools" / "helper.py"))
+    assert not package.runs(str(site / ".venv" / "lib" / "site-packages" / "numpy" / "core.py"))
+    assert package.holds(str(site / "words.csv"))
+    assert not package.holds(str(site / "runs" / "digits" / "words.csv"))
 
 
 def test_what_is_opened_at_import_is_seen(install_plugin: Callable[..., Path]) -> None:
