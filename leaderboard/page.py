@@ -122,7 +122,7 @@ def further_columns(site: Site, path: str, table: Table) -> Page:
     """
     table.further = path.removesuffix(".html") + "/columns"
     template = site.environment.get_template("further.html")
-    rows = template.render(root="../" * path.count("/"), table=table)
+    rows = template.render(root="../" * path.count("/"), table=table, say=spoken("en"))
     return f"data/{table.further}.js", script(table.further, rows)
 
 
