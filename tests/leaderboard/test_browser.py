@@ -139,16 +139,16 @@ def test_filters_combine_and_live_in_the_address(site: Path, open_page: Any):
 def test_a_pair_can_be_chosen_and_columns_hidden(site: Path, open_page: Any):
     page = open_page((site / BOARD).as_uri())
     page.select_option("[data-view]", "resnet8:vit_w16")
+    page.locator("#board th[data-key='g resnet8:vit_w16']").wait_for()  # columns are fetched when asked for
     assert "half" not in names(page)  # it has no record there
-    assert page.locator("#board th[data-key='g resnet8:vit_w16']").is_visible()
     assert page.locator("#board th[data-key=gain]").is_hidden()
     page.select_option("[data-view]", "all")
     page.click("summary:has-text('Columns')")
     page.check("[data-column=nll]")
     page.uncheck("[data-column=scheme]")
-    assert page.locator("#board th[data-key=nll]").is_visible()
+    page.locator("#board th[data-key=nll]").wait_for()
     again = open_page(page.url)
-    assert again.locator("#board th[data-key=nll]").is_visible()
+    again.locator("#board th[data-key=nll]").wait_for()
     assert again.locator("#board th[data-key=scheme]").is_hidden()
 
 
