@@ -100,9 +100,8 @@ class Trainer(Resumable):
         check_stages(method.name, self.stages)
         self.enter(main)
         elsewhere = {id(p) for module in method.modules() if isinstance(module, Adam) for p in module.targets}
-        self.parameters = [
-            p for p in (*student.parameters(), *method.parameters()) if p.requires_grad and id(p) not in elsewhere
-        ]
+        mine = dict.fromkeys([*student.parameters(), *method.parameters()])  # each once, where networks share some
+        self.parameters = [p for p in mine if p.requires_grad and id(p) not in elsewhere]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
         self.execution: Execution = execution
