@@ -1,5 +1,5 @@
 """Networks that kdbench adds to timm's registry; importing this package registers them."""
 
-from kdbench.models import densenet, digits, mobilenet, resnet, shufflenet, vgg, wideresnet
+from kdbench.models import alexnet, densenet, digits, mobilenet, resnet, shufflenet, vgg, wideresnet
 
-__all__ = ["densenet", "digits", "mobilenet", "resnet", "shufflenet", "vgg", "wideresnet"]
+__all__ = ["alexnet", "densenet", "digits", "mobilenet", "resnet", "shufflenet", "vgg", "wideresnet"]
