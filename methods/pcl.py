@@ -102,12 +102,15 @@ class PCL(Method):
 
     @torch.no_grad()
     def mean_logits(self, images: Tensor, views: list[Tensor]) -> list[Tensor]:
-        """(B, C) logits of the mean peers, each on its own view."""
+        """(B, C) logits of the mean peers, each on its own view, which normalise by their batches."""
         self.mean.train()
         self.mean_branches.train()
         lows = [self.mean(view).features[-2] for view in views]
         others = [branch(low) for branch, low in zip(self.mean_branches, lows, strict=True)]
-        return [self.mean(images).logits, *others]
+        logits = [self.mean(images).logits, *others]
+        self.mean.eval()
+        self.mean_branches.eval()
+        return logits
 
     def deployed(self, student: nn.Module, read: Read) -> nn.Module:
         return self.mean.model

@@ -87,7 +87,7 @@ class TOFD(Method):
             "ce": p.ce_weight * torch.stack(ce).sum(),
             "kd": p.kd_weight * torch.stack(kd).sum(),
             "feature": p.feature_weight * torch.stack(feature).sum(),
-            "orthogonal": p.orthogonal_weight * torch.stack([lacks(link.weight) for link in self.links]).sum(),
+            "orthogonal": p.orthogonal_weight * torch.stack([lacks(w) for w in self.links.parameters()]).sum(),
         }
 
 
