@@ -92,6 +92,9 @@ class Setup:
             Several are kept in `kdbench.OwnNetworks`.
         read_student, read_teacher: the outputs of both networks for other images than the batch's, differentiable in
             the images. A method may call them in `inputs`, `loss` and `before_epoch`.
+        teacher_from: the teacher's outputs if one of its maps were another: from the map's position in `features` and
+            (B, C, H, W) in its place, differentiable in it; of the maps those after it. A teacher that cannot be run
+            from a map on raises `NotApplicable`: call it once in `build`.
         student_network, teacher_network: the networks themselves, where `requires` names "student.network" or
             "teacher.network". The student may be changed in `build` (into one that learns to be quantized). Of the
             frozen teacher, keep a copy of the part that is needed
@@ -120,6 +123,7 @@ class Setup:
     network: Callable[[str], OwnNetwork] = not_given
     read_student: Read = not_given
     read_teacher: Read = not_given
+    teacher_from: Callable[[int, Tensor], Outputs] = not_given
     student_network: Any = None  # timm models, whose interfaces beyond nn.Module's are not typed
     teacher_network: Any = None
     team: tuple[Read, ...] = ()

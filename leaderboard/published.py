@@ -42,6 +42,7 @@ class MethodName:
 
     Attributes:
         rows: rows of kdbench that measure it, such as 'fastdfkd[iterations=5]'.
+        absent: why kdbench does not have it, where that is known.
     """
 
     method: str
@@ -50,6 +51,7 @@ class MethodName:
     scheme: str
     knowledge: list[str]
     families: list[str]
+    absent: str = ""
 
     @functools.cached_property
     def measured_by(self) -> list[str]:
@@ -145,7 +147,7 @@ class Entry:
 
 def network(name: str) -> str:
     """A network's name as all tables are matched by: 'WRN-40-2', 'wrn_40_2' are wrn402."""
-    plain = re.sub(r"[-_ ]", "", name.lower())
+    plain = re.sub(r"[-_ .]", "", name.lower())
     return "mobilenetv1" if plain == "mobilenet" else plain
 
 
@@ -153,7 +155,9 @@ def network(name: str) -> str:
 def method_names() -> dict[str, MethodName]:
     table = pd.read_csv(DATA / "method_names.csv", dtype=str, keep_default_na=False)
     return {
-        r.method: MethodName(r.method, r.title, listed(r.kdbench), r.scheme, listed(r.knowledge), listed(r.families))
+        r.method: MethodName(
+            r.method, r.title, listed(r.kdbench), r.scheme, listed(r.knowledge), listed(r.families), r.absent
+        )
         for r in table.itertuples()
     }
 

@@ -16,6 +16,7 @@ from kdbench_leaderboard.published import (
     KNOWLEDGE,
     Entry,
     Key,
+    MethodName,
     Printed,
     SurveyRow,
     by_trust,
@@ -166,7 +167,7 @@ def line_of(
         "others": others_cell(by_trust(entry.printed)),
         "kdbench": kdbench_cell(mine, any("best epoch" in p.flags for p in entry.printed)),
         "gap": number(own[0] - reference if own and reference is not None else None, sign=True),
-        "notes": Cell("; ".join(notes_of(row.note if row else "", entry.printed)), tags=tuple(flags_of(entry, mine))),
+        "notes": Cell("; ".join(notes_of(row, name, entry.printed)), tags=tuple(flags_of(entry, mine))),
     }
     shown = ["survey"] * bool(row) + ["others"] * bool(entry.printed) + ["kdbench"] * bool(mine)
     filters = {
@@ -272,10 +273,11 @@ def kdbench_cell(mine: Sequence[Measured], beside_best: bool) -> Cell:
     return replace(one, href=href, tags=tuple(tags), title=f"on {board.suite}")
 
 
-def notes_of(survey_note: str, printed: Sequence[Printed]) -> list[str]:
-    """The survey's note, and what is suspect in other sources."""
+def notes_of(row: SurveyRow | None, name: MethodName, printed: Sequence[Printed]) -> list[str]:
+    """The survey's note, why kdbench cannot run its row, and what is suspect in other sources."""
+    notes = [row.note, f"not run here: {name.absent}" if name.absent else ""] if row else []
     suspect = [p.note for p in printed if "SUSPECT" in p.note]
-    return list(dict.fromkeys(note for note in [survey_note, *suspect] if note))
+    return list(dict.fromkeys(note for note in [*notes, *suspect] if note))
 
 
 def flags_of(entry: Entry, mine: Sequence[Measured]) -> list[tuple[str, str]]:

@@ -7,11 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Field, Outputs, Paper, Setup
-from kdbench_methods.parts.layers import BatchNorm
-from kdbench_methods.parts.with_kd import WithKD
+from kdbench_methods.parts.margins import WithMargins, connector, partial_distance
 
 
-class OFD(WithKD):
+class OFD(WithMargins):
     """The student's maps before their ReLU follow the teacher's where these are active, else stay low (eq. 1 to 3).
 
     L = CE(z_s, y) + map_weight * sum_l 2^(l - n + 1) * sum of d(r_l(f_l^s), max(f_l^t, m_l)) / B
@@ -39,7 +38,7 @@ class OFD(WithKD):
     knowledge = ("feature",)
     requires = frozenset({"student.logits", "student.pre_activations", "teacher.logits", "teacher.pre_activations"})
 
-    class Params(WithKD.Params):
+    class Params(WithMargins.Params):
         map_weight: float = Field(0.001, ge=0, description="weight of the maps' partial distance")
 
     def build(self, setup: Setup) -> None:
@@ -47,9 +46,7 @@ class OFD(WithKD):
             (s[0], t[0]) for s, t in zip(setup.student.pre_activations, setup.teacher.pre_activations, strict=True)
         ]
         self.connectors = nn.ModuleList(connector(s, t) for s, t in channels)
-        for i, (_, t) in enumerate(channels):
-            self.register_buffer(f"negative_sum_{i}", torch.zeros(t))
-            self.register_buffer(f"negative_count_{i}", torch.zeros(t))
+        self.make_margins(t for _, t in channels)
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         total = []
@@ -60,24 +57,3 @@ class OFD(WithKD):
             total.append(2.0 ** (i - len(self.connectors) + 1) * partial_distance(connect(f_s), target))
         terms = self.ce_and_kd(batch, student, teacher)
         return {**terms, "map": self.params.map_weight * torch.stack(total).sum()}
-
-    @torch.no_grad()
-    def margin(self, i: int, teacher_map: Tensor) -> Tensor:
-        """(C, 1, 1): mean of each channel's negative values, in this batch and all before."""
-        total, count = getattr(self, f"negative_sum_{i}"), getattr(self, f"negative_count_{i}")
-        total += teacher_map.clamp(max=0).sum(dim=(0, 2, 3))
-        count += (teacher_map < 0).sum(dim=(0, 2, 3))
-        return (total / count.clamp(min=1))[:, None, None]
-
-
-def partial_distance(student: Tensor, target: Tensor) -> Tensor:
-    """Squared difference of (B, C, H, W) maps but where student <= target <= 0: summed, averaged over the batch."""
-    low = (student <= target) & (target <= 0)
-    return (student - target).square().masked_fill(low, 0).sum() / len(student)
-
-
-def connector(in_channels: int, channels: int) -> nn.Sequential:
-    """A 1 x 1 convolution, initialised as the authors do, and batch norm."""
-    conv = nn.Conv2d(in_channels, channels, 1, bias=False)
-    nn.init.normal_(conv.weight, std=(2 / channels) ** 0.5)
-    return nn.Sequential(conv, BatchNorm(channels))

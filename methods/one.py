@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kdbench import Batch, Field, Method, NotApplicable, Outputs, Paper, Read, Setup
 from kdbench_methods.kd import kd_loss
+from kdbench_methods.parts.branches import Branch
 from kdbench_methods.parts.layers import BatchNorm
 from kdbench_methods.parts.ramp import ramp
 
@@ -75,30 +76,6 @@ class ONE(Method):
 
     def networks(self, student: nn.Module, read: Read) -> Mapping[str, nn.Module]:
         return {"ensemble": Ensemble(student, read, self)}
-
-
-class Branch(nn.Module):
-    """A residual block, the mean of its map, and a classifier.
-
-    Args:
-        low, high: (C, H, W) of the map that it takes, and of the one that it makes.
-    """
-
-    def __init__(self, low: tuple[int, int, int], high: tuple[int, int, int], num_classes: int) -> None:
-        super().__init__()
-        stride = max(1, round(low[1] / high[1]))
-        self.block = nn.Sequential(
-            nn.Conv2d(low[0], high[0], 3, stride, padding=1, bias=False),
-            BatchNorm(high[0]),
-            nn.ReLU(),
-            nn.Conv2d(high[0], high[0], 3, padding=1, bias=False),
-            BatchNorm(high[0]),
-        )
-        self.shortcut = nn.Sequential(nn.Conv2d(low[0], high[0], 1, stride, bias=False), BatchNorm(high[0]))
-        self.classifier = nn.Linear(high[0], num_classes)
-
-    def forward(self, feature: Tensor) -> Tensor:
-        return self.classifier((self.block(feature) + self.shortcut(feature)).relu().mean(dim=(2, 3)))
 
 
 class Ensemble(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 
 from timm.models._registry import register_model
 from timm.models.resnet import BasicBlock, Bottleneck, downsample_conv
-from torch import nn
+from torch import Tensor, nn
 
 from kdbench.models.base import ChainNetwork, cifar_cfgs, create, init_convolutions
 
@@ -15,7 +15,8 @@ default_cfgs = cifar_cfgs(
     *(f"cifar_resnet{depth}" for depth in (8, 14, 20, 26, 32, 44, 56, 110)),
     *("cifar_resnet8x4", "cifar_resnet32x4"),
     *("cifar_resnet18", "cifar_resnet34", "cifar_resnet50"),
-    "cifar_resnext29",
+    *("cifar_resnet20_x05", "cifar_resnet152", "cifar_plain18", "cifar_plain34"),
+    *("cifar_resnext29", "cifar_resnext50_32x4d"),
 )
 
 WIDE = (32, 64, 128, 256)
@@ -30,6 +31,7 @@ class CifarResNet(ChainNetwork):
         widths: channels of the stem and of the stages, before a bottleneck's expansion.
         bottleneck: timm's bottleneck blocks instead of its basic ones.
         cardinality, base_width: groups of a bottleneck's 3x3 convolution, and channels a group where the width is 64.
+        plain: shortcuts only in the first block of the stages that halve the resolution; of basic blocks.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class CifarResNet(ChainNetwork):
         bottleneck: bool = False,
         cardinality: int = 1,
         base_width: int = 64,
+        plain: bool = False,
         in_chans: int = 3,
         **head: Any,
     ) -> None:
@@ -53,7 +56,8 @@ class CifarResNet(ChainNetwork):
         for i, (count, planes) in enumerate(zip(blocks, stages, strict=True)):
             stride = 2 if i else 1
             options = dict(cardinality=cardinality, base_width=base_width)
-            setattr(self, f"layer{i + 1}", stage(block, count, width, planes, stride, **options))
+            others = PlainBlock if plain else block
+            setattr(self, f"layer{i + 1}", stage(block, others, count, width, planes, stride, **options))
             width = planes * block.expansion
             maps[f"layer{i + 1}"] = (width, 2**i)
         last = "act3" if bottleneck else "act2"
@@ -62,13 +66,23 @@ class CifarResNet(ChainNetwork):
         init_convolutions(self)
 
 
-def stage(block: Any, blocks: int, in_width: int, planes: int, stride: int, **options: Any) -> nn.Sequential:
-    """Residual blocks at one resolution; the first one changes width and stride."""
-    width = planes * block.expansion
+class PlainBlock(BasicBlock):
+    """timm's basic block without its shortcut."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.bn1(self.conv1(x)))
+        return self.act2(self.bn2(self.conv2(x)))
+
+
+def stage(
+    first: Any, others: Any, blocks: int, in_width: int, planes: int, stride: int, **options: Any
+) -> nn.Sequential:
+    """Residual blocks at one resolution; the first may change width and stride, and is then of a kind of its own."""
+    width = planes * first.expansion
     changes = stride != 1 or in_width != width
     shortcut = downsample_conv(in_width, width, kernel_size=1, stride=stride) if changes else None
-    first = block(in_width, planes, stride, downsample=shortcut, **options)
-    return nn.Sequential(first, *(block(width, planes, **options) for _ in range(blocks - 1)))
+    start = (first if changes else others)(in_width, planes, stride, downsample=shortcut, **options)
+    return nn.Sequential(start, *(others(width, planes, **options) for _ in range(blocks - 1)))
 
 
 @register_model
@@ -163,3 +177,37 @@ def cifar_resnext29(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     """ResNeXt-29, 8x64d (Xie et al. 2017, arXiv:1611.05431): 8 groups of 64/128/256; 34,518,948 parameters."""
     model = {"blocks": 3, "widths": FOUR_STAGES[:4], "bottleneck": True, "cardinality": 8}
     return create(CifarResNet, "cifar_resnext29", pretrained, **{**model, **kwargs})
+
+
+@register_model
+def cifar_resnet20_x05(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-20 at half the width, 8/16/32; 71,756 parameters."""
+    return create(CifarResNet, "cifar_resnet20_x05", pretrained, **{"blocks": 3, "widths": (8, 8, 16, 32), **kwargs})
+
+
+@register_model
+def cifar_resnet152(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-152 (He et al. 2016) with a 3x3 stem and no pooling after it; 58,341,028 parameters."""
+    model = {"blocks": (3, 8, 36, 3), "widths": FOUR_STAGES, "bottleneck": True}
+    return create(CifarResNet, "cifar_resnet152", pretrained, **{**model, **kwargs})
+
+
+@register_model
+def cifar_resnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNeXt-50, 32x4d (Xie et al. 2017), with a 3x3 stem and no pooling after it; 23,177,124 parameters."""
+    model = {"blocks": (3, 4, 6, 3), "widths": FOUR_STAGES, "bottleneck": True, "cardinality": 32, "base_width": 4}
+    return create(CifarResNet, "cifar_resnext50_32x4d", pretrained, **{**model, **kwargs})
+
+
+@register_model
+def cifar_plain18(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-18 with shortcuts only where stages begin (Li et al. 2020, JointRD); 11,220,132 parameters."""
+    model = {"blocks": (2, 2, 2, 2), "widths": FOUR_STAGES, "plain": True}
+    return create(CifarResNet, "cifar_plain18", pretrained, **{**model, **kwargs})
+
+
+@register_model
+def cifar_plain34(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-34 with shortcuts only where stages begin (Li et al. 2020, JointRD); 21,328,292 parameters."""
+    model = {"blocks": (3, 4, 6, 3), "widths": FOUR_STAGES, "plain": True}
+    return create(CifarResNet, "cifar_plain34", pretrained, **{**model, **kwargs})

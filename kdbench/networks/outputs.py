@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kdbench.errors import KdbenchError, NotApplicable, first_line
 from kdbench.given import Outputs, Shapes
+from kdbench.models.base import ChainNetwork
 from kdbench.networks.inputs import as_seen
 
 Network = Any  # a timm model: its interfaces beyond nn.Module's are not typed
@@ -226,31 +227,60 @@ class OutputReader:
     def __call__(self, images: Tensor) -> Outputs:
         """Outputs of a batch (B, C, H, W), in float32."""
         images = as_seen(self.model, images)
-        values: dict[str, Any] = {}
+        maps: dict[int, Tensor] = {}
+        final = images
         if self.wanted & MAPPED:
             indices = sorted({*self.indices, *self.stem})
             # The last map as well: some models run no further than the last one that they are asked for.
             final, found = self.model.forward_intermediates(images, indices=[*indices, -1])
             maps = dict(zip(indices, found, strict=False))
-            if "features" in self.wanted:
-                values["features"] = [maps[i].float() for i in self.indices]
         elif self.is_whole:
             final = self.model.forward_features(images)
+        return self.bundle(final if self.is_whole else images, maps, len(images))
+
+    def from_map(self, position: int, feature: Tensor) -> Outputs:
+        """The outputs if the map at a position, counted as in `features`, were this one (B, C, H, W).
+
+        Of the maps those after it are given. What the network computes before it is counted as if it had run.
+
+        Raises:
+            NotApplicable: the network is no chain of modules, as kdbench's convolutional ones are.
+        """
+        if not isinstance(self.model, ChainNetwork):
+            raise NotApplicable(f"a {type(self.model).__name__} cannot be run from one of its maps on")
+        info: list[dict[str, Any]] = self.model.feature_info
+        names = {entry["module"]: i for i, entry in enumerate(info)}
+        module = info[self.indices[position]]["module"]
+        maps: dict[int, Tensor] = {}
+        for name in self.model.chain[self.model.chain.index(module) + 1 :]:
+            feature = self.model.run(name, feature)
+            if names.get(name) in self.indices:
+                maps[names[name]] = feature
+        return self.bundle(feature, maps, len(feature))
+
+    def bundle(self, final: Tensor, maps: dict[int, Tensor], size: int) -> Outputs:
+        """The wanted outputs for so many images, from the end of the features and the maps.
+
+        Args:
+            final: of a network that is not whole, the images.
+        """
+        values: dict[str, Any] = {}
+        mine = [(n, maps[i]) for n, i in enumerate(self.indices) if i in maps]
+        if "features" in self.wanted:
+            values["features"] = [feature.float() for _, feature in mine]
         if self.wanted & {"logits", "embedding"}:
-            logits = self.model.forward_head(final) if self.is_whole else self.model(images)
+            logits = self.model.forward_head(final) if self.is_whole else self.model(final)
             if "logits" in self.wanted:  # several classifiers give a tuple while training
                 values["logits"] = (torch.stack(logits).mean(dim=0) if isinstance(logits, tuple) else logits).float()
         if "embedding" in self.wanted:
             values["embedding"] = torch.cat([self.caught.pop(head).float() for head in self.heads], dim=1)
         if "pre_activations" in self.wanted:
-            values["pre_activations"] = [
-                self.caught.pop(f"map {n}", maps[i]).float() for n, i in enumerate(self.indices)
-            ]
+            values["pre_activations"] = [self.caught.pop(f"map {n}", feature).float() for n, feature in mine]
         if "stem" in self.wanted:
-            values["stem"] = [maps[i].float() for i in self.stem]
+            values["stem"] = [maps[i].float() for i in self.stem if i in maps]
         if self.runs is not None:
             tensors = [t for value in values.values() for t in (value if isinstance(value, list) else [value])]
-            self.runs.append((len(images), any(t.requires_grad for t in tensors)))
+            self.runs.append((size, any(t.requires_grad for t in tensors)))
         return Outputs(self.role, **values)
 
     @torch.no_grad()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from kdbench.data.contract import Inputs
 from kdbench.data.stream import torch_seed
 from kdbench.errors import did_you_mean
-from kdbench.given import Outputs, Read, Setup, Shapes, not_given
+from kdbench.given import Outputs, Setup, Shapes, not_given
 from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import OutputReader
@@ -19,6 +21,8 @@ from kdbench.running.plan import Cell
 from kdbench.running.readers import Networks, outputs_of
 from kdbench.training.contract import check_state
 from kdbench.training.prediction import autocast
+
+P = ParamSpec("P")
 
 
 def make_setup(
@@ -38,7 +42,10 @@ def make_setup(
     """
     data, recipe = cell.suite.data, cell.recipe
     readers, gives_networks = networks.readers, "teacher.network" in cls.requires
-    reading = partial(as_read, precision=recipe.precision, device=device)
+
+    def reading(reader: Callable[P, Outputs], gradients: bool = True) -> Callable[P, Outputs]:
+        return as_read(reader, recipe.precision, device, gradients)
+
     return Setup(
         student=readers["student"].shapes(networks.example),
         teacher=readers["teacher"].shapes(networks.example) if "teacher" in readers else Shapes("teacher"),
@@ -55,6 +62,7 @@ def make_setup(
         network=partial(further_network, cell, cls, networks, device),
         read_student=reading(readers["student"]),
         read_teacher=reading(readers["teacher"]) if "teacher" in readers else not_given,
+        teacher_from=reading(readers["teacher"].from_map) if "teacher" in readers else not_given,
         student_network=networks.student if "student.network" in cls.requires else None,
         teacher_network=networks.teachers[0] if gives_networks and networks.teachers else None,
         team=tuple(reading(reader, gradients=False) for reader in networks.team.values()),
@@ -65,12 +73,14 @@ def make_setup(
     )
 
 
-def as_read(reader: OutputReader, precision: str, device: torch.device, gradients: bool = True) -> Read:
+def as_read(
+    reader: Callable[P, Outputs], precision: str, device: torch.device, gradients: bool = True
+) -> Callable[P, Outputs]:
     """A reader for the method's own use: in the suite's precision, with gradients where they are wanted."""
 
-    def read(images: Tensor) -> Outputs:
+    def read(*args: P.args, **kwargs: P.kwargs) -> Outputs:
         with autocast(device, precision), torch.set_grad_enabled(gradients and torch.is_grad_enabled()):
-            return reader(images)
+            return reader(*args, **kwargs)
 
     return read
 

@@ -61,6 +61,7 @@ def test_the_surveys_wrong_sums_are_those_that_its_notes_name():
         ("MobileNet", "mobilenetv1"),
         ("densenet40_12", "densenet_40_12"),
         ("ResNet-32x4", "resnet32x4"),
+        ("ResNet20-x0.5", "resnet20_x0_5"),
     ],
 )
 def test_networks_are_matched_however_they_are_written(printed: str, suite: str):

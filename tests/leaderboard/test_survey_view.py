@@ -219,6 +219,9 @@ def test_the_surveys_label_is_marked_where_ours_differs(published_lines: list[Li
         ("CCKD", "RelK, ResK", "here RelK"),
         ("FN", "FeaK", "here ResK, FeaK"),
         ("AE-KD", "FeaK", "here ResK"),
+        ("TOFD", "FeaK", "here ResK, FeaK"),
+        ("CTKD", "RelK, FeaK", "here ResK, FeaK"),
+        ("Rocket-KD", "FeaK", "here ResK"),
     }
 
 

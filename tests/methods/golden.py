@@ -8,8 +8,8 @@ A case is a file of `goldens/`, or an item of the list in it:
     setup       fields of `Setup`, where they matter: epochs, batch_size, train_labels, ...; of `team`, how many
     student     shapes of its outputs: logits [B, C], the others without B: embedding D, features, pre_activations and
     teacher     stem [[C, H, W], ...]
-    batch       labels, and index and epoch where they matter; a list is one batch after another, without updates
-                between them, of which the last one's loss counts
+    batch       labels, and index, epoch and progress where they matter; a list is one batch after another, without
+                updates between them, of which the last one's loss counts
     stage       the stage's name, if not the main one
     buffers     names of the buffers that are set like weights (banks); the others begin as in `build`
     draws       {name of the method's function that draws: the tensor that it returns instead}
@@ -30,6 +30,7 @@ Every tensor is x.flat[i] = 2 sin(a i + b) + 0.5 cos(0.37 a i^2 + b) in float64,
                          then `buffers`; the fan in of (n, m, ...) is m * ..., of a vector 1
     a network given      weights and bias of its classifier: a = 0.43, b = 0.2 and 0.3, times 0.1
     in `Setup` itself
+    teacher_from l       the 1 x 1 convolution to the teacher's last map: a = 0.43, b = 0.4 + l, times 0.1
 
 and b is larger by 0.3 n in the n-th batch (from 0), by k for the k-th network that the method makes (from 1) or that is
 in its team, and by 0.5 for images that it reads beside the batch.
@@ -44,6 +45,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdbench import Batch, Method, Outputs, Setup, Shapes
@@ -136,6 +138,7 @@ class World:
             "teacher_network": teacher,
             "read_student": self.read_student,
             "read_teacher": teacher.read,
+            "teacher_from": self.teacher_from,
             "images": lambda index, view: self.images(len(index), 0.5),
             **self.given,
             "train_labels": torch.tensor(labels),
@@ -148,6 +151,15 @@ class World:
         """What `Setup.network` makes."""
         self.networks.append(StandIn(self, role, len(self.networks) + 1))
         return self.networks[-1]
+
+    def teacher_from(self, position: int, feature: Tensor) -> Outputs:
+        """What the teacher makes of another map: its last by a 1 x 1 convolution, logits by its own classifier."""
+        shapes, classes = self.shapes["teacher"], self.shapes["student"]["logits"][1]
+        width, *size = shapes["pre_activations"][-1]
+        weight = 0.1 * golden([width, feature.shape[1]], 0.43, 0.4 + position)
+        last = torch.einsum("oc,bchw->bohw", weight.to(feature), F.adaptive_avg_pool2d(feature, size))
+        classifier = Network({"embedding": width}, classes).classifier.to(feature)
+        return Outputs("teacher", logits=classifier(last.relu().mean(dim=(2, 3))), pre_activations=[last])
 
     def loss(self, method: Method, stage: Stage, given: Case) -> tuple[dict[str, Tensor], Outputs]:
         """The stage's loss of a batch, and the student's outputs."""
@@ -168,7 +180,7 @@ class World:
             view=torch.zeros(size, dtype=torch.int64),
             epoch=torch.tensor(given.get("epoch", 0)),
             step=torch.tensor(0),
-            progress=torch.tensor(0.0, dtype=torch.float64),
+            progress=torch.tensor(given.get("progress", 0.0), dtype=torch.float64),
         )
 
     def images(self, size: int, shift: float = 0) -> Tensor:
@@ -199,6 +211,8 @@ class World:
 
 class StandIn(nn.Module):
     """Stands for a network: whatever the images, it says what the formula says."""
+
+    model = nn.Module()  # of no weights
 
     def __init__(self, world: World, role: str, shift: float) -> None:
         super().__init__()

@@ -14,8 +14,9 @@ from kdbench_methods.fn import normalised
 from kdbench_methods.fsp import flow_loss
 from kdbench_methods.ft import factor_loss
 from kdbench_methods.nst import discrepancy
-from kdbench_methods.ofd import OFD, partial_distance
+from kdbench_methods.ofd import OFD
 from kdbench_methods.parts.layers import BatchNorm, same_size
+from kdbench_methods.parts.margins import partial_distance
 from kdbench_methods.reviewkd import Fusion, context_loss
 from kdbench_methods.semckd import SemCKD, map_distance, similarity
 

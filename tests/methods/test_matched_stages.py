@@ -36,7 +36,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 SHIFTED = [("resnet8", "shufflenet"), ("resnet10", "mobilenet")]  # equally many stages, at other strides
 BATCH = 8
-EQUAL_CHANNELS = {"fsp"}  # which it asks for
+EQUAL_CHANNELS = {"fsp", "jointrd", "mgd"}  # which they ask for, or at most as many as the teacher's
 HINTS = {"fitnets": 1}  # the one map that it compares
 
 

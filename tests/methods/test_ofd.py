@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdbench import Outputs
-from kdbench_methods.ofd import OFD, partial_distance
+from kdbench_methods.ofd import OFD
+from kdbench_methods.parts.margins import partial_distance
 
 SHAPES = {"pre_activations": ((4, 7, 7), (5, 2, 2))}, {"pre_activations": ((3, 4, 4), (6, 4, 4))}
 

@@ -19,7 +19,8 @@ from kdbench_methods.dml_mixed import DMLMixed
 from kdbench_methods.kd import kd_loss
 from kdbench_methods.kdcl import KDCL, min_logit_target, naive_target
 from kdbench_methods.okddip import OKDDip, mixtures
-from kdbench_methods.one import ONE, Branch, gate
+from kdbench_methods.one import ONE, gate
+from kdbench_methods.parts.branches import Branch
 from kdbench_methods.parts.ramp import ramp
 from tests.methods.small import small_setup
 

@@ -16,6 +16,7 @@ Maps = list[tuple[int, int]]
 NARROW: Maps = [(16, 32), (16, 32), (32, 16), (64, 8)]
 WIDE: Maps = [(32, 32), (64, 32), (128, 16), (256, 8)]
 VGG: Maps = [(64, 32), (128, 16), (256, 8), (512, 4), (512, 4)]
+BOTTLENECK: Maps = [(64, 32), (256, 32), (512, 16), (1024, 8), (2048, 4)]
 BASIC: Maps = [(64, 32), (64, 32), (128, 16), (256, 8), (512, 4)]
 
 
@@ -39,7 +40,7 @@ FACTS: dict[str, tuple[int, float, Maps]] = {
     "cifar_resnet32x4": (7_433_860, 1083.0, WIDE),
     "cifar_resnet18": (11_173_962 + 90 * 513, 555.5, BASIC),
     "cifar_resnet34": (21_282_122 + 90 * 513, 1159.4, BASIC),
-    "cifar_resnet50": (23_705_252, 1298.0, [(64, 32), (256, 32), (512, 16), (1024, 8), (2048, 4)]),
+    "cifar_resnet50": (23_705_252, 1298.0, BOTTLENECK),
     "cifar_resnext29": (34_426_698 + 90 * 1025, 5387.4, [(64, 32), (256, 32), (512, 16), (1024, 8)]),
     "cifar_wrn_16_1": (180_916, 26.7, wide(1)),
     "cifar_wrn_16_2": (703_284, 101.1, wide(2)),
@@ -60,6 +61,16 @@ FACTS: dict[str, tuple[int, float, Maps]] = {
     "cifar_mobilenetv2": (812_836, 6.5, [(16, 16), (12, 16), (16, 8), (48, 4), (160, 2)]),
     "cifar_shufflenetv1": (949_258, 38.7, [(24, 32), (240, 16), (480, 8), (960, 4)]),
     "cifar_shufflenetv2": (1_355_528, 44.5, [(24, 32), (116, 16), (232, 8), (464, 4)]),
+    "cifar_resnet20_x05": (71_756, 10.3, [(8, 32), (8, 32), (16, 16), (32, 8)]),
+    "cifar_resnet152": (58_156_618 + 90 * 2049, 3722.3, BOTTLENECK),
+    "cifar_resnext50_32x4d": (
+        25_028_904 - 900 * 2049 - 64 * 3 * (49 - 9),
+        1344.2,
+        BOTTLENECK,
+    ),
+    "cifar_plain18": (11_173_962 + 90 * 513, 555.5, BASIC),
+    "cifar_plain34": (21_282_122 + 90 * 513, 1159.4, BASIC),
+    "cifar_alexnet": (2_472_266 + 90 * 257, 15.0, [(64, 8), (192, 4), (384, 2), (256, 2), (256, 2)]),
     "cifar_densenet_40_12": (1_019_722 + 90 * 449, 264.9, [(16, 32), (160, 32), (304, 16), (448, 8)]),
 }
 ONE_A_FAMILY = [
@@ -71,6 +82,8 @@ ONE_A_FAMILY = [
     "cifar_shufflenetv1",
     "cifar_shufflenetv2",
     "cifar_densenet_40_12",
+    "cifar_plain18",
+    "cifar_alexnet",
 ]
 every_network = pytest.mark.parametrize("name", timm.list_models("cifar_*"))
 one_a_family = pytest.mark.parametrize("name", ONE_A_FAMILY)
