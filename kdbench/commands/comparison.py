@@ -180,7 +180,9 @@ def complete_rows(suite: Suite, runs: Path, results: Path | None) -> list[Row[En
     """All rows of the suite that could be compared: what the board moderates variances by."""
     names = sorted(methods_in(suite, runs, results))
     rows = [row for name in names for row in read_rows(suite, name, runs, results, silent)]
-    return [row for row in rows if not gaps(row, suite)]
+    complete = [row for row in rows if not gaps(row, suite)]
+    plain = next((row for row in complete if row.name == PLAIN), None)
+    return [row for row in complete if not set_apart(row, plain)]
 
 
 def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -> list[Named]:
