@@ -366,12 +366,12 @@ def test_a_seed_of_a_suite_that_kdbench_does_not_know_may_be_any_number(copy: Pa
     strange = suite.model_copy(update={"name": "strange"})
     entries = [
         make_entry(strange, labels, make_method("kd"), ("resnet8", "vit_w16"), seed, 0.9, key=f"{n}" * 64)
-        for n, seed in enumerate((3, 10**15))
+        for n, seed in enumerate((3, 10**6))
     ]
     write_results(copy / "strange" / "kd", entries)
     store = read_store(copy, None)
     board = next(b for b in make_boards(store) if b.suite == "strange")
-    assert board.seeds == [3, 10**15]
+    assert board.seeds == [3, 10**6]
     (kd,) = standings(board, [])
     assert kd.gaps == []
     assert kd.place == 1

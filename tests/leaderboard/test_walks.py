@@ -56,7 +56,7 @@ def test_who_wrote_a_method_reads_first_where_it_stands(accepted: Path, open_pag
     page.click("section:visible tbody th a:text-is('reviewkd')")
     first = page.locator("main section").first
     text = first.inner_text()
-    assert re.search(r"place \d+ of 16", text)
+    assert re.search(r"place \d+ of \d+", text)
     assert "plain student" in text
     assert "plain KD" in text
     assert re.search(r"× \d", text)  # what it costs
