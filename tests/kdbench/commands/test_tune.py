@@ -300,21 +300,26 @@ def start(tmp_path: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
+def finished(runs: Path) -> dict[Path, int]:
+    """When each record was written that is in its place; what a killed process left beside them is none."""
+    return {path: path.stat().st_mtime_ns for path in runs.glob(f"*/*/{'?' * 16}/record.json")}
+
+
 def test_kill_9_ends_in_the_same_choice(quick_suite: Path, run: Tune, tmp_path: Path) -> None:
     _, whole, _ = run("kd", trials=3, seeds="2", runs="whole")
     options = ("kd", "--suite", quick_suite, "--space", SPACE, "--trials", "3", "--seeds", "2", "--sampler", "random")
     options = (*options, "--no-mlflow", "--json", "--workers", "1")
     process = start(tmp_path, *options)
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "runs").rglob("record.json")) and process.poll() is None and time.monotonic() < deadline:
+    while not finished(tmp_path / "runs") and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
+    kept = finished(tmp_path / "runs")
     assert 0 < len(kept) < 8
     out, errors = start(tmp_path, *options).communicate(timeout=300)
     assert json.loads(out)["methods"] == whole["methods"], errors
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
+    after = finished(tmp_path / "runs")
     assert len(after) == 8
     assert kept.items() <= after.items()
 
