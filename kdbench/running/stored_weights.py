@@ -43,7 +43,7 @@ def weights_problem(entry: Entry, suite: Suite) -> str | None:
     recipe = suite.recipe_of(record.student)
     device = torch.device("cpu")
     images = load_dataset(suite.data).inputs(suite.data, recipe.batch_size, device).test()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     answers = predict(network, images, device, recipe.precision).argmax(dim=1).numpy()
     agreement = 100 * float((answers == entry.evidence.predicted).mean())
     if agreement < LEAST_AGREEMENT:
