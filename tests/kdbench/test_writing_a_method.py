@@ -176,7 +176,7 @@ def test_check_names_what_is_wrong_and_exits_with_1(kdbench: Command, install_pl
     assert done.returncode == 1
     [failed] = [row for row in json.loads(done.stdout) if row["outcome"] != "passed"]
     assert failed["check"] == "averages_over_the_batch"
-    assert "term 'margin' doubles with the batch" in failed["message"]
+    assert "term 'margin' grows with the batch" in failed["message"]
     assert kdbench("check", "soft_hinges").returncode == 2
     assert "Name a method" in kdbench("check").stderr
 
