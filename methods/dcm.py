@@ -16,12 +16,12 @@ from kdbench_methods.parts.peers import make_peers, peer_models
 class DCM(Method):
     """Two networks learn together, every classifier of the one from every classifier of the other.
 
-    L = sum over both networks and their classifiers i of CE(z_i, y)
-          + mutual_weight * sum over classifiers i of the one and j of the other of KL(p_j || p_i) + KL(p_i || p_j)
+    L = sum_k ce_weight * CE(z_k, y) + mutual_weight * sum_ij (KL(p_j || p_i) + KL(p_i || p_j))
 
-    The teaching side of each KL is a constant. A network's classifiers are its own and two more, on branches from the
-    ends of its last stage but two and but one. The branches are dropped after training. The peer has the teacher's
-    architecture and initial weights of its own; the trained teacher is not read.
+    k: the classifiers of both networks; i: those of the one, j: those of the other. The teaching side of each KL is a
+    constant. A network's classifiers are its own and two more, on branches from the ends of its last stage but two
+    and but one. The branches are dropped after training. The peer has the teacher's architecture and initial weights
+    of its own; the trained teacher is not read.
 
     As the authors' code (sundw2014/DCM, wrn/main.py, wrn/resnet.py and wrn/KL_divergence.py, commit df2f5f6):
     classifiers and the shapes of their branches, all pairs of classifiers, weights of 1, no temperature, one forward
