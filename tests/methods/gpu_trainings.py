@@ -91,6 +91,7 @@ def outcome(trainer: Trainer) -> dict[str, Tensor]:
 
 def forbid_waits(trainer: Trainer, gpu: SimulatedGpu) -> None:
     """No step of the training may wait for the device."""
+    trainer.watches = False  # to watch a step is to read its values
     run_steps = trainer.run_steps
 
     def run(*given: Any, **named: Any) -> Tensor:
