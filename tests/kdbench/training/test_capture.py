@@ -32,9 +32,9 @@ def test_warm_up_and_capture_are_on_one_side_stream_and_replays_on_the_former_on
         trainer = make("kd", PAIR, GPU, "captured")
         step = trainer.step
 
-        def watch(batch: Batch) -> Tensor:
+        def watch(batch: Batch, *rest: Any) -> Tensor:
             seen.append((torch.cuda.current_stream(GPU), gpu.recording is not None))
-            return step(batch)
+            return step(batch, *rest)
 
         trainer.step = watch  # type: ignore[method-assign]
         trainer.next_epoch()

@@ -88,7 +88,7 @@ def test_all_methods_see_the_same_batches_from_the_same_weights(short: Suite) ->
 def test_an_epoch_keeps_the_last_short_batch_and_counts_steps(short: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, batches = make(short, "vanilla"), []
     original = trainer.step
-    monkeypatch.setattr(trainer, "step", lambda batch: batches.append(batch) or original(batch))
+    monkeypatch.setattr(trainer, "step", lambda batch, *watch: batches.append(batch) or original(batch, *watch))
     trainer.train_epoch(1)
     assert [len(batch.labels) for batch in batches] == [64] * 15 + [40]
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(1000))
