@@ -37,7 +37,7 @@ def modules(name: str) -> set[str]:
     ("name", "helpers"),
     [
         ("crd", {"crd", "parts", "parts.with_kd", "kd"}),
-        ("one", {"one", "kd", "parts", "parts.layers", "parts.ramp"}),
+        ("one", {"one", "kd", "parts", "parts.branches", "parts.layers", "parts.ramp"}),
         ("dafl", {"dafl", "parts", "parts.data_free", "parts.generator", "kd"}),
         ("vanilla", {"vanilla"}),
     ],

@@ -17,6 +17,7 @@ from kdbench.running.engines.events import Failed, Finished, Machine, Noticed, P
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite
+from kdbench.training import trainer
 from kdbench.training.limit import TimeLimit
 
 
@@ -106,6 +107,7 @@ class Odd(Vanilla):
 def test_a_cell_that_cannot_be_captured_is_trained_eagerly_by_a_fresh_process_as_are_those_like_it(
     digits: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_plugin: Callable[..., Path]
 ) -> None:
+    monkeypatch.setattr(trainer, "side_stream", trainer.side_stream)  # which the method replaces in this process too
     install_plugin("theirs", {"odd": "odd_method:Odd"}, odd_method=UNCAPTURED)
     started: list[str] = []
     start = local.start_worker
