@@ -47,11 +47,12 @@ class Plugin:
 def list_plugins(group: str = GROUP) -> dict[str, list[Plugin]]:
     """All entries by name; more than one under a name is a conflict, which whoever loads it reports."""
     found: dict[str, list[Plugin]] = {}
+    packages: dict[int, tuple[str, str]] = {}  # their metadata is parsed once each, not once an entry
     for entry in entry_points(group=group):
         dist = entry.dist
-        plugin = Plugin(
-            entry.name, dist.name if dist else "unknown", dist.version if dist else "unknown", entry.value, entry
-        )
+        if id(dist) not in packages:
+            packages[id(dist)] = (dist.name, dist.version) if dist else ("unknown", "unknown")
+        plugin = Plugin(entry.name, *packages[id(dist)], entry.value, entry)
         if all(
             plugin.target != other.target or plugin.distribution != other.distribution
             for other in found.get(entry.name, [])
