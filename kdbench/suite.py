@@ -88,6 +88,10 @@ class Suite(Table):
         for name, model in self.models.items():
             if any(len(values) != self.data.channels for values in (model.mean, model.std) if values is not None):
                 raise ValueError(f"models.{name}: mean and std need one value a channel")
+            if model.modality == "grey" and self.data.channels == 1:
+                raise ValueError(f"models.{name}: modality 'grey' has no effect on images of one channel. Remove it")
+            if model.modality and self.data.channels not in (1, 3):
+                raise ValueError(f"models.{name}: modality '{model.modality}' is for images of one or three channels")
             try:
                 digest(model.identity)
             except (TypeError, ValueError) as error:

@@ -28,6 +28,8 @@ class Model(BaseModel):
     Attributes:
         input_size: height and width that it sees, if not the suite's: images are resized for it.
         mean, std: of its own normalisation, if not the suite's.
+        modality: what it sees of each image, if not its pixels: "grey", their brightness, or "edges", its gradient's
+            length. Where teacher and student differ in it, distillation is across modalities.
         source_sha256: of the code of a network that another package registers; set by kdbench.
     """
 
@@ -36,6 +38,7 @@ class Model(BaseModel):
     input_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    modality: Literal["grey", "edges"] | None = None
     source_sha256: str | None = None
 
     @property

@@ -46,6 +46,8 @@ def test_built_in_suites_are_valid(name: str) -> None:
         ("validation = 200", 'validation = 200\nevaluate_on = "validation"', "--validate"),
         ("resnet8    = {", '"../../evil" = {', "models"),
         ("resnet8    = {", "resnet8 = { drop_rate = nan,", "models.resnet8"),
+        ("resnet8    = {", 'resnet8 = { modality = "grey",', "modality 'grey' has no effect on images of one channel"),
+        ("resnet8    = {", 'resnet8 = { modality = "depth",', "models.resnet8.modality"),
         ("batch_size = 64", "batchsize = 64", "unknown key 'recipe.batchsize'"),
         ("revision = 1", "revision = 1\nflavour = 2", "unknown key 'flavour'"),
         ("resnet8:vit_w16", "resnet8:vit_w61", "Did you mean 'vit_w16'?"),

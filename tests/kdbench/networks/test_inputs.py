@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import sobel
 from timm.task.distillation import DistillationTeacher
 from torch import nn
 
@@ -12,6 +14,7 @@ from kdbench.data.small import Dataset
 from kdbench.errors import KdbenchError
 from kdbench.networks.build import build_network, count_macs
 from kdbench.networks.inputs import as_seen
+from kdbench.networks.modalities import luminance
 from kdbench.networks.outputs import OutputReader, feature_maps
 from kdbench.plugins import load_method
 from kdbench.running.plan import Cell
@@ -116,3 +119,56 @@ def test_weights_for_other_classes_are_refused_before_they_are_fetched(suite: Su
 def test_a_specification_without_an_input_of_its_own_keeps_its_hash() -> None:
     assert Model(name="cifar_resnet8").identity == {"name": "cifar_resnet8"}
     assert Model.model_validate({"name": "x", "img_size": 32}).identity == {"name": "x", "img_size": 32}
+
+
+def with_modality(suite: Suite, modality: str, **own: object) -> Suite:
+    spec = Model.model_validate({"name": "cifar_resnet8", "modality": modality, **own})
+    return suite.model_copy(update={"models": {**suite.models, "other": spec}})
+
+
+def normalised(pixels: torch.Tensor, suite: Suite) -> torch.Tensor:
+    mean, std = (torch.tensor(values)[:, None, None] for values in (suite.data.mean, suite.data.std))
+    return (pixels - mean) / std
+
+
+@pytest.mark.parametrize("modality", ["grey", "edges"])
+def test_a_modality_has_no_colours_and_is_the_same_in_all_channels(modality: str, suite: Suite) -> None:
+    pixels = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    found = as_seen(build_network(with_modality(suite, modality), "other").double(), normalised(pixels, suite).double())
+    mean, std = (
+        torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (suite.data.mean, suite.data.std)
+    )
+    seen = (found * std + mean).numpy()
+    brightness = np.tensordot(pixels.numpy(), np.array([0.299, 0.587, 0.114]), axes=((1,), (0,)))
+    if modality == "grey":
+        expected = brightness
+    else:  # per image, by scipy: the borders are repeated
+        across = np.stack([sobel(image, axis=1, mode="nearest") for image in brightness]) / 4
+        along = np.stack([sobel(image, axis=0, mode="nearest") for image in brightness]) / 4
+        expected = np.minimum(np.hypot(across, along), 1)
+    for channel in range(3):
+        assert np.allclose(seen[:, channel], expected, atol=1e-6)
+
+
+def test_a_grey_image_has_no_edges_where_it_is_even(suite: Suite) -> None:
+    network = build_network(with_modality(suite, "edges", mean=(0.0,) * 3, std=(1.0,) * 3), "other")
+    even = normalised(torch.full((1, 3, 32, 32), 0.7), suite)
+    assert as_seen(network, even).abs().max() < 1e-5
+
+
+def test_teacher_and_student_of_a_cross_modal_pair_see_the_same_crops(suite: Suite) -> None:
+    images = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = Dataset(images, torch.arange(12), images[:4], torch.arange(4))
+    across = with_modality(suite, "grey")
+    params = load_method("kd").Params().model_dump()
+    cell = Cell("cell", across, "kd", 1, "", student="other", seed=0, params=params)
+    teacher = build_network(across, "plain", seed=1).eval().requires_grad_(False)
+    trainer, _ = prepare(cell, data, [teacher], torch.device("cpu"))
+    batch = normalised(images.float() / 255, across)
+    student_outputs, teacher_outputs = trainer.outputs(batch)
+    assert torch.equal(teacher_outputs.logits, OutputReader("teacher", teacher, {"logits"})(batch).logits)
+    grey = luminance(images.float() / 255).expand(-1, 3, -1, -1)
+    assert torch.allclose(trainer.outputs(normalised(grey, across))[0].logits, student_outputs.logits, atol=1e-4)
+    assert not torch.allclose(trainer.outputs(normalised(grey, across))[1].logits, teacher_outputs.logits, atol=1e-2)
+    assert student_outputs.logits.shape == (12, 100)
+    assert trainer.train_epoch(0)["kd"] > 0
