@@ -29,6 +29,12 @@ HEAD = f"""# Methods
 `kdbench show NAME` prints a method's equation, its source and its parameters; each is a file in
 [`methods/`](../methods). A method stands under its first family of the survey, else under its scheme if that is not
 offline, else under its first kind of knowledge. This page is made from the classes by `{COMMAND}`.
+
+Of the survey's other families, graph-based and attention-based methods are those whose knowledge a graph of the images
+(`cc`, `irg`, `rkd`, `sp`) or a map of attention (`at`, `nst`) carries; the board filters by both. Distillation across
+modalities is a property of a pair, for every method: [`modality`](writing-a-suite.md) and the suite `cifar100-modal`.
+NAS-based distillation is out of scope: it searches for the student's architecture, and here all methods train the same.
+A network that a search has found is a model like any other.
 """
 
 

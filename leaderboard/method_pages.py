@@ -12,6 +12,7 @@ from kdbench_leaderboard.boards import Board, reproductions
 from kdbench_leaderboard.figure_parts import Figure
 from kdbench_leaderboard.learn.code import loss_code
 from kdbench_leaderboard.learn.pictures import method_picture
+from kdbench_leaderboard.learn.taxonomy import families_of
 from kdbench_leaderboard.mathml import described
 from kdbench_leaderboard.page import Page, Site, with_figures
 from kdbench_leaderboard.parameters import parameters_table
@@ -169,7 +170,7 @@ def methods_page(site: Site) -> Page:
             "title": Cell(info.title or info.docstring.split("\n")[0], external=paths.arxiv(info.arxiv)),
             "scheme": Cell(info.scheme),
             "knowledge": Cell(", ".join(info.knowledge)),
-            "family": Cell(", ".join(info.families)),
+            "family": Cell(", ".join(families_of(info))),
             "year": Cell(str(info.year), info.year) if info.year else Cell("–"),
             "cells": number(sum(len(s.row.cells) for _, rows in boards for s in rows), 0),
             "published": number(len(of_method(name)), 0),

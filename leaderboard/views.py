@@ -12,6 +12,7 @@ from kdbench.records.standings import track_title, tracks
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.cost import COMPUTE, Measure, measure_of, suite_ratio
+from kdbench_leaderboard.learn.taxonomy import families_of
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number, p_value
@@ -69,7 +70,7 @@ def line_of(s: Standing, board: Board) -> Line:
     filters: dict[str, list[str]] = {
         "scheme": [info.scheme],
         "knowledge": list(info.knowledge),
-        "family": list(info.families),
+        "family": families_of(info),
         "year": [str(info.year)] if info.year else [],
         "pair": ["all"] * (not s.gaps) + [":".join(p) for p, result in s.pairs.items() if result.accuracy],
     }
@@ -77,7 +78,7 @@ def line_of(s: Standing, board: Board) -> Line:
         "method": method_cell(s),
         "scheme": Cell(info.scheme),
         "knowledge": Cell(", ".join(info.knowledge)),
-        "family": Cell(", ".join(info.families)),
+        "family": Cell(", ".join(families_of(info))),
         "year": Cell(str(info.year), info.year) if info.year else Cell("–"),
     }
     return Line(cells, filters, paper=info.name, muted=bool(s.gaps), words=f"{s.row.name} {info.title or ''}")

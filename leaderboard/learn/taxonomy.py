@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from kdbench.records.record import MethodInfo
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.learn.words import spoken
 from kdbench_leaderboard.published import DATA, taxonomy
@@ -23,8 +24,11 @@ REASONS = {  # why no method here does it: a word for the table, and the whole o
         ("其他任务", "用于检测、翻译、检索等任务；本站的套件只做图像分类。"),
     ),
     "modality": (
-        ("other kinds of data", "Needs several modalities or domains, videos or graphs, which no suite here has."),
-        ("其他类型的数据", "需要多种模态、多个领域、视频或图数据，本站的套件没有。"),
+        (
+            "other kinds of data",
+            "Needs sound, text, depth, videos, graphs or several domains, which no suite here has.",
+        ),
+        ("其他类型的数据", "需要声音、文本、深度、视频、图数据或多个领域，本站的套件没有。"),
     ),
     "extra": (
         ("further data", "Needs unlabelled, private or few images, or additional knowledge, beside a training set."),
@@ -83,6 +87,12 @@ def taxonomy_rows() -> list[TaxonomyRow]:
     if [(r.family, r.method, r.citation) for r in rows] != [row[:3] for row in taxonomy()]:
         raise ValueError("learn_taxonomy.csv and survey_taxonomy.csv differ in their rows")
     return rows
+
+
+def families_of(info: MethodInfo) -> list[str]:
+    """A method's families: those that it names, and what carries its knowledge by the survey, a graph or attention."""
+    carriers = [r.family for r in taxonomy_rows() if r.here == info.name and r.family in ("graph", "attention")]
+    return [*info.families, *carriers]
 
 
 def citations() -> set[str]:

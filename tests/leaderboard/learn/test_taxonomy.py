@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from kdbench_leaderboard.learn import taxonomy
-from kdbench_leaderboard.learn.taxonomy import REASONS, taxonomy_rows, taxonomy_table
+from kdbench_leaderboard.learn.taxonomy import REASONS, families_of, taxonomy_rows, taxonomy_table
 
 RAW = re.compile(r"=|\bSec\.|\bTable \d|ResK|FeaK|RelK|L_[A-Z]|knowledge=")
 
@@ -55,3 +56,13 @@ def test_a_table_that_lost_a_row_is_refused(monkeypatch: pytest.MonkeyPatch):
 def test_the_page_shows_every_row(site: Path):
     page = (site / "learn" / "map.html").read_text(encoding="utf-8")
     assert page.partition('<table id="taxonomy"')[2].count("<tr data-paper") == 218
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "families"),
+    [("sp", (), ["graph"]), ("at", (), ["attention"]), ("kd", (), []), ("dafl", ("data_free",), ["data_free"])],
+)
+def test_what_carries_the_knowledge_is_a_family_as_the_survey_has_it(
+    name: str, own: tuple[str, ...], families: list[str]
+) -> None:
+    assert families_of(SimpleNamespace(name=name, families=own)) == families  # type: ignore[arg-type]
