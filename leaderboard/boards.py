@@ -62,6 +62,13 @@ class Board:
         return stated_prior(self.shipped, ":".join(pair) if pair else None) if self.shipped else None
 
     @property
+    def images_per_class(self) -> int | None:
+        """How many images a class its methods make; None of a board on which students are taught."""
+        distilled = self.protocol.get("distilled")
+        count = distilled.get("images_per_class") if isinstance(distilled, dict) else None
+        return count if isinstance(count, int) else None
+
+    @property
     def purpose(self) -> str:
         """What the suite is for, where that is not choosing a method."""
         return self.shipped.purpose if self.shipped else ""

@@ -168,7 +168,8 @@ def check_evidence(target: Target, suite: Suite, results: Path | None, notice: N
 
     entry = target.entry
     labels = known_test_labels(suite)
-    problems = record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others)
+    given = (entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others)
+    problems = record_problems(*given, images=entry.images)
     return next(problems, None) or weights_problem(entry, suite)
 
 
