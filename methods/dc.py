@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +29,7 @@ class DC(LearnedImages):
 
     As the authors' code (github.com/VICO-UoE/DatasetCondensation, main.py and utils.py, commit 53f63a6): D without
     biases and norms, its 1e-6, SGD on images and network, real batches, statistics of batch norms. Defaults are theirs
-    for ten images a class, but that images are real ones at first, their other choice beside noise. On purpose
-    otherwise: pixels stay within what 8 bits can say, where theirs are free.
+    for ten images a class. On purpose otherwise: pixels stay within what 8 bits can say, where theirs are free.
     """
 
     name, version = "dc", 1
@@ -40,6 +40,7 @@ class DC(LearnedImages):
     checked_with = {"outer_steps": 2, "inner_steps": 1}
 
     class Params(LearnedImages.Params):
+        start: Literal["noise", "real"] = Field("noise", description="what the images are at first")
         outer_steps: int = Field(10, ge=1, description="improvements of the images on one network; 1 for one image")
         inner_steps: int = Field(50, ge=0, description="epochs of the network on the images, between two of these")
         network_learning_rate: float = Field(0.01, gt=0, description="of the network's SGD")

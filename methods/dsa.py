@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from kdbench import Field, Paper
@@ -28,6 +30,7 @@ class DSA(DC):
     )
 
     class Params(DC.Params):
+        start: Literal["noise", "real"] = Field("real", description="what the images are at first")
         strategy: str = Field(STRATEGY, pattern=r"^[a-z_]+$", description="augmentations, one of which is drawn")
 
     def alike(self, real: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,7 @@ def suite_file(folder: Path) -> Path:
         ("images_per_class = 10", "images_per_class = 2"),
         ('    "convnet:resnet8_w8",\n', ""),
         ('resnet8_w8 = { name = "digits_resnet8_w8" }\n', ""),
-        ("epochs = 100", "epochs = 1"),
+        ("epochs = 50", "epochs = 1"),
         ("epochs = 30", "epochs = 1"),
     ):
         assert old in text, old

@@ -49,8 +49,8 @@ class Guarded(Reader):
     def curves(self, path: Path, records: Sequence[Record]) -> dict[str, Curve]:
         return read_curves(path, min(MAX_VALUES, len(records) * MAX_EPOCHS * 100))
 
-    def images(self, path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
-        return read_distilled(path) if os.path.lexists(path) else super().images(path, records)
+    def distilled(self, path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
+        return read_distilled(path) if os.path.lexists(path) else super().distilled(path, records)
 
 
 def keys_of(records: Iterable[Record]) -> set[str]:

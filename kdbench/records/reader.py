@@ -111,7 +111,7 @@ class Reader:
     def curves(self, path: Path, records: Sequence[Record]) -> dict[str, Curve]:
         return read_curves(path)
 
-    def images(self, path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
+    def distilled(self, path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
         return read_distilled(path) if any(record.distilled for record in records) else {}
 
     def lines(self, path: Path, parse: Callable[[bytes, str], Line]) -> Iterator[tuple[str, Line] | Problem]:
@@ -145,7 +145,7 @@ class Reader:
         except KdbenchError as error:
             found.bad_files.append(Problem(str(folder / CURVES), error))
         try:
-            found.images.update(self.images(folder / DISTILLED, records))
+            found.images.update(self.distilled(folder / DISTILLED, records))
         except FileNotFoundError:
             problem = KdbenchError(f"{folder / DISTILLED}: it is missing")
             found.bad_files.append(Problem(str(folder / DISTILLED), problem))

@@ -16,7 +16,6 @@ from kdbench.console import Notice
 from kdbench.data.access import load_dataset
 from kdbench.data.contract import LabelledData
 from kdbench.data.names import class_names
-from kdbench.data.small import Dataset
 from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
 from kdbench.files import set_aside
@@ -30,7 +29,7 @@ from kdbench.records.locks import key_lock
 from kdbench.records.record import Cost, Distilled, Match, MethodInfo, Network, Record, TeacherRef
 from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks
-from kdbench.running.distilling import Made, distilled_data, learner_of, with_distilled
+from kdbench.running.distilling import Made, distilled_data, learner
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import load_teachers, prepare, set_up_device
 from kdbench.running.synthetic import save_pixels, save_synthetic
@@ -148,8 +147,7 @@ def train_cell(
         if made is None:
             trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice, stored=stored)
         else:
-            learning = with_distilled(small(dataset), made)
-            trainer, matching = prepare(learner_of(cell), learning, [], device, execution, notice)
+            trainer, matching = learner(cell, dataset, made.pixels, device, execution, notice), []
     except NotApplicable as reason:
         said = str(reason)
         record = build_record(cell, device, execution, status="not_applicable", reason=said, seen=seen).sealed()
@@ -214,13 +212,7 @@ def made_data(
     """The distilled data that a cell's student learns from; None for a method that teaches it."""
     if cell.is_teacher or not load_method(cell.method).distils_data():
         return None
-    return distilled_data(cell, small(dataset), lambda: load_teachers(cell), device, on_epoch, notice, limit)
-
-
-def small(dataset: LabelledData) -> Dataset:
-    """The data of a suite of distilled data, which are small images."""
-    assert isinstance(dataset, Dataset)
-    return dataset
+    return distilled_data(cell, dataset, lambda: load_teachers(cell), device, on_epoch, notice, limit)
 
 
 def loaded_info(name: str) -> MethodInfo:

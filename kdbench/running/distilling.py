@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kdbench.cache import cache_folder
 from kdbench.console import Notice
+from kdbench.data.contract import LabelledData
 from kdbench.data.small import Dataset
 from kdbench.data.stream import torch_seed
 from kdbench.dataset_method import DatasetMethod
@@ -26,14 +27,16 @@ from kdbench.hashing import digest
 from kdbench.plugins import load_method
 from kdbench.running.method_setup import build_method, make_setup
 from kdbench.running.plan import Cell
+from kdbench.running.prepare import prepare
 from kdbench.running.readers import build_networks
 from kdbench.running.stored import hardware
 from kdbench.running.synthetic import to_pixels
 from kdbench.running.teachers import BASELINE
+from kdbench.tables import Execution
 from kdbench.training.checkpoint import load_tensors, save_tensors
 from kdbench.training.limit import TimeLimit
 from kdbench.training.rhythm import Rhythm
-from kdbench.training.trainer import Diverged, OnEpoch
+from kdbench.training.trainer import Diverged, OnEpoch, Trainer
 
 REMEDY = "Set KDBENCH_CACHE to another folder"
 
@@ -63,7 +66,7 @@ class Distilling:
     def __init__(
         self,
         cell: Cell,
-        dataset: Dataset,
+        dataset: LabelledData,
         teachers: Sequence[nn.Module],
         device: torch.device,
         cls: type[DatasetMethod] | None = None,
@@ -161,7 +164,7 @@ def dataset_method(name: str) -> type[DatasetMethod]:
 
 def distilled_data(
     cell: Cell,
-    dataset: Dataset,
+    dataset: LabelledData,
     teachers: Callable[[], Sequence[nn.Module]],
     device: torch.device,
     on_epoch: OnEpoch,
@@ -214,13 +217,27 @@ def place_of(cell: Cell, device: torch.device) -> Path:
     return cache_folder() / "distilled" / f"{cell.method}-{digest(about)[:16]}.safetensors"
 
 
-def learner_of(cell: Cell) -> Cell:
-    """The training of a cell's student on distilled data: by the plain method, under no teacher."""
-    return replace(cell, method=BASELINE, params={}, teacher=None, team=(), awaits=(), assistants=())
+def forget(cell: Cell, device: torch.device) -> None:
+    """Have the images of a cell made again, be they in the cache or not."""
+    place_of(cell, device).unlink(missing_ok=True)
 
 
-def with_distilled(dataset: Dataset, made: Made) -> Dataset:
-    """A data set whose training part is the distilled one."""
-    classes = int(dataset.train_labels.max()) + 1
-    labels = torch.arange(classes).repeat_interleave(len(made.pixels) // classes)
-    return replace(dataset, train_images=made.pixels, train_labels=labels)
+def learner(
+    cell: Cell,
+    dataset: LabelledData,
+    pixels: Tensor,
+    device: torch.device,
+    execution: Execution = "eager",
+    notice: Notice = print,
+) -> Trainer:
+    """The training of a cell's student on distilled images alone: by the plain method, under no teacher."""
+    alone = replace(cell, method=BASELINE, params={}, teacher=None, team=(), awaits=(), assistants=())
+    labels = torch.arange(cell.data.num_classes).repeat_interleave(len(pixels) // cell.data.num_classes)
+    images = replace(small(dataset), train_images=pixels, train_labels=labels)
+    return prepare(alone, images, [], device, execution, notice)[0]
+
+
+def small(dataset: LabelledData) -> Dataset:
+    """The data of a suite of distilled data, which are small images."""
+    assert isinstance(dataset, Dataset)
+    return dataset

@@ -15,7 +15,7 @@ from kdbench.data.small import Dataset
 from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.plugins import load_method
-from kdbench.running.distilling import Distilling, Made, learner_of, with_distilled
+from kdbench.running.distilling import Distilling, learner
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.suite import Suite
@@ -70,9 +70,8 @@ def timed_trainer(subject: Subject, notice: Notice = print) -> Trainer:
     cls = load_method(subject.method)
     cell = assemble(suite, cls, pair, 0, subject.params, {}, source="")
     if cls.distils_data():
-        blank = Made(torch.zeros(suite.learned_from, *subject.dataset.train_images.shape[1:], dtype=torch.uint8), 0.0)
-        learning = with_distilled(subject.dataset, blank)
-        trainer, _ = prepare(learner_of(cell), learning, [], subject.device, execution, notice)
+        blank = torch.zeros(suite.learned_from, *subject.dataset.train_images.shape[1:], dtype=torch.uint8)
+        trainer = learner(cell, subject.dataset, blank, subject.device, execution, notice)
     else:
         teachers = untrained_teachers(suite, cls, pair)
         trainer, _ = prepare(cell, subject.dataset, teachers, subject.device, execution, notice)

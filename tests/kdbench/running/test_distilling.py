@@ -16,9 +16,8 @@ from kdbench.errors import KdbenchError
 from kdbench.plugins import load_method
 from kdbench.records.distilled import images_sha256
 from kdbench.records.evidence import evidence_from_logits
-from kdbench.running.distilling import Distilling, Made, distilled_data, learner_of, with_distilled
+from kdbench.running.distilling import Distilling, distilled_data, forget, learner
 from kdbench.running.plan import check_kinds, plan_cells
-from kdbench.running.prepare import prepare
 from kdbench.suite import load_suite
 from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.trainer import Diverged
@@ -47,9 +46,8 @@ def test_a_record_names_its_images_which_lie_beside_it_with_a_picture(distilled:
 def test_anyone_trains_the_student_again_from_the_images_on_its_record_alone(distilled: Ran, tmp_path: Path) -> None:
     cell = next(c for c in distilled.cells if (c.method, c.student, c.seed) == ("dm", "vit_w32", 1))
     entry, data = distilled.entries["dm", "vit_w32", 1], load_dataset(cell.data)
-    learning = with_distilled(data, Made(torch.from_numpy(entry.images.copy()), 0.0))
-    assert learning.train_labels.tolist() == [label for label in range(10) for _ in range(2)]
-    trainer, _ = prepare(learner_of(cell), learning, [], CPU)
+    trainer = learner(cell, data, torch.from_numpy(entry.images.copy()), CPU)
+    assert trainer.labels.tolist() == [label for label in range(10) for _ in range(2)]
     trainer.train(tmp_path / "checkpoint.safetensors")
     evidence = evidence_from_logits(trainer.predict().numpy(), data.test_labels.numpy())
     assert evidence.sha256() == entry.record.evidence_sha256
@@ -91,6 +89,8 @@ def test_what_the_cache_has_is_not_made_again_and_what_is_corrupt_is(
     file.write_bytes(b"broken")
     assert np.array_equal(made(), first)
     assert "made again" in said[0]
+    forget(cell, CPU)
+    assert not file.exists()
 
 
 def test_an_interrupted_method_goes_on_where_it_stopped(
