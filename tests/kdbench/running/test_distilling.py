@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 
 from kdbench.checks.bench import Bench
 from kdbench.checks.distilling import balanced, work
+from kdbench.commands.list_methods import runs_on
 from kdbench.data.access import load_dataset
 from kdbench.errors import KdbenchError
 from kdbench.plugins import load_method
@@ -22,6 +25,8 @@ from kdbench.suite import load_suite
 from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.trainer import Diverged
 from tests.distilled import CPU, Ran, silent
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_all_students_of_a_seed_learn_from_the_same_images_and_seeds_from_others(distilled: Ran) -> None:
@@ -154,3 +159,15 @@ def test_a_suite_takes_methods_of_its_own_kind(suite: str, method: str, said: st
         assert said in str(error.value)
         assert "\n" not in str(error.value)
     check_kinds(found, ["vanilla"])
+
+
+def test_a_run_of_the_other_kind_ends_in_a_line_before_anything_is_trained(here: Command) -> None:
+    done = here("run", "-m", "kd", "--suite", "digits-distilled", "--no-mlflow")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) <= 3  # of a hundred columns
+    assert "'kd' teaches a student" in " ".join(done.stderr.split())
+
+
+def test_a_list_for_a_suite_has_the_methods_of_its_kind() -> None:
+    assert [runs_on(name, "digits") for name in ("kd", "vanilla", "dm")] == [True, True, False]
+    assert [runs_on(name, "digits-distilled") for name in ("kd", "vanilla", "dm")] == [False, True, True]
