@@ -139,6 +139,9 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
 
 
 def compression(board: Board, rows: list[Standing], pair: tuple[str, str]) -> str:
+    """How much smaller the student is than its teacher; of distilled data, which are what is made smaller, nothing."""
+    if board.images_per_class is not None:
+        return ""
     numbers = [n["parameters"] for _, n in networks_of(board, rows, pair)]
     return f"{numbers[0] / numbers[1]:.1f} times fewer parameters" if len(numbers) == 2 and numbers[1] else ""
 

@@ -60,6 +60,10 @@ def test_the_site_shows_them(results: Path, tmp_path: Path) -> None:
     page = (tmp_path / "site" / "suite" / NAME / "index.html").read_text()
     assert 'id="learners"' in page
     assert "to 2 images a class" in page
+    assert "Against random images" in page
+    assert "Against KD" not in page
+    assert "choose.html#" not in page
+    assert "times fewer parameters" not in page
     assert page.count("<img ") == 2
     [picture] = (tmp_path / "site" / "distilled" / NAME).glob("dm-*.png")
     assert f"distilled/{NAME}/{picture.name}" in page
