@@ -114,6 +114,7 @@ def problems(found: Any, name: str) -> Iterator[str]:
     """What keeps a loaded object from being a method, each as a sentence of advice."""
     from kdbench.dataset_method import DatasetMethod
     from kdbench.method import Method
+    from kdbench.records.rows import FAMILY
 
     if not (isinstance(found, type) and issubclass(found, Method)):
         yield f"a {type(found).__name__} is no subclass of kdbench.Method. Point the entry point at the class."
@@ -125,6 +126,8 @@ def problems(found: Any, name: str) -> Iterator[str]:
     if found.__init__ is not Method.__init__:
         yield "it changes __init__. Make what it needs in build(self, setup)."
     yield from wrong_overrides(found)
+    if issubclass(found, DatasetMethod) != (FAMILY in found.families):
+        yield f"a method of the family '{FAMILY}' is a kdbench.DatasetMethod, and the other way round. Make it both."
     if issubclass(found, DatasetMethod):
         if found.synthetic is DatasetMethod.synthetic:
             yield "it makes no images. Define `synthetic(self)`."

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from kdbench.errors import KdbenchError, first_line
 from kdbench.files import read_plain
+from kdbench.tables import SMALL
 
 IMAGES = "images"  # of the one set of a cell
 MOST_BYTES = 2**27  # of a file
@@ -51,8 +52,9 @@ def read_distilled(path: Path) -> dict[str, np.ndarray]:
     if len(found) > MOST_SETS:
         raise KdbenchError(f"{path} holds more sets of images than its records can have.")
     for name, pixels in found.items():
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or not pixels.size:
-            raise KdbenchError(f"{path} cannot be read: '{name[:80]}' are no images of 8 bits.")
+        is_grid = pixels.dtype == np.uint8 and pixels.ndim == 4 and pixels.size and pixels.shape[1] in (1, 3)
+        if not is_grid or max(pixels.shape[2:]) > SMALL:
+            raise KdbenchError(f"{path} cannot be read: '{name[:80]}' are no small images of 8 bits.")
     return found
 
 

@@ -127,6 +127,7 @@ def test_methods_are_held_to_the_checks_of_their_kind() -> None:
     [
         ({"loss": lambda self, batch, student, teacher: {}}, "it changes loss, which is the trainer's"),
         ({"deployed": lambda self, student, read: student}, "it changes deployed, which is the trainer's"),
+        ({"families": ()}, "of the family 'dataset_distillation'"),
         ({"synthetic": DatasetMethod.synthetic}, "it makes no images"),
         ({"distils_data": classmethod(lambda cls: False)}, "it changes distils_data"),
     ],

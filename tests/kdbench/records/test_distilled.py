@@ -36,10 +36,11 @@ def test_images_are_kept_by_their_hash(tmp_path: Path) -> None:
         (b"no safetensors", "cannot be read"),
         (b"", "cannot be read"),
         (b"\xff" * 8 + b"{}", "cannot be read"),
-        (save({"x": IMAGES.astype(np.float32)}), "'x' are no images of 8 bits"),
-        (save({"x": IMAGES[0]}), "'x' are no images of 8 bits"),
-        (save({"x": IMAGES.reshape(1, 2, 8, 8)}), "'x' are no images of 8 bits"),
-        (save({"x": IMAGES[:0]}), "'x' are no images of 8 bits"),
+        (save({"x": IMAGES.astype(np.float32)}), "'x' are no small images of 8 bits"),
+        (save({"x": IMAGES[0]}), "'x' are no small images of 8 bits"),
+        (save({"x": IMAGES.reshape(1, 2, 8, 8)}), "'x' are no small images of 8 bits"),
+        (save({"x": np.zeros((1, 1, 1, 65), np.uint8)}), "'x' are no small images of 8 bits"),
+        (save({"x": IMAGES[:0]}), "'x' are no small images of 8 bits"),
     ],
 )
 def test_a_strangers_file_that_holds_no_images_is_refused_in_a_line(content: bytes, said: str, tmp_path: Path) -> None:
