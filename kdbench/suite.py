@@ -19,6 +19,7 @@ from kdbench.errors import KdbenchError, did_you_mean, first_problem
 from kdbench.hashing import digest, labels_sha256
 from kdbench.tables import (
     NAME,
+    SMALL,
     Data,
     Distilled,
     Model,
@@ -99,8 +100,8 @@ class Suite(Table):
             raise ValueError("data.validation must be smaller than data.train")
         if self.data.learned_from < self.data.num_classes:
             raise ValueError("data.train_fraction leaves fewer images than there are classes")
-        if self.distilled and self.data.is_large:
-            raise ValueError("distilled is for small images. Remove it, or choose smaller ones (data.image_size)")
+        if self.distilled and max(self.data.image_size) > SMALL:
+            raise ValueError(f"distilled is for images of at most {SMALL} pixels a side. Remove it, or resize them")
         if self.distilled and self.learned_from > self.data.learned_from:
             raise ValueError("distilled.images_per_class makes more images than the training set has")
         if len({len(self.data.mean), len(self.data.std), self.data.channels}) != 1:
