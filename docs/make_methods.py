@@ -23,6 +23,7 @@ TITLES = {
     "online": "Online",
     "self": "Self",
     "data_free": "Data-free",
+    "dataset_distillation": "Dataset distillation",
 }
 HEAD = f"""# Methods
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kdbench.api import load_class_results as load_class_results
     from kdbench.api import load_results as load_results
     from kdbench.api import run as run
+    from kdbench.dataset_method import DatasetMethod as DatasetMethod
     from kdbench.errors import KdbenchError as KdbenchError
     from kdbench.method import Batch as Batch
     from kdbench.method import Field as Field
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 METHOD = ("Batch", "Field", "Method", "NotApplicable", "Outputs", "Paper", "Read", "Setup", "Shapes", "Stage")
 OWN = ("Adam", "OwnNetwork", "OwnNetworks")
-PLUGIN_API = (*METHOD, *OWN)
+PLUGIN_API = (*METHOD, "DatasetMethod", *OWN)
 API = ("Compared", "compare", "load_class_results", "load_results", "run")
 __all__ = ["KdbenchError", *PLUGIN_API, *API]  # noqa: PLE0604
 
@@ -43,6 +44,10 @@ def __getattr__(name: str) -> Any:
         from kdbench import method
 
         return getattr(method, name)
+    if name == "DatasetMethod":
+        from kdbench.dataset_method import DatasetMethod
+
+        return DatasetMethod
     if name in OWN:
         from kdbench.networks import own
 

@@ -106,6 +106,8 @@ class Setup:
             small, where `requires` names "assistants".
         images: other training images, from (B,) `index` and (B,) `view` below `num_views`, where `requires` names
             "images".
+        plain_view: the view of an image that is neither shifted nor mirrored.
+        images_per_class: how many a `DatasetMethod` makes of each class.
     """
 
     student: Shapes
@@ -131,6 +133,8 @@ class Setup:
     assistants: tuple[str, ...] = ()
     images: Callable[[Tensor, Tensor], Tensor] = not_given
     num_views: int = 1
+    plain_view: int = 0
+    images_per_class: int = 0
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,9 @@ A method that trains further networks (peers, earlier generations, assistants) m
 them in `loss`; they are trained with the student. What must not follow the suite's recipe (a generator, a
 discriminator) gets an optimizer of its own, `kdbench.Adam`. A data-free method ("data_free" in `families`) is given no
 training image, label or index: its batches are empty, and `inputs` fills them.
+
+A method that distils the training set itself, rather than a teacher, is a `DatasetMethod`
+(`kdbench/dataset_method.py`).
 """
 
 from __future__ import annotations
@@ -177,6 +180,11 @@ class Method(nn.Module):
     def is_data_free(cls) -> bool:
         """Whether it is given no training image and no label."""
         return "data_free" in cls.families
+
+    @classmethod
+    def distils_data(cls) -> bool:
+        """Whether it makes a small training set (`kdbench.DatasetMethod`), rather than teach a student."""
+        return False
 
     def build(self, setup: Setup) -> None:
         """Make the method's own modules and buffers. Called once, under the method's own seed.

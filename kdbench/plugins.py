@@ -112,7 +112,9 @@ def load_method(name: str) -> type[Method]:
 
 def problems(found: Any, name: str) -> Iterator[str]:
     """What keeps a loaded object from being a method, each as a sentence of advice."""
+    from kdbench.dataset_method import DatasetMethod
     from kdbench.method import Method
+    from kdbench.records.rows import FAMILY
 
     if not (isinstance(found, type) and issubclass(found, Method)):
         yield f"a {type(found).__name__} is no subclass of kdbench.Method. Point the entry point at the class."
@@ -124,7 +126,12 @@ def problems(found: Any, name: str) -> Iterator[str]:
     if found.__init__ is not Method.__init__:
         yield "it changes __init__. Make what it needs in build(self, setup)."
     yield from wrong_overrides(found)
-    if found.loss is Method.loss:
+    if issubclass(found, DatasetMethod) != (FAMILY in found.families):
+        yield f"a method of the family '{FAMILY}' is a kdbench.DatasetMethod, and the other way round. Make it both."
+    if issubclass(found, DatasetMethod):
+        if found.synthetic is DatasetMethod.synthetic:
+            yield "it makes no images. Define `synthetic(self)`."
+    elif found.loss is Method.loss:
         yield "it has no loss. Define `loss(self, batch, student, teacher)`."
 
 
@@ -151,10 +158,15 @@ def wrong_overrides(found: type[Method]) -> Iterator[str]:
     """What a method defines that is its trainer's to call: all of `nn.Module` and `Method` that is no hook."""
     from torch import nn
 
+    from kdbench.dataset_method import DatasetMethod
     from kdbench.method import Method
 
-    mine = {name for base in found.__mro__ if issubclass(base, Method) and base is not Method for name in vars(base)}
-    fixed = (set(vars(nn.Module)) | {"train", "reads_teacher", "is_data_free"}) - ALLOWED
+    contract = (Method, DatasetMethod)
+    own = [base for base in found.__mro__ if issubclass(base, Method) and base not in contract]
+    mine = {name for base in own for name in vars(base)}
+    fixed = (set(vars(nn.Module)) | {"train", "reads_teacher", "is_data_free", "distils_data"}) - ALLOWED
+    if issubclass(found, DatasetMethod):
+        fixed |= {"loss", "stages", "main", "before_epoch", "inputs", "deployed", "networks"}
     if changed := sorted(name for name in mine & fixed if not (name.startswith("__") and name.endswith("__"))):
         yield f"it changes {changed[0]}, which is the trainer's. Use a hook, or call it otherwise."
 

@@ -17,7 +17,21 @@ from pydantic import Field, ValidationError, model_validator
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
 from kdbench.hashing import digest, labels_sha256
-from kdbench.tables import NAME, Data, Model, Override, Pair, Recipe, Recipes, Statistics, Table, Weights, check_effects
+from kdbench.tables import (
+    NAME,
+    SMALL,
+    Data,
+    Distilled,
+    Model,
+    Override,
+    Pair,
+    Recipe,
+    Recipes,
+    Statistics,
+    Table,
+    Weights,
+    check_effects,
+)
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -34,6 +48,8 @@ class Suite(Table):
         teams: for methods with several teachers: beside the teacher of a pair, which other teachers of the suite.
         assistants: for methods that bridge the gap of a pair "teacher:student": networks in between, from large to
             small. They are trained within the cell.
+        distilled: of a suite whose methods make a small training set. A pair is then the architecture by which images
+            are made, trained on the whole training set as a reference, and the student that learns from the images.
         purpose: what it is for, where that is not choosing a method; the leaderboard says so, and shows others first.
         statistics: how results vary over seeds, as measured; no part of the protocol (docs/statistics.md).
     """
@@ -54,6 +70,7 @@ class Suite(Table):
     teams: dict[str, tuple[str, ...]] = {}
     assistants: dict[str, tuple[str, ...]] = {}
     statistics: Statistics | None = None
+    distilled: Distilled | None = None
     off_protocol: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -83,6 +100,10 @@ class Suite(Table):
             raise ValueError("data.validation must be smaller than data.train")
         if self.data.learned_from < self.data.num_classes:
             raise ValueError("data.train_fraction leaves fewer images than there are classes")
+        if self.distilled and max(self.data.image_size) > SMALL:
+            raise ValueError(f"distilled is for images of at most {SMALL} pixels a side. Remove it, or resize them")
+        if self.distilled and self.learned_from > self.data.learned_from:
+            raise ValueError("distilled.images_per_class makes more images than the training set has")
         if len({len(self.data.mean), len(self.data.std), self.data.channels}) != 1:
             raise ValueError("data.mean and data.std need one value a channel")
         for name, model in self.models.items():
@@ -109,6 +130,12 @@ class Suite(Table):
         for name, changes in self.recipe.students.items():
             check_effects(f"recipe.students.{name}", changes, [self.recipe_of(name)])
         return self
+
+    @property
+    def learned_from(self) -> int:
+        """Images in an epoch of a student under one of the suite's methods."""
+        distilled = self.distilled
+        return distilled.images_per_class * self.data.num_classes if distilled else self.data.learned_from
 
     def recipe_of(self, student: str | None = None) -> Recipe:
         """The recipe of one student."""
@@ -144,7 +171,9 @@ class Suite(Table):
         What a single student's recipe changes is in the key of that student's cells, so that adding a student does not
         unrank the others.
         """
-        given = {"students": self.students} if self.students == "pretrained" else {}
+        given: dict[str, Any] = {"students": self.students} if self.students == "pretrained" else {}
+        if self.distilled:
+            given["distilled"] = self.distilled.model_dump(mode="json")
         return {
             **given,
             "suite": self.name,

@@ -166,6 +166,22 @@ class Data(Table):
             return 2**31
         return (2 * self.crop_padding + 1) ** 2 * (2 if self.horizontal_flip else 1)
 
+    @property
+    def plain_view(self) -> int:
+        """The view that is the image as it is, neither shifted nor mirrored; of small images."""
+        flips = 2 if self.horizontal_flip else 1
+        return self.num_views // flips // 2 * flips
+
+
+class Distilled(Table):
+    """What a suite of distilled data asks for: a training set made small, from which students learn alone.
+
+    Attributes:
+        images_per_class: how many images a method makes of each class, with that class as their label.
+    """
+
+    images_per_class: int = Field(gt=0)
+
 
 class Recipe(Table):
     """How a network is trained. The last epoch's weights are the result.

@@ -14,7 +14,7 @@ from functools import partial
 
 import pytest
 
-from kdbench.checks import NAMES, run_check
+from kdbench.checks import checks_of, run_check
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.method import Method
 from kdbench.plugins import load_method
@@ -40,10 +40,11 @@ def parametrize_with_checks(
     for method in methods:
         cls = load_method(method) if isinstance(method, str) else method
         expected = {**cls.expected_failed_checks, **(expected_failed_checks or {})}
+        known = checks_of(cls)
         for name in expected:
-            if name not in NAMES:
-                raise KdbenchError(f"expected_failed_checks: no check '{name}'.{did_you_mean(name, NAMES)}")
-        for name in NAMES:
+            if name not in known:
+                raise KdbenchError(f"expected_failed_checks: no check '{name}'.{did_you_mean(name, known)}")
+        for name in known:
             marks = [pytest.mark.xfail(reason=expected[name], strict=True)] if name in expected else []
             parameters.append(pytest.param(cls, partial(run_check, check=name), id=f"{cls.name}-{name}", marks=marks))
     return pytest.mark.parametrize(("method", "check"), parameters)

@@ -11,7 +11,7 @@ from kdbench.records import rows
 from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
 from kdbench.records.contrast import Contrasts
 from kdbench.records.moderation import Prior, stated_prior
-from kdbench.records.rows import KD, PLAIN, Origin, Place
+from kdbench.records.rows import KD, PLAIN, RANDOM, Origin, Place
 from kdbench.suite import Suite, list_suites, load_suite
 from kdbench.tables import NAME
 from kdbench_leaderboard.read import Found, Store
@@ -60,6 +60,18 @@ class Board:
     def prior(self, pair: Pair | None = None) -> Prior | None:
         """What the suite states of top-1 over seeds, over all pairs or on one."""
         return stated_prior(self.shipped, ":".join(pair) if pair else None) if self.shipped else None
+
+    @property
+    def images_per_class(self) -> int | None:
+        """How many images a class its methods make; None of a board on which students are taught."""
+        distilled = self.protocol.get("distilled")
+        count = distilled.get("images_per_class") if isinstance(distilled, dict) else None
+        return count if isinstance(count, int) else None
+
+    @property
+    def rival(self) -> str:
+        """The row that methods are held against beside the plain student: KD, or random images on distilled data."""
+        return KD if self.images_per_class is None else RANDOM
 
     @property
     def purpose(self) -> str:

@@ -20,8 +20,9 @@ FEWEST = 3  # methods of one source on one pair that are worth a ranking
 
 
 def choosing_scripts(site: Site) -> Iterator[Page]:
-    """Measured boards at once; published numbers when they are asked for."""
-    yield "data/choose.js", script("choose", [board_choices(board, rows) for board, rows in site.main_boards])
+    """Measured boards on which students are taught, at once; published numbers when they are asked for."""
+    taught = [(board, rows) for board, rows in site.main_boards if board.images_per_class is None]
+    yield "data/choose.js", script("choose", [board_choices(board, rows) for board, rows in taught])
     yield "data/choose-published.js", script("choose-published", published_choices(set(site.method_paths)))
 
 

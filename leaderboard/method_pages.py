@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kdbench.records.record import MethodInfo
-from kdbench.records.rows import KD, PLAIN
+from kdbench.records.rows import FAMILY, KD, PLAIN, RANDOM
 from kdbench_leaderboard import figures, paths, views
 from kdbench_leaderboard.boards import Board, reproductions
 from kdbench_leaderboard.figure_parts import Figure
@@ -40,6 +40,7 @@ def method_pages(site: Site) -> Iterator[Page]:
         yield from scripts
         info = newest(boards)
         everyone = [s for _, rows in boards for s in rows]
+        distils = FAMILY in info.families
         yield site.page(
             "method.html",
             paths.method(name),
@@ -47,7 +48,8 @@ def method_pages(site: Site) -> Iterator[Page]:
             "methods",
             info=info,
             about=described(info.docstring),
-            picture=method_picture(info, params_of(boards)),
+            picture=None if distils else method_picture(info, params_of(boards)),
+            beside=RANDOM if distils else KD,
             code=loss_code(info),
             address=paths.arxiv(info.arxiv),
             verified="; ".join(dict.fromkeys(s.verified for s in everyone)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kdbench.records.rows import PLAIN
-from kdbench_leaderboard import figures, paths, power, state, views
+from kdbench_leaderboard import distilled, figures, paths, power, state, views
 from kdbench_leaderboard.boards import Board
 from kdbench_leaderboard.card import card
 from kdbench_leaderboard.choosing import choosing_scripts
@@ -86,6 +86,8 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
     table = views.suite_table(board, rows)
     yield further_columns(site, paths.suite(board), table)
     others = [b for b, _ in site.boards if b.suite == board.suite and b is not board]
+    images, files = distilled.of_board(board, rows)
+    yield from files
     yield site.page(
         "suite.html",
         paths.suite(board),
@@ -112,6 +114,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         others=[{"path": paths.suite(b), "fingerprint": b.fingerprint[:12], "count": len(b.found)} for b in others],
         have=list(found),
         order=order_table(board, rows) if board.main else None,
+        distilled=images,
         **values,
     )
     for pair in board.pairs if board.main else ():
@@ -136,6 +139,9 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
 
 
 def compression(board: Board, rows: list[Standing], pair: tuple[str, str]) -> str:
+    """How much smaller the student is than its teacher; of distilled data, which are what is made smaller, nothing."""
+    if board.images_per_class is not None:
+        return ""
     numbers = [n["parameters"] for _, n in networks_of(board, rows, pair)]
     return f"{numbers[0] / numbers[1]:.1f} times fewer parameters" if len(numbers) == 2 and numbers[1] else ""
 

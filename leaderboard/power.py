@@ -37,7 +37,7 @@ def pair_limits(board: Board, rows: Sequence[Standing]) -> dict[Pair, str]:
     """Pairs on which gains say little, each with the reason."""
     plain = next((s for s in rows if s.reference == PLAIN), None)
     found = {}
-    for pair in board.pairs if plain else ():
+    for pair in board.pairs if plain and board.images_per_class is None else ():
         accuracy = plain.pairs[pair].accuracy if plain else None
         teacher = board.teachers.get(pair[0])
         top1 = teacher.record.main.metrics.top1 if teacher else None

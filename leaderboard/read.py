@@ -44,6 +44,7 @@ class Found:
         answers: what the network said of each test image; None for a cell that is not applicable.
         metrics: every metric of the registry, by name, from the evidence: what the record stores and what came later.
         curve: a list a quantity, a value an epoch; empty where it is not kept.
+        images: (K, C, H, W) uint8, the distilled data that the network learned from, if it did from such.
         classes: its accuracy on each class, where the classes of the test images are known.
         level: verified so far: 0 nothing, 1 metrics recomputed from the evidence (here, while building), 2 first epoch
             trained again, 3 cell trained again.
@@ -57,6 +58,7 @@ class Found:
     classes: ByClass | None = None
     level: int = 0
     verified: str = ""
+    images: np.ndarray | None = None
 
     @property
     def correct(self) -> np.ndarray | None:
@@ -238,7 +240,8 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
         who = f", by {said.by}" if said.by else ""
         level, outcome = said.level, printable(f"{said.outcome} ({said.date}{who})", 600)
     classes = by_class(answers, known[2] if known else classes_beside(entry), record.num_classes)
-    return Found(record, origin, answers, curve, all_metrics(evidence, record.num_classes), classes, level, outcome)
+    every = all_metrics(evidence, record.num_classes)
+    return Found(record, origin, answers, curve, every, classes, level, outcome, entry.images)
 
 
 def classes_beside(entry: Entry) -> Classes | None:

@@ -94,7 +94,7 @@ def standings(board: Board, costs: list[CostRecord]) -> list[Standing]:
             s.gaps.append(f"its network is not the suite's student: {s.apart}")
     found.sort(key=order)
     ranked = [s for s in found if not s.gaps]
-    for name in (PLAIN, KD):
+    for name in (PLAIN, board.rival):
         if name in compared:
             compare_by_pair(board, found, compared[name], name)
     for name, s in compared.items():

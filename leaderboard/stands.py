@@ -90,7 +90,7 @@ def standing_sentence(board: Board, everyone: Sequence[Standing], s: Standing) -
     ranked = sum(not one.gaps and one.budget == s.budget for one in everyone)
     ranks = f", where ranks {s.ranks[0]} to {s.ranks[1]} are open to it" if s.ranks and s.ranks[0] != s.ranks[1] else ""
     parts = [f"On {board.title}, {s.row.title} has place {s.place} of {ranked}{ranks}."]
-    for name in (PLAIN, KD):
+    for name in (PLAIN, board.rival):
         contrast = s.against.get(name)
         if contrast is None:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from kdbench.records.rows import KD, PLAIN
+from kdbench.records.rows import KD, PLAIN, RANDOM
 from kdbench.records.standings import Contrast
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board
@@ -102,4 +102,4 @@ def names(references: Iterable[str]) -> str:
 
 
 def spoken(reference: str) -> str:
-    return {PLAIN: "the plain student", KD: "plain KD"}.get(reference, reference)
+    return {PLAIN: "the plain student", KD: "plain KD", RANDOM: "random images"}.get(reference, reference)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kdbench.records.built_in import DISTRIBUTION
 from kdbench.records.metrics import METRICS, metrics_for
-from kdbench.records.rows import KD, PLAIN
+from kdbench.records.rows import KD, PLAIN, RANDOM
 from kdbench.records.standings import track_title, tracks
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
@@ -26,6 +26,7 @@ VERIFIED_HELP = (
 )
 UNVERIFIED = ("not verified", "of another package than kdbench, and the board has not trained a cell of it again")
 VERDICT_HELP = "Against the plain student, the controls and plain KD, in words"
+RIVALS = {KD: "Against KD", RANDOM: "Against random images"}
 KD_HELP = "Difference to plain KD in percentage points, with its verdict; leads to the comparison"
 GAIN_HELP = (
     "Over the plain student, in percentage points, with its 95 % interval; "
@@ -98,7 +99,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         Column("method", "Method"),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
-        Column("kd", "Against KD", "number", help=KD_HELP),
+        rival_column(board),
         cost_column(measure := measure_of(standings)),
         Column("scheme", "Scheme", phone=False),
     ]
@@ -109,7 +110,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
             "rank": rank_cell(s),
             "accuracy": estimate(s.accuracy),
             "gain": gain_cell(s, board),
-            "kd": against_cell(s, board, KD),
+            "kd": against_cell(s, board, board.rival),
             "cost": times(measure.of(s)),
         }
         return line
@@ -126,7 +127,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("method", "Method"),
         Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its interval", group="all"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP, group="all"),
-        Column("kd", "Against KD", "number", help=KD_HELP, group="all"),
+        rival_column(board, group="all"),
         *pair_columns(board),
         cost_column(measure),
         Column("scheme", "Scheme"),
@@ -165,6 +166,12 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
     return Table("board", f"Every method on {board.title}", columns, lines, filters, views)
 
 
+def rival_column(board: Board, group: str | None = None) -> Column:
+    """The difference to KD, or to random images where training sets are made."""
+    help_ = KD_HELP if board.rival == KD else KD_HELP.replace("plain KD", "as many random real images")
+    return Column("kd", RIVALS[board.rival], "number", help=help_, group=group)
+
+
 def cost_column(measure: Measure) -> Column:
     return Column("cost", "Cost", "number", help=f"{capital(measure.words)}; plain student = 1")
 
@@ -180,7 +187,7 @@ def pair_columns(board: Board) -> list[Column]:
         found += [
             Column(f"a {name}", "Top-1, %", "number", help=name, group=name),
             Column(f"g {name}", "Over the plain student", "number", help=f"{name}. {GAIN_HELP}", group=name),
-            Column(f"k {name}", "Against KD", "number", help=f"{name}. {KD_HELP}", group=name),
+            Column(f"k {name}", RIVALS[board.rival], "number", help=f"{name}. {rival_column(board).help}", group=name),
         ]
     return found
 
@@ -192,7 +199,7 @@ def suite_line(s: Standing, board: Board, measure: Measure) -> Line:
         "rank": rank_cell(s),
         "accuracy": estimate(s.accuracy),
         "gain": gain_cell(s, board),
-        "kd": against_cell(s, board, KD),
+        "kd": against_cell(s, board, board.rival),
         "cost": times(measure.of(s)),
         "p": p_value(plain.adjusted if plain else None),
         "seconds": number(s.seconds[0] if s.seconds else None, 1),
@@ -213,7 +220,7 @@ def suite_line(s: Standing, board: Board, measure: Measure) -> Line:
         why = (("incomplete", result.why),) if result.why else ()
         line.cells[f"a {name}"] = replace(estimate(result.accuracy), tags=why)
         line.cells[f"g {name}"] = contrast_cell(result.against.get(PLAIN), draw=True)
-        line.cells[f"k {name}"] = contrast_cell(result.against.get(KD))
+        line.cells[f"k {name}"] = contrast_cell(result.against.get(board.rival))
     return line
 
 
@@ -228,7 +235,7 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
         Column("method", "Method"),
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
-        Column("kd", "Against KD", "number", help=KD_HELP),
+        rival_column(board),
         Column("scheme", "Scheme"),
         *seeds,
         Column("note", "Note", wide=True),
@@ -240,7 +247,7 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
         line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
             "accuracy": estimate(result.accuracy),
             "gain": contrast_cell(result.against.get(PLAIN), draw=True),
-            "kd": contrast_cell(result.against.get(KD)),
+            "kd": contrast_cell(result.against.get(board.rival)),
             "note": Cell(result.why or ""),
             **seed_cells(s, pair),
         }
@@ -267,7 +274,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
         Column("pair", "Pair"),
         Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
-        Column("kd", "Against KD", "number", help=KD_HELP),
+        rival_column(board),
         *(Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds),
         *(
             [
@@ -292,7 +299,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
                 "pair": Cell(f"{pair[0]} → {pair[1]}", href=href),
                 "accuracy": estimate(result.accuracy),
                 "gain": contrast_cell(result.against.get(PLAIN), draw=True),
-                "kd": contrast_cell(result.against.get(KD)),
+                "kd": contrast_cell(result.against.get(board.rival)),
                 "best": number(best_minus_last(s, pair), sign=True),
                 "others": Cell(others_of(result.cells)),
                 "note": Cell(result.why or ""),

@@ -23,6 +23,7 @@ from torch import Tensor
 from kdbench.cli.app import main
 from kdbench.running import engines
 from kdbench.suite import SUITES, Suite, load_suite
+from tests.distilled import Ran, train
 
 if TYPE_CHECKING:
     from kdbench.running.engines.events import Event, Machine
@@ -55,6 +56,14 @@ def small_suite(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(text)
     return path
+
+
+@pytest.fixture(scope="session")
+def distilled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The cells of methods that distil data on a small suite, trained once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        return train(tmp_path_factory.mktemp("distilled"))
 
 
 def golden(shape: list[int], a: float, b: float) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 
-from kdbench.checks import declaration, devices, gradients, honesty, numbers, recipe, repetition
+from kdbench.checks import declaration, devices, distilling, gradients, honesty, numbers, recipe, repetition
 from kdbench.checks.bench import Bench, CheckFailed
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.method import Method
@@ -52,6 +52,16 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     repetition.goes_on_where_it_stopped,
 )
 NAMES = {check.__name__: check for check in CHECKS}
+OF_DATA: tuple[Callable[[Bench], None], ...] = (  # of methods that distil data, none of which trains a student
+    declaration.says_what_it_is,
+    declaration.describes_its_params,
+    declaration.rejects_bad_params,
+    distilling.makes_its_images,
+    distilling.leaves_training_images_alone,
+    distilling.distils_the_same_again,
+    distilling.goes_on_with_its_images,
+)
+NAMES_OF_DATA = {check.__name__: check for check in OF_DATA}
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,12 @@ class Result:
         return self.outcome in ("passed", "expected")
 
 
+def checks_of(cls: type[Method]) -> dict[str, Callable[[Bench], None]]:
+    """The checks that a method is held to, by name."""
+    distils = isinstance(cls, type) and issubclass(cls, Method) and cls.distils_data()
+    return NAMES_OF_DATA if distils else NAMES
+
+
 def run_check(method: str | type[Method], check: str) -> None:
     """Run one check.
 
@@ -83,13 +99,13 @@ def run_check(method: str | type[Method], check: str) -> None:
         CheckFailed: the method breaks it; the message says what to do.
         KdbenchError: no such method or check.
     """
-    if check not in NAMES:
-        raise KdbenchError(f"No check '{check}'.{did_you_mean(check, NAMES)}")
     cls = load_method(method) if isinstance(method, str) else method
+    if check not in (known := checks_of(cls)):
+        raise KdbenchError(f"No check '{check}'.{did_you_mean(check, known)}")
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            NAMES[check](Bench(cls))
+            known[check](Bench(cls))
         except (CheckFailed, KdbenchError):
             raise
         except RecipeBroken as error:
@@ -121,12 +137,12 @@ def check_method(method: str | type[Method], expected_failed_checks: dict[str, s
         KdbenchError: no such method, or a reason for a check that does not exist.
     """
     cls = load_method(method) if isinstance(method, str) else method
-    expected = {**getattr(cls, "expected_failed_checks", {}), **(expected_failed_checks or {})}
+    expected, known = {**getattr(cls, "expected_failed_checks", {}), **(expected_failed_checks or {})}, checks_of(cls)
     for name in expected:
-        if name not in NAMES:
-            raise KdbenchError(f"expected_failed_checks of '{cls.name}': no check '{name}'.{did_you_mean(name, NAMES)}")
+        if name not in known:
+            raise KdbenchError(f"expected_failed_checks of '{cls.name}': no check '{name}'.{did_you_mean(name, known)}")
     told: dict[str, str] = {}
-    for name in NAMES:
+    for name in known:
         try:
             run_check(cls, name)
         except CheckFailed as failure:

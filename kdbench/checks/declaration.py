@@ -44,7 +44,7 @@ def says_what_it_is(bench: Bench) -> None:
             f"the paper's arxiv is '{paper.arxiv}': give the number alone, such as '1503.02531'.",
         )
     fail_if(
-        cls.scheme != "baseline" and not cls.knowledge,
+        cls.scheme != "baseline" and not cls.knowledge and not cls.distils_data(),
         'its attribute knowledge is empty: name what is distilled, such as ("response",).',
     )
 

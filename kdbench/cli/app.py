@@ -283,6 +283,7 @@ def track(
 @lists.command("methods")
 def list_methods(
     long: Annotated[bool, typer.Option("--long", help="Load each method and show its scheme and paper.")] = False,
+    suite: Annotated[str | None, typer.Option("--suite", help="Only those that run on this suite.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the installed methods, with the package each comes from; --json has all that --long shows.
@@ -291,7 +292,7 @@ def list_methods(
     """
     from kdbench.commands.list_methods import show_methods
 
-    show_methods(long or as_json, open_console(), as_json)
+    show_methods(long or as_json, open_console(), as_json, suite)
 
 
 @lists.command("suites")

@@ -95,6 +95,8 @@ def cost(
     Raises:
         KdbenchError: no pair that the methods can serve, a folder that cannot be written, too few steps for a graph.
     """
+    if distilling := [name for name in methods if load_method(name).distils_data()]:
+        raise KdbenchError(f"'{distilling[0]}' distils data: under it a student's step is the plain student's.")
     if execution == "captured" and steps <= WARM_UP:
         raise KdbenchError(f"--steps {steps}: give more than {WARM_UP}, which run before the capture; or --eager.")
     rows: list[dict[str, Any]] = []

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from kdbench.commands.estimate import Kind, jobs_of
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean, first_problem
 from kdbench.networks.flops import FlopCounter
-from kdbench.running.timing import random_dataset, timed_trainer
+from kdbench.running.timing import Subject, random_dataset, timed_distilling, timed_trainer
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Table
 from kdbench.training.prediction import predict
@@ -110,13 +110,28 @@ def seconds_elsewhere(
     if suite.recipe.precision not in device.teraflops:
         raise KdbenchError(f"{device.title} (--on): no peak for {suite.recipe.precision}. Add it to its teraflops.")
     taken, dataset = 0.0, random_dataset(suite.data)
+    distilled: set[str] = set()
     for subject, images, count in jobs_of(suite, methods, kinds, teachers, dataset, torch.device("cpu")):
         with suppress(NotApplicable):  # such cells take no time
             trainer = timed_trainer(subject)
             alone = suite.data.is_large or trainer.never_captured()
             how: Execution = "eager" if execution == "captured" and alone else execution
             taken += count * training_seconds(trainer, images, device, how)
+            if subject.method not in distilled:  # once a seed, for all students
+                distilled.add(subject.method)
+                taken += count * distilling_seconds(subject, device)
     return taken
+
+
+def distilling_seconds(subject: Subject, device: Device) -> float:
+    """Of making distilled data; 0 under a method that teaches a student."""
+    work = timed_distilling(subject)
+    if work is None:
+        return 0.0
+    with OperationCounter() as made:
+        work.improve()
+    precision = subject.suite.recipe.precision
+    return work.iterations * device.seconds(made.flops, made.operations, precision, "eager")
 
 
 def training_seconds(trainer: Trainer, images: int, device: Device, execution: Execution) -> float:

@@ -23,6 +23,7 @@ from kdbench.running.timing import (
     eagerly_if_need_be,
     random_dataset,
     time_between,
+    time_distilling,
     time_prediction,
     time_steps,
     timed_trainer,
@@ -58,10 +59,14 @@ def estimate_seconds(
     device = torch.device(machine.devices[0])
     jobs = jobs_of(suite, methods, kinds, teachers, random_dataset(suite.data), device, machine.execution)
     quiet, taken = not console.is_terminal, []
+    distilled: set[str] = set()
     for subject, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         with suppress(NotApplicable):  # such cells take no time
             step, between, epochs = eagerly_if_need_be(subject, time_kind, lambda text: None)
             taken += [epochs * (step * images / subject.suite.recipe.batch_size + between)] * count
+            if subject.method not in distilled:  # once a seed, for all students
+                distilled.add(subject.method)
+                taken += [time_distilling(subject)] * count
     lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
     return max(sum(taken) / lanes, *taken, 0.0)
 
@@ -78,15 +83,22 @@ def jobs_of(
     """What there is to train, first the teachers: a subject with its own recipe, images of an epoch, how many such."""
     trained = [name for name in teachers if not suite.loads(name)]  # others are loaded, and evaluated once
     alone = [Pair(teacher=model, student=model) for model in trained]
-    data, students = suite.data, suite.data.learned_from
+    data = suite.data
     jobs: list[tuple[Kind, Recipe, int, int]] = [((BASELINE, p), suite.teacher_recipe(), data.train, 1) for p in alone]
-    jobs += [(kind, suite.recipe_of(kind[1].student), students, count) for kind, count in kinds.items()]
+    jobs += [
+        (kind, suite.recipe_of(kind[1].student), images_of(suite, kind[0]), count) for kind, count in kinds.items()
+    ]
     found = []
     for (name, pair), recipe, images, count in jobs:
         params, _ = resolve_params(load_method(name), suite, pair, methods.get(name, {}))
         alike = with_recipe(suite, recipe)
         found.append((Subject(alike, pair, name, params, dataset, device, execution), images, count))
     return found
+
+
+def images_of(suite: Suite, method: str) -> int:
+    """Images in an epoch of a student."""
+    return suite.learned_from if load_method(method).distils_data() else suite.data.learned_from
 
 
 def with_recipe(suite: Suite, recipe: Recipe) -> Suite:

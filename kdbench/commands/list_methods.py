@@ -13,11 +13,29 @@ from kdbench.errors import KdbenchError
 from kdbench.plugins import Plugin, find_plugin, list_plugins, load_method
 
 
-def show_methods(long: bool, console: Console, as_json: bool) -> None:
-    """Installed methods; `long` loads each, and a broken one is shown with the reason."""
-    rows = [describe(plugin, len(plugins) > 1, long) for plugins in list_plugins().values() for plugin in plugins]
+def show_methods(long: bool, console: Console, as_json: bool, suite: str | None = None) -> None:
+    """Installed methods; `long` loads each, and a broken one is shown with the reason.
+
+    Args:
+        suite: whose kind they are to be of; all if it is not given.
+    """
+    found = {name: plugins for name, plugins in list_plugins().items() if suite is None or runs_on(name, suite)}
+    rows = [describe(plugin, len(plugins) > 1, long) for plugins in found.values() for plugin in plugins]
     columns = ["name", "distribution", "version"] + (["scheme", "knowledge", "year", "title"] if long else [])
     print_rows(rows, [*columns, "problem"] if any("problem" in row for row in rows) else columns, console, as_json)
+
+
+def runs_on(name: str, suite: str) -> bool:
+    """Whether a method is of a suite's kind; one that cannot be loaded runs on none."""
+    from kdbench.running.plan import check_kinds
+    from kdbench.suite import load_suite
+
+    found = load_suite(suite)
+    try:
+        check_kinds(found, [name])
+    except KdbenchError:
+        return False
+    return True
 
 
 def describe(plugin: Plugin, conflict: bool, long: bool) -> dict[str, Any]:

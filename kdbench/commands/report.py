@@ -141,7 +141,7 @@ class Report:
         pairs = [
             f"{r.pair}: {why}."
             for r in results
-            if r.pair and r.student
+            if r.pair and r.student and self.suite.distilled is None
             if (why := limit(r.teacher, r.student[0], self.suite.data.num_classes, self.images))
         ]
         seeds = max((len(r.seeds) for r in results), default=0)

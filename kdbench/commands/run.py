@@ -30,7 +30,7 @@ from kdbench.running.expected import Expected, part_of
 from kdbench.running.fleet import Outcome, clear_place, train, train_teachers
 from kdbench.running.last_batch import check_last_batches
 from kdbench.running.own_weights import with_own_weights
-from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
+from kdbench.running.plan import Cell, check_kinds, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import BASELINE, Teacher, find_teacher
 from kdbench.suite import Suite, load_suite
@@ -65,6 +65,7 @@ def run(request: Request, console: Console) -> int:
 def answer(request: Request, console: Console, outcome: Outcome) -> int:
     """`run` without its interruption; `outcome` is filled as cells end."""
     suite, quick = asked_suite(request)
+    check_kinds(suite, request.methods)
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     settings = parse_settings(request.settings, request.methods)
     elsewhere = load_device(request.elsewhere)

@@ -215,7 +215,8 @@ def check_method(
     entries = [restamped(found[cell.key], cell, published) for cell in cells]
     for entry in entries:
         record = entry.record
-        for problem in record_problems(record, entry.evidence, suite, labels, known, record.curve, entry.others):
+        given = (record, entry.evidence, suite, labels, known, record.curve, entry.others)
+        for problem in record_problems(*given, images=entry.images):
             raise KdbenchError(f"{entry.folder}: {problem}.")
     return entries
 

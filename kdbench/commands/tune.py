@@ -27,7 +27,7 @@ from kdbench.running.engines.events import Machine
 from kdbench.running.expected import Expected
 from kdbench.running.fleet import Outcome, train, train_teachers
 from kdbench.running.last_batch import check_last_batches
-from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
+from kdbench.running.plan import Cell, check_kinds, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.space import Space, grid_size, is_finite
 from kdbench.running.study import open_study
@@ -62,6 +62,7 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
     """`tune` without its interruption; `outcome` is filled as cells end."""
     request, notice = search.request, line_printer(console)
     suite = load_suite(request.suite).with_validation()
+    check_kinds(suite, request.methods)
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     spaces = spaces_of(search.spaces, request.methods)
     if search.sampler == "grid" and search.budget is None:

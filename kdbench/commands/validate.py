@@ -26,7 +26,7 @@ from kdbench.records.reader import Contents, is_shipped_teachers
 from kdbench.records.reader import Problem as Unreadable
 from kdbench.records.record import Record
 from kdbench.records.rows import PLAIN
-from kdbench.records.store import CURVES, EVIDENCE, RECORDS, VERIFIED, other_key, weights_name
+from kdbench.records.store import CURVES, DISTILLED, EVIDENCE, RECORDS, VERIFIED, other_key, weights_name
 from kdbench.records.values import possible_day
 from kdbench.records.verification import parse_verification
 from kdbench.records.withdrawn import FILE as WITHDRAWN
@@ -35,7 +35,7 @@ from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
 
 MAX_TEACHER = 16 * 2**20
-FILES = {RECORDS, EVIDENCE, CURVES, VERIFIED}
+FILES = {RECORDS, EVIDENCE, CURVES, VERIFIED, DISTILLED}
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def method_problems(folder: Path, board: Board, records: list[tuple[str, Record]
     for name, extra in (
         (EVIDENCE, set(contents.evidence) - keys_of(alone)),
         (CURVES, set(contents.curves) - {record.key for record in alone}),
+        (DISTILLED, set(contents.images) - {record.distilled.sha256 for record in alone if record.distilled}),
     ):
         if extra:
             yield Problem(str(folder / name), "it has keys that no record has")
@@ -200,7 +201,13 @@ def one_record(record: Record, contents: Contents, board: Board) -> Iterator[str
     if evidence is not None and record.status == "done" and evidence.sha256() != record.evidence_sha256:
         yield "its evidence does not match its hash"
         return
-    yield from record_problems(record, evidence, board.suite, board.labels, board.teachers, curve, others, board.sizes)
+    try:
+        images = contents.images_of(record)
+    except KdbenchError:
+        yield "its distilled images are missing, or do not match their hash"
+        return
+    given = (record, evidence, board.suite, board.labels, board.teachers, curve, others, board.sizes)
+    yield from record_problems(*given, images)
 
 
 def duplicates(found: list[tuple[str, Record]]) -> Iterator[Problem]:

@@ -2,8 +2,9 @@
 
 Level 1 recomputes the metrics from the evidence and the suite's own labels, for a suite of one's own those of its data,
 and has the suite's student, with the record's weights where they are kept, answer the test images. Level 2 trains the
-first epoch again and compares the loss terms with the record's curve. Level 3 trains the cell again: its predictions
-are identical, or, with all seeds of its pair trained again, the interval of the paired difference holds 0.
+first epoch again and compares the loss terms with the record's curve; a student of distilled data learns from the
+record's images. Level 3 trains the cell again, and makes such images again: its predictions are identical, or, with all
+seeds of its pair trained again, the interval of the paired difference holds 0.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ def check_evidence(target: Target, suite: Suite, results: Path | None, notice: N
 
     entry = target.entry
     labels = known_test_labels(suite)
-    problems = record_problems(entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others)
+    given = (entry.record, entry.evidence, suite, labels, teachers, curve_of(target), entry.others)
+    problems = record_problems(*given, images=entry.images)
     return next(problems, None) or weights_problem(entry, suite)
 
 
@@ -227,6 +229,7 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Notice) -> tupl
     import torch
 
     from kdbench.data.access import load_dataset
+    from kdbench.running.distilling import learner
     from kdbench.running.prepare import load_teachers, prepare, set_up_device
 
     curve = curve_of(target)
@@ -234,7 +237,11 @@ def replay(target: Target, cell: Cell, device_name: str, notice: Notice) -> tupl
         raise KdbenchError("Level 2 compares the record's curve, and it is not kept. Take its folder in runs/.")
     device = torch.device(device_name)
     set_up_device(device)
-    trainer, _ = prepare(cell, load_dataset(cell.data), load_teachers(cell), device, "eager", notice)
+    dataset, images = load_dataset(cell.data), target.entry.images
+    if images is None:
+        trainer, _ = prepare(cell, dataset, load_teachers(cell), device, "eager", notice)
+    else:
+        trainer = learner(cell, dataset, torch.from_numpy(images.copy()), device, notice=notice)
     terms = trainer.next_epoch()
     prefixes = [f"{stage.name}." for stage in trainer.stages[:-1]]
     first = prefixes[0] if prefixes else ""
@@ -258,7 +265,10 @@ def train_again(
     target: Target, suite: Suite, results: Path | None, device: str, console: Console
 ) -> tuple[str | None, str, list[Entry]]:
     """Level 3: the cell again, and all seeds of its pair if its predictions differ; the records that this verifies."""
+    import torch
+
     from kdbench.commands.request import parse_execution, parse_workers
+    from kdbench.running.distilling import forget
     from kdbench.running.engines.events import Machine
     from kdbench.running.fleet import Outcome, train
 
@@ -272,6 +282,8 @@ def train_again(
 
     def repeat(entries: list[Entry]) -> Reproduction:
         cells = [cell_of(entry, suite, results, notice) for entry in entries]
+        for cell in cells if one.distilled else ():
+            forget(cell, torch.device(device))
         train([c for c in cells if c.key not in outcome.entries], Path(folder), machine, console, outcome)
         if outcome.failures:
             raise CannotTrain(outcome.failures[0].message)

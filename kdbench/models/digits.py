@@ -9,6 +9,7 @@ from timm.models._registry import generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer
 
 from kdbench.models.base import create
+from kdbench.models.convnet import ConvNet
 from kdbench.models.resnet import CifarResNet
 
 SMALL = dict(input_size=(1, 8, 8), num_classes=10)
@@ -18,6 +19,7 @@ default_cfgs = generate_default_cfgs(
         "digits_resnet8_w8": dict(first_conv="conv1", classifier="fc", **SMALL),
         "digits_resnet8_w4": dict(first_conv="conv1", classifier="fc", **SMALL),
         "digits_resnet8_w2": dict(first_conv="conv1", classifier="fc", **SMALL),
+        "digits_convnet": dict(first_conv="layer1.0", classifier="fc", **SMALL),
         "digits_vit": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
         "digits_vit_w32": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
         "digits_vit_w16": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
@@ -47,6 +49,12 @@ def digits_resnet8_w4(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
 def digits_resnet8_w2(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     """ResNet-8 at an eighth of the width, 2/4/8."""
     return create(CifarResNet, "digits_resnet8_w2", pretrained, **{"blocks": 1, "widths": (2, 2, 4, 8), **kwargs})
+
+
+@register_model
+def digits_convnet(pretrained: bool = False, **kwargs: Any) -> ConvNet:
+    """ConvNet of dataset distillation: two blocks of 32 channels."""
+    return create(ConvNet, "digits_convnet", pretrained, **{"depth": 2, "width": 32, "img_size": 8, **kwargs})
 
 
 @register_model

@@ -19,7 +19,7 @@ from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.metrics import wrong_metrics
 from kdbench.records.privacy import private_texts
 from kdbench.records.record import Network, Record
-from kdbench.records.rows import PLAIN, REFERENCES
+from kdbench.records.rows import FAMILY, PLAIN, REFERENCES
 from kdbench.records.values import possible_day
 from kdbench.suite import Suite
 from kdbench.tables import Pair
@@ -47,6 +47,7 @@ def record_problems(
     curve: Curve | None = None,
     others: Mapping[str, Evidence] | None = None,
     sizes: Sizes | None = None,
+    images: np.ndarray | None = None,
 ) -> Iterator[str]:
     """What keeps a record from the board, each in one line.
 
@@ -56,12 +57,14 @@ def record_problems(
         curve: of all cells; of teachers if it is kept.
         others: evidence of further networks, by role.
         sizes: of the accepted plain students.
+        images: the distilled data that the student learned from, their hash verified.
     """
     yield from protocol_problems(record, suite)
     if record.student in suite.models:
         yield from place_problems(record, suite, teachers)
     yield from form_problems(record)
     yield from method_problems(record, suite)
+    yield from distilled_problems(record, suite, images)
     if record.status == "not_applicable":
         yield from empty_problems(record, evidence, curve)
         return
@@ -181,6 +184,22 @@ def method_problems(record: Record, suite: Suite) -> Iterator[str]:
                 yield f"method.{name} is not what its class says"
         if gone := [text for text in known.deviations if text not in method.deviations]:
             yield f"method.deviations lacks what its class says: '{gone[0]}'"
+
+
+def distilled_problems(record: Record, suite: Suite, images: np.ndarray | None) -> Iterator[str]:
+    """On distilled data every student but the plain one learned from images of the suite's number and shape."""
+    distils = FAMILY in record.method.families
+    if not record.is_teacher and distils != (suite.distilled is not None) and record.method.name != PLAIN:
+        yield f"its method {'distils' if distils else 'does not distil'} data, and its suite is of the other kind"
+        return
+    if (record.distilled is not None) != (distils and record.status == "done"):
+        yield "distilled names images, and its method makes none, or the other way round"
+    elif record.distilled is not None:
+        wanted = (suite.learned_from, suite.data.channels, *suite.data.image_size)
+        if images is None:
+            yield "its distilled images are missing"
+        elif images.shape != wanted:
+            yield f"its distilled images are of shape {images.shape}, the suite's of {wanted}"
 
 
 def empty_problems(record: Record, evidence: Evidence | None, curve: Curve | None) -> Iterator[str]:

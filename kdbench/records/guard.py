@@ -6,9 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from kdbench.errors import KdbenchError
 from kdbench.records.columns import MAX_VALUES
 from kdbench.records.curves import Curve, read_curves
+from kdbench.records.distilled import read_distilled
 from kdbench.records.evidence import Evidence, read_evidence
 from kdbench.records.reader import Line, Reader
 from kdbench.records.record import Record
@@ -45,6 +48,9 @@ class Guarded(Reader):
 
     def curves(self, path: Path, records: Sequence[Record]) -> dict[str, Curve]:
         return read_curves(path, min(MAX_VALUES, len(records) * MAX_EPOCHS * 100))
+
+    def distilled(self, path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
+        return read_distilled(path) if os.path.lexists(path) else super().distilled(path, records)
 
 
 def keys_of(records: Iterable[Record]) -> set[str]:

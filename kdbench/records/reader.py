@@ -7,9 +7,11 @@ lists all and opens the files through a `Reader` with limits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from kdbench.errors import KdbenchError
 from kdbench.files import read_plain
@@ -17,9 +19,10 @@ from kdbench.hashing import digest
 from kdbench.layout import TEACHERS
 from kdbench.records.columns import MAX_FILE
 from kdbench.records.curves import Curve, read_curves
+from kdbench.records.distilled import checked_images, read_distilled
 from kdbench.records.evidence import Evidence, read_evidence
 from kdbench.records.record import Part, Record, parse_record
-from kdbench.records.store import CURVES, EVIDENCE, RECORDS, Entry, checked, checked_others
+from kdbench.records.store import CURVES, DISTILLED, EVIDENCE, RECORDS, Entry, checked, checked_others
 from kdbench.suite import SUITES
 
 Line = TypeVar("Line", bound=Part)
@@ -45,6 +48,7 @@ class Contents:
     Attributes:
         records: with file and line.
         evidence: by the keys of records and of their further networks.
+        images: distilled data, by the hash that they are kept under.
         bad_lines, bad_files: what could not be read of `records.jsonl`, and beside it.
     """
 
@@ -54,6 +58,7 @@ class Contents:
     curves: dict[str, Curve]
     bad_lines: list[Problem]
     bad_files: list[Problem]
+    images: dict[str, np.ndarray] = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry | Problem]:
         """Each problem, then each record with its evidence, and its curve where that is the record's."""
@@ -68,7 +73,7 @@ class Contents:
         """A record with its evidence.
 
         Raises:
-            KdbenchError: the evidence is missing or does not match its hash.
+            KdbenchError: the evidence or its distilled data are missing or do not match their hash.
         """
         curve = self.curves.get(record.key)
         if curve and digest(curve) == record.curve_sha256:
@@ -76,11 +81,23 @@ class Contents:
         if record.evidence_sha256 is None:
             return Entry(record, None, self.folder)
         evidence = checked(record, self.evidence, self.folder)
-        return Entry(record, evidence, self.folder, checked_others(record, self.evidence, self.folder))
+        others = checked_others(record, self.evidence, self.folder)
+        return Entry(record, evidence, self.folder, others, self.images_of(record))
+
+    def images_of(self, record: Record) -> np.ndarray | None:
+        """The distilled data of a record; None for a student that learned from no such.
+
+        Raises:
+            KdbenchError: they are missing, or do not match their hash.
+        """
+        if record.distilled is None:
+            return None
+        sha256 = record.distilled.sha256
+        return checked_images(self.images, sha256, sha256, self.folder / DISTILLED)
 
 
 class Reader:
-    """Opens the files of a folder. Each of the first four methods may be narrowed by a caller that trusts nobody."""
+    """Opens the files of a folder. Each of the first five methods may be narrowed by a caller that trusts nobody."""
 
     def load(self, path: Path) -> bytes:
         return read_plain(path, MAX_FILE)
@@ -93,6 +110,9 @@ class Reader:
 
     def curves(self, path: Path, records: Sequence[Record]) -> dict[str, Curve]:
         return read_curves(path)
+
+    def distilled(self, path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
+        return read_distilled(path) if any(record.distilled for record in records) else {}
 
     def lines(self, path: Path, parse: Callable[[bytes, str], Line]) -> Iterator[tuple[str, Line] | Problem]:
         """What each line of a file says, with file and line; nothing where there is no file."""
@@ -124,6 +144,13 @@ class Reader:
             found.curves.update(self.curves(folder / CURVES, records) if with_curves else {})
         except KdbenchError as error:
             found.bad_files.append(Problem(str(folder / CURVES), error))
+        try:
+            found.images.update(self.distilled(folder / DISTILLED, records))
+        except FileNotFoundError:
+            problem = KdbenchError(f"{folder / DISTILLED}: it is missing")
+            found.bad_files.append(Problem(str(folder / DISTILLED), problem))
+        except KdbenchError as error:
+            found.bad_files.append(Problem(str(folder / DISTILLED), error))
         return found
 
 

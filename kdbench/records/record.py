@@ -205,7 +205,19 @@ class Cost(GrownPart):
     synthetic_images: Count | None = None
 
 
-class Record(Part):
+class Distilled(GrownPart):
+    """The distilled data that a student learned from; they lie beside the record (`records.distilled`).
+
+    Attributes:
+        sha256: of the images.
+        seconds: what making them took, once for all students.
+    """
+
+    sha256: Hash
+    seconds: Seconds
+
+
+class Record(GrownPart):
     """The outcome of one cell (or of a teacher's training).
 
     Attributes:
@@ -224,12 +236,14 @@ class Record(Part):
         networks: what was trained; empty for a cell that is not applicable.
         curve: a list a quantity with a value an epoch: every loss term, `loss`, `test_top1` (a diagnostic, never
             ranked). Left out of the files in `results/`.
+        distilled: the images that the student learned from, on a suite of distilled data.
         environment: library versions, hardware and kdbench's commit; no host, user or path names.
         finished: UTC time, ISO 8601.
         evidence_sha256, curve_sha256: of the evidence arrays and of the curve.
         sha256: of this record without `sha256` and `curve`.
     """
 
+    LATER = frozenset({"distilled"})
     schema_version: Literal[1] = 1
     kind: Literal["cell", "teacher"]
     status: Literal["done", "not_applicable"]
@@ -252,6 +266,7 @@ class Record(Part):
     networks: list[Network]
     curve: Curves | None = None
     cost: Cost | None
+    distilled: Distilled | None = None
     environment: dict[Line, Line]
     finished: Line
     evidence_sha256: Hash | None

@@ -20,6 +20,8 @@ from kdbench.suite import Suite
 from kdbench.tables import NAME
 
 PLAIN, KD = "vanilla", "kd"
+RANDOM = "random_images"  # beside which methods that distil data are shown
+FAMILY = "dataset_distillation"  # of these methods
 REFERENCES = (PLAIN, KD)  # all others are compared with them: they may have more seeds than the suite asks for
 Origin = Literal["accepted", "yours"]
 PairNames = tuple[str, str]  # teacher, student

@@ -3,7 +3,8 @@
 runs/<suite>/<method>/<key>/record.json, evidence.parquet, logits.safetensors, <student>-<hash>.safetensors,
     classes.json (what the classes are called, and that of each test image),
     and synthetic.safetensors, synthetic.png of a method that makes images
-results/<suite>/<method>/records.jsonl (no curves), evidence.parquet, curves.parquet, verified.jsonl
+results/<suite>/<method>/records.jsonl (no curves), evidence.parquet, curves.parquet, verified.jsonl,
+    and distilled.safetensors of a method that distils data
 results/<suite>/teachers/the same, <model>-<hash>.safetensors
 Both have <suite>/costs/<method>-<hash>.json, what `kdbench cost` measured.
 """
@@ -27,10 +28,12 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.files import read_plain, set_aside, sync
 from kdbench.layout import RESULTS, RUNS
 from kdbench.records.curves import write_curves
+from kdbench.records.distilled import IMAGES, checked_images, read_distilled, write_distilled
 from kdbench.records.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records.record import Record, parse_record
 
 RECORD = "record.json"  # of a cell in `runs/`
+DISTILLED = "distilled.safetensors"  # the images of a folder of `results/`, by their hash
 RECORDS, EVIDENCE, CURVES, VERIFIED = "records.jsonl", "evidence.parquet", "curves.parquet", "verified.jsonl"
 SYNTHETIC, GRID = "synthetic.safetensors", "synthetic.png"  # images that a method made
 TWICE = "another run trained it meanwhile (its lock did not hold)"
@@ -46,12 +49,14 @@ class Entry:
         folder: of a cell in `runs/`, or of a method in `results/`.
         evidence: None for a cell that is not applicable.
         others: evidence of further networks, by role.
+        images: (K, C, H, W) uint8, the distilled data that its student learned from, if it did from such.
     """
 
     record: Record
     evidence: Evidence | None
     folder: Path
     others: Mapping[str, Evidence] = field(default_factory=dict)
+    images: np.ndarray | None = None
 
     @property
     def correct(self) -> np.ndarray | None:
@@ -131,7 +136,8 @@ def finish_cell(
             first = None if put_in_place(place, folder) else first_record(place, folder, record, notice)
             sync(folder.parent)
         shutil.rmtree(partial_folder(folder), ignore_errors=True)
-        return (first, False) if first else (Entry(record, evidence, folder, others or {}), True)
+        images = None if first else cell_images(record, folder)
+        return (first, False) if first else (Entry(record, evidence, folder, others or {}, images), True)
 
 
 def put_in_place(place: Path, folder: Path) -> bool:
@@ -181,7 +187,19 @@ def read_cell(folder: Path) -> Entry:
     if record.evidence_sha256 is None:
         return Entry(record, None, folder)
     known = read_evidence(folder / EVIDENCE)
-    return Entry(record, checked(record, known, folder), folder, checked_others(record, known, folder))
+    images = cell_images(record, folder)
+    return Entry(record, checked(record, known, folder), folder, checked_others(record, known, folder), images)
+
+
+def cell_images(record: Record, folder: Path) -> np.ndarray | None:
+    """The distilled data of a cell in `runs/`, their hash verified; None for a student that learned from no such."""
+    if record.distilled is None:
+        return None
+    path = folder / SYNTHETIC
+    try:
+        return checked_images(read_distilled(path), IMAGES, record.distilled.sha256, path)
+    except FileNotFoundError as error:
+        raise KdbenchError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def checked_others(record: Record, evidence: dict[str, Evidence], folder: Path) -> dict[str, Evidence]:
@@ -229,9 +247,12 @@ def write_results(folder: Path, entries: list[Entry]) -> None:
         known = [with_others(e.record, e.evidence, e.others) for e in entries if e.evidence]
         write_evidence(new(EVIDENCE), {key: one for found in known for key, one in found.items()})
         write_curves(new(CURVES), {e.record.key: e.record.curve for e in entries if e.record.curve})
+        images = {e.record.distilled.sha256: e.images for e in entries if e.record.distilled and e.images is not None}
+        if images:
+            write_distilled(new(DISTILLED), images)
         text = "".join(e.record.to_json(curve=False) + "\n" for e in entries)
         new(RECORDS).write_text(text, encoding="utf-8")
-        for name in (EVIDENCE, CURVES, RECORDS):
+        for name in (*([DISTILLED] if images else []), EVIDENCE, CURVES, RECORDS):
             new(name).replace(folder / name)
 
 

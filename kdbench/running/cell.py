@@ -14,6 +14,7 @@ import torch
 
 from kdbench.console import Notice
 from kdbench.data.access import load_dataset
+from kdbench.data.contract import LabelledData
 from kdbench.data.names import class_names
 from kdbench.environment import environment, software
 from kdbench.errors import KdbenchError, NotApplicable, writing
@@ -22,14 +23,16 @@ from kdbench.foreign import Sightings, brief, of_import, watching_method
 from kdbench.hashing import digest
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.classes import write_classes
+from kdbench.records.distilled import images_sha256
 from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
-from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TeacherRef
+from kdbench.records.record import Cost, Distilled, Match, MethodInfo, Network, Record, TeacherRef
 from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks
+from kdbench.running.distilling import Made, distilled_data, learner
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import load_teachers, prepare, set_up_device
-from kdbench.running.synthetic import save_synthetic
+from kdbench.running.synthetic import save_pixels, save_synthetic
 from kdbench.running.teachers import weights_are_whole
 from kdbench.source import source_sha256
 from kdbench.tables import Execution
@@ -140,7 +143,11 @@ def train_cell(
     set_up_device(device)
     dataset = load_dataset(cell.data)
     try:
-        trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice, stored=stored)
+        made = made_data(cell, dataset, device, on_epoch, notice, limit)
+        if made is None:
+            trainer, matching = prepare(cell, dataset, load_teachers(cell), device, execution, notice, stored=stored)
+        else:
+            trainer, matching = learner(cell, dataset, made.pixels, device, execution, notice), []
     except NotApplicable as reason:
         said = str(reason)
         record = build_record(cell, device, execution, status="not_applicable", reason=said, seen=seen).sealed()
@@ -172,6 +179,8 @@ def train_cell(
             sha256 = save_tensors(place / "weights.safetensors", weights)
             (place / "weights.safetensors").replace(place / weights_name(cell.student, sha256))
             save_synthetic(place, trainer.method.synthetic(), cell.suite.data)
+            if made is not None:
+                save_pixels(place, made.pixels.numpy())
             write_classes(place, class_names(cell.data), labels)
         described = set_apart(cell, trainer, describe(cell, networks, evidence, labels, sha256))
         main = evidence.pop(main_role(cell))
@@ -187,8 +196,23 @@ def train_cell(
             deviations=changed_stages(trainer),
             outputs="live" if trainer.stored is None else "stored",
             seen=seen,
+            distilled=Distilled(sha256=images_sha256(made.pixels.numpy()), seconds=made.seconds) if made else None,
         ).sealed()
         return finish_cell(folder, record, main, evidence, notice)
+
+
+def made_data(
+    cell: Cell,
+    dataset: LabelledData,
+    device: torch.device,
+    on_epoch: OnEpoch,
+    notice: Notice,
+    limit: TimeLimit | None,
+) -> Made | None:
+    """The distilled data that a cell's student learns from; None for a method that teaches it."""
+    if cell.is_teacher or not load_method(cell.method).distils_data():
+        return None
+    return distilled_data(cell, dataset, lambda: load_teachers(cell), device, on_epoch, notice, limit)
 
 
 def loaded_info(name: str) -> MethodInfo:
@@ -223,6 +247,7 @@ def build_record(
     deviations: Sequence[str] = (),
     outputs: Literal["live", "stored"] = "live",
     seen: Sightings | None = None,
+    distilled: Distilled | None = None,
 ) -> Record:
     """The record of a cell, not yet sealed."""
     info = loaded_info(cell.method)
@@ -252,6 +277,7 @@ def build_record(
         networks=networks or [],
         curve=curve,
         cost=cost,
+        distilled=distilled,
         environment=environment(device, execution),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         evidence_sha256=evidence.sha256() if evidence else None,

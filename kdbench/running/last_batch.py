@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from kdbench.errors import KdbenchError
 from kdbench.networks.build import build_network
 from kdbench.suite import Suite
-from kdbench.tables import Data, Recipe
+from kdbench.tables import Recipe
 
 
 def check_last_batches(suite: Suite, students: Iterable[str], teachers: Iterable[str]) -> None:
@@ -22,15 +22,17 @@ def check_last_batches(suite: Suite, students: Iterable[str], teachers: Iterable
         KdbenchError: one does; says how many images there are.
     """
     for name in sorted(students):
-        check_last_batch(suite, name, suite.data, suite.recipe_of(name), f"recipe.students.{name}")
+        for rows in {suite.learned_from, suite.data.learned_from}:
+            check_last_batch(suite, name, rows, suite.recipe_of(name), f"recipe.students.{name}")
     for name in teachers:
         if not suite.loads(name):
-            check_last_batch(suite, name, suite.data.for_teachers, suite.teacher_recipe(), "recipe.teacher")
+            rows = suite.data.for_teachers.learned_from
+            check_last_batch(suite, name, rows, suite.teacher_recipe(), "recipe.teacher")
 
 
-def check_last_batch(suite: Suite, model: str, data: Data, recipe: Recipe, table: str) -> None:
-    """The same of one network."""
-    rows, size = data.learned_from, recipe.batch_size
+def check_last_batch(suite: Suite, model: str, rows: int, recipe: Recipe, table: str) -> None:
+    """The same of one network that learns from so many images."""
+    size = recipe.batch_size
     if rows % size != 1 and size != 1:
         return
     if any(isinstance(module, _BatchNorm) for module in build_network(suite, model).modules()):

@@ -70,6 +70,8 @@ def make_setup(
         assistants=cell.assistants,
         images=inputs.cut if "images" in cls.requires else not_given,
         num_views=cell.data.num_views,
+        plain_view=cell.data.plain_view,
+        images_per_class=cell.suite.distilled.images_per_class if cell.suite.distilled else 0,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -192,6 +192,28 @@ def assemble(
     )
 
 
+def check_kinds(suite: Suite, methods: Iterable[str]) -> None:
+    """Methods are of the suite's kind: those that distil the data on a suite of distilled data, others elsewhere.
+
+    The plain student stands on both: it learns from the whole training set.
+
+    Raises:
+        KdbenchError: names the first method of the other kind.
+    """
+    for name in methods:
+        distils = load_method(name).distils_data()
+        if distils and suite.distilled is None:
+            raise KdbenchError(
+                f"Method '{name}' distils the training set, and suite '{suite.name}' has no table [distilled]. "
+                f"Run it on such a suite: kdbench run --method {name} --suite digits-distilled"
+            )
+        if suite.distilled is not None and not distils and name != BASELINE:
+            raise KdbenchError(
+                f"Suite '{suite.name}' is for methods that distil the training set, and '{name}' teaches a student. "
+                f"Run it on another suite: kdbench run --method {name} --suite digits"
+            )
+
+
 def plan_cells(
     suite: Suite,
     methods: Mapping[str, Mapping[str, Any]],
@@ -205,6 +227,7 @@ def plan_cells(
         methods: names with the parameters that the user set.
         teachers: of all pairs and their teams, by model; cells of those that are not among them await them.
     """
+    check_kinds(suite, methods)
     cells: dict[str, Cell] = {}
     for name, user in methods.items():
         method = load_method(name)

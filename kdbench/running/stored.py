@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import timm
 import torch
@@ -52,10 +53,8 @@ def stored_outputs(
         "data": data.model_dump(mode="json"),
         "precision": recipe.precision,
         "batch": filled_in(recipe.batch_size, device),
-        "device": device.type,
         "computer": platform.node(),  # others that share a folder by network see late what this one writes
-        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_kernels(),
-        "software": [torch.__version__, timm.__version__],
+        **hardware(device),
     }
     names = {what: f"{teacher.model}-{what}-{digest(about)[:16]}" for what in sorted(reader.wanted)}
     example = torch.randn(2, data.channels, *data.image_size, generator=torch.Generator().manual_seed(0))
@@ -70,6 +69,15 @@ def stored_outputs(
     by_output = {what: stores[name] for what, name in names.items()}
     batch_size, precision = recipe.batch_size, recipe.precision
     return StoredOutputs(reader, by_output, images, data.learned_from, data.num_views, batch_size, precision, device)
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What numbers are computed with, which differ in their last bits elsewhere."""
+    return {
+        "device": device.type,
+        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_kernels(),
+        "software": [torch.__version__, timm.__version__],
+    }
 
 
 def cpu_kernels() -> str:

@@ -15,6 +15,7 @@ from kdbench.data.small import Dataset
 from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.plugins import load_method
+from kdbench.running.distilling import Distilling, learner
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.suite import Suite
@@ -68,10 +69,39 @@ def timed_trainer(subject: Subject, notice: Notice = print) -> Trainer:
         suite = suite.model_copy(update={"data": suite.data.model_copy(update={"source": "random"})})
     cls = load_method(subject.method)
     cell = assemble(suite, cls, pair, 0, subject.params, {}, source="")
-    teachers = untrained_teachers(suite, cls, pair)
-    trainer, _ = prepare(cell, subject.dataset, teachers, subject.device, execution, notice)
+    if cls.distils_data():
+        blank = torch.zeros(suite.learned_from, *subject.dataset.train_images.shape[1:], dtype=torch.uint8)
+        trainer = learner(cell, subject.dataset, blank, subject.device, execution, notice)
+    else:
+        teachers = untrained_teachers(suite, cls, pair)
+        trainer, _ = prepare(cell, subject.dataset, teachers, subject.device, execution, notice)
     trainer.begin(trainer.stages[-1])
     return trainer
+
+
+def timed_distilling(subject: Subject) -> Distilling | None:
+    """A method ready for the first of its iterations; None where it has none, or teaches a student."""
+    cls = load_method(subject.method)
+    if not cls.distils_data():
+        return None
+    set_up_device(subject.device)
+    cell = assemble(subject.suite, cls, subject.pair, 0, subject.params, {}, source="")
+    teachers = untrained_teachers(subject.suite, cls, subject.pair)
+    work = Distilling(cell, subject.dataset, teachers, subject.device)
+    return work if work.iterations else None
+
+
+def time_distilling(subject: Subject) -> float:
+    """Seconds in which a method distils data, from one of its iterations after a warm-up; 0 for one that teaches."""
+    work = timed_distilling(subject)
+    if work is None:
+        return 0.0
+    work.improve()
+    wait_for(subject.device)
+    start = time.perf_counter()
+    work.improve()
+    wait_for(subject.device)
+    return work.iterations * (time.perf_counter() - start)
 
 
 def eagerly_if_need_be(subject: Subject, measure: Callable[[Subject], Measured], notice: Notice) -> Measured:

@@ -64,6 +64,7 @@ function describe(entry, all) {
   parts.push(made("h3", "Provenance"), table([...Object.entries(record.environment),
     ["method version", record.method.version], ["plugin", `${record.method.distribution} ${record.method.distribution_version}`],
     ["method source", record.method.source_sha256], ...record.teachers.flatMap((t) => [[`teacher ${t.model}`, t.sha256], ...(t.origin ? [[`weights of ${t.model}`, t.origin]] : [])]),
+    ...(record.distilled ? [["distilled images", record.distilled.sha256], ["made in", `${record.distilled.seconds.toFixed(1)} s, once for all students`]] : []),
     ["evidence", record.evidence_sha256], ["record", record.sha256]]));
   const whole = made("details");
   const full = { ...record, protocol: all.protocols[record.fingerprint] };

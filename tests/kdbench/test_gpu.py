@@ -11,7 +11,7 @@ import torch
 from kdbench.console import Notice
 from kdbench.data.small import load_data
 from kdbench.errors import NotApplicable
-from kdbench.plugins import list_plugins, load_method
+from kdbench.plugins import load_method
 from kdbench.running.engines.events import Finished, Machine, Noticed
 from kdbench.running.engines.local import execute
 from kdbench.running.plan import plan_cells, resolve_params
@@ -21,6 +21,7 @@ from kdbench.running.timing import Subject, random_dataset, timed_trainer
 from kdbench.suite import Suite
 from kdbench.tables import Execution
 from kdbench.training.trainer import Trainer
+from tests.distilled import TEACHING
 
 pytestmark = [
     pytest.mark.gpu,
@@ -50,7 +51,7 @@ def make(
     return prepare(cell, data, load_teachers(cell), device, execution, notice, stored=stored)[0]
 
 
-@pytest.mark.parametrize("method", sorted(list_plugins()))
+@pytest.mark.parametrize("method", TEACHING)
 def test_no_step_of_an_epoch_waits_for_the_device(method: str, digits: Suite) -> None:
     device, data = torch.device("cuda"), random_dataset(digits.data)
     params, _ = resolve_params(load_method(method), digits, digits.pairs[0], {})

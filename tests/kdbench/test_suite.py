@@ -175,3 +175,29 @@ def test_a_pair_gives_a_method_the_networks_that_it_requires(
     pair = Pair(teacher="resnet8", student="resnet8_w4")
     assert digits.read_by(requires, pair) == teachers
     assert digits.between(requires, pair) == assistants
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("images_per_class = 10", "images_per_class = 101", "more images than the training set has"),
+        ("images_per_class = 10", "images_per_class = 0", "distilled.images_per_class"),
+        ("image_size = [8, 8]", "image_size = [65, 8]", "at most 64 pixels a side"),
+        ("images_per_class = 10", "images = 10", "distilled.images"),
+    ],
+)
+def test_distilled_data_are_fewer_and_small(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (SUITES / "digits-distilled.toml").read_text().replace('"digits-distilled"', '"mine"').replace(old, new)
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(KdbenchError) as error:
+        load_suite(str(tmp_path / "mine.toml"))
+    assert said in str(error.value)
+
+
+def test_distilled_data_are_in_the_protocol_of_students_and_not_of_teachers() -> None:
+    suite = load_suite("digits-distilled")
+    other = suite.model_copy(update={"distilled": suite.distilled.model_copy(update={"images_per_class": 1})})
+    assert (suite.learned_from, other.learned_from) == (100, 10)
+    assert suite.fingerprint != other.fingerprint
+    assert suite.teacher_protocol() == other.teacher_protocol()
+    assert "distilled" not in load_suite("digits").protocol()

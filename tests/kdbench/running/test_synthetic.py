@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kdbench.running.synthetic import draw_grid, save_synthetic, to_pixels
+from kdbench.records.distilled import draw_grid
+from kdbench.running.synthetic import save_synthetic, to_pixels
 from kdbench.suite import Suite
 from kdbench.training.checkpoint import load_tensors
 
