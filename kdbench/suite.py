@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
 from kdbench.hashing import digest, labels_sha256
 from kdbench.tables import NAME, Data, Model, Override, Pair, Recipe, Recipes, Statistics, Table, Weights, check_effects
+from kdbench.tasks import Tasks
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -36,6 +37,8 @@ class Suite(Table):
             small. They are trained within the cell.
         purpose: what it is for, where that is not choosing a method; the leaderboard says so, and shows others first.
         statistics: how results vary over seeds, as measured; no part of the protocol (docs/statistics.md).
+        tasks: groups of classes that come one after the other (docs/lifelong.md). A student's teacher is itself as it
+            was before a task, so each pair is of one network with itself.
     """
 
     name: str = Field(pattern=NAME)
@@ -54,6 +57,7 @@ class Suite(Table):
     teams: dict[str, tuple[str, ...]] = {}
     assistants: dict[str, tuple[str, ...]] = {}
     statistics: Statistics | None = None
+    tasks: Tasks | None = None
     off_protocol: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -106,6 +110,28 @@ class Suite(Table):
             check_effects(f"recipe.students.{name}", changes, [self.recipe_of(name)])
         return self
 
+    @model_validator(mode="after")
+    def _tasks_fit(self) -> Suite:
+        if self.tasks is None:
+            return self
+        if self.tasks.num_classes != self.data.num_classes:
+            raise ValueError(f"tasks.classes has {self.tasks.num_classes} classes, data {self.data.num_classes}")
+        if other := next((pair for pair in self.pairs if pair.teacher != pair.student), None):
+            raise ValueError(
+                f"pair '{other}': with tasks a student is taught by itself as it was before. Write "
+                f"'{other.student}:{other.student}'"
+            )
+        outside = {"recipe.teacher": self.recipe.teacher, "weights": self.weights, "teams": self.teams}
+        for name, given in {**outside, "assistants": self.assistants}.items():
+            if given:
+                raise ValueError(f"{name} has no effect in a suite with tasks, which has no teachers. Remove it")
+        return self
+
+    @property
+    def teacher_names(self) -> list[str]:
+        """The teachers of the pairs; none with tasks, where a student is taught by itself as it was before."""
+        return [] if self.tasks else list(dict.fromkeys(pair.teacher for pair in self.pairs))
+
     def recipe_of(self, student: str | None = None) -> Recipe:
         """The recipe of one student."""
         return self._recipe(self.recipe.students.get(student or "", {}))
@@ -127,6 +153,8 @@ class Suite(Table):
 
     def read_by(self, requires: Collection[str], pair: Pair) -> tuple[str, ...]:
         """The teachers that a method reads on a pair, by what it requires: the pair's own first, then its team."""
+        if self.tasks:
+            return ()
         own = (pair.teacher,) if any(output.startswith("teacher") for output in requires) else ()
         return own + (self.teams.get(pair.teacher, ()) if "team" in requires else ())
 
@@ -140,7 +168,9 @@ class Suite(Table):
         What a single student's recipe changes is in the key of that student's cells, so that adding a student does not
         unrank the others.
         """
-        given = {"students": self.students} if self.students == "pretrained" else {}
+        given: dict[str, Any] = {"students": self.students} if self.students == "pretrained" else {}
+        if self.tasks:
+            given["tasks"] = self.tasks.model_dump(mode="json")
         return {
             **given,
             "suite": self.name,

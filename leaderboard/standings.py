@@ -19,10 +19,10 @@ from kdbench.records.standings import (
     Contrast,
     Estimate,
     PairResult,
+    accuracy_sample,
     contrasts_with,
     pair_result,
     set_places,
-    top1_sample,
     tracks,
 )
 from kdbench.records.stats import Difference, mean_interval
@@ -132,7 +132,7 @@ def differences_of(board: Board, rows: Sequence[Standing], pair: Pair | None = N
     """
     key = pair, tuple(s.row.title for s in rows)
     if key not in board.compared:
-        samples = [top1_sample([s.pairs[p].cells for p in ([pair] if pair else board.pairs)]) for s in rows]
+        samples = [accuracy_sample([s.pairs[p].cells for p in ([pair] if pair else board.pairs)]) for s in rows]
         prior = board.prior(pair) or estimate_prior([s.scores for s in samples])
         board.compared[key] = contrast_samples(samples, prior)
     return board.compared[key]

@@ -78,7 +78,7 @@ def jobs_of(
     """What there is to train, first the teachers: a subject with its own recipe, images of an epoch, how many such."""
     trained = [name for name in teachers if not suite.loads(name)]  # others are loaded, and evaluated once
     alone = [Pair(teacher=model, student=model) for model in trained]
-    data, students = suite.data, suite.data.learned_from
+    data, students = suite.data, suite.data.learned_from // (len(suite.tasks.classes) if suite.tasks else 1)
     jobs: list[tuple[Kind, Recipe, int, int]] = [((BASELINE, p), suite.teacher_recipe(), data.train, 1) for p in alone]
     jobs += [(kind, suite.recipe_of(kind[1].student), students, count) for kind, count in kinds.items()]
     found = []

@@ -30,7 +30,7 @@ from kdbench.running.expected import Expected, part_of
 from kdbench.running.fleet import Outcome, clear_place, train, train_teachers
 from kdbench.running.last_batch import check_last_batches
 from kdbench.running.own_weights import with_own_weights
-from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
+from kdbench.running.plan import Cell, check_tasks, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import BASELINE, Teacher, find_teacher
 from kdbench.suite import Suite, load_suite
@@ -67,6 +67,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     suite, quick = asked_suite(request)
     pairs, seeds = parse_pairs(suite, request.pairs), parse_seeds(suite, request.seeds)
     settings = parse_settings(request.settings, request.methods)
+    check_tasks(suite, request.methods)
     elsewhere = load_device(request.elsewhere)
     machine = machine_of(request, elsewhere)
     results = find_results(request.results)
@@ -110,7 +111,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
             ready = expected(suite, methods, outcome, results).longest_first(ready)
         with open_mirror(request, notice) as mirror:
             train(ready, request.out, machine, console, outcome, mirror)
-    taught = [pair for pair in pairs if pair.teacher in teachers]
+    taught = [pair for pair in pairs if suite.tasks or pair.teacher in teachers]
     left = unfinished(cells, outcome)
     report = Report(suite, cells, outcome.entries, taught, teachers)
     show_report(console, request, suite, report, outcome, results, len(left))

@@ -24,8 +24,9 @@ from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.classes import write_classes
 from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
-from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TeacherRef
+from kdbench.records.record import Cost, Match, MethodInfo, Network, Record, TaskResult, TeacherRef
 from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
+from kdbench.records.tasks import in_order, task_result
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import load_teachers, prepare, set_up_device
@@ -175,6 +176,7 @@ def train_cell(
             write_classes(place, class_names(cell.data), labels)
         described = set_apart(cell, trainer, describe(cell, networks, evidence, labels, sha256))
         main = evidence.pop(main_role(cell))
+        tasks, after = cell.suite.tasks, in_order(main, evidence, len(trainer.earlier_networks()) + 1)
         record = build_record(
             cell,
             device,
@@ -187,6 +189,7 @@ def train_cell(
             deviations=changed_stages(trainer),
             outputs="live" if trainer.stored is None else "stored",
             seen=seen,
+            tasks=task_result(after, labels, tasks) if tasks and after else None,
         ).sealed()
         return finish_cell(folder, record, main, evidence, notice)
 
@@ -223,6 +226,7 @@ def build_record(
     deviations: Sequence[str] = (),
     outputs: Literal["live", "stored"] = "live",
     seen: Sightings | None = None,
+    tasks: TaskResult | None = None,
 ) -> Record:
     """The record of a cell, not yet sealed."""
     info = loaded_info(cell.method)
@@ -250,6 +254,7 @@ def build_record(
         recipe=cell.recipe.model_dump(mode="json", exclude_none=True),
         matching=matching or [],
         networks=networks or [],
+        tasks=tasks,
         curve=curve,
         cost=cost,
         environment=environment(device, execution),
