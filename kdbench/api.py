@@ -97,11 +97,14 @@ def compare(
     pairs: Sequence[str] = (),
     seeds: int | None = None,
     validate: bool = False,
-    metric: str = "top1",
+    metric: str | None = None,
     runs: Folder = None,
     results: Folder = None,
 ) -> Compared:
     """What `kdbench compare` says, as tables.
+
+    Args:
+        metric: by which methods are compared: top1, or with tasks average, unless it is named.
 
     Raises:
         KdbenchError: fewer than two methods with a record of every pair and seed, an unknown suite, pair or metric.

@@ -30,7 +30,12 @@ def stands_table(site: Site, boards: Boards) -> Table:
     columns = [
         Column("board", "Suite"),
         Column("rank", "Rank", "number", help=RANK_HELP),
-        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval"),
+        Column(
+            "accuracy",
+            "Accuracy, %",
+            "number",
+            help="Top-1, with tasks its average: mean over pairs and seeds ± half its 95 % interval",
+        ),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         Column("kd", "Against KD", "number", help=KD_HELP),
         Column("cost", "Cost", "number", help="Of a training; plain student = 1"),

@@ -14,7 +14,7 @@ from kdbench_methods.parts.predecessor import Predecessor
 
 
 class PODNet(Predecessor):
-    """Maps keep their sums along rows and along columns, and the embedding its direction, from task to task (eq. 4 to 6).
+    """From task to task, maps keep their sums along rows and columns, and the embedding its direction (eq. 4 to 6).
 
     First task:  L = CE(z_s, y)
     Then:        L = CE(z_s, y) + sqrt(C / C_new) * (spatial_weight * mean_l |p(f_l) - p(b_l)|_2

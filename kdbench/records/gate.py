@@ -71,8 +71,7 @@ def record_problems(
     for network in record.others:
         yield from other_problems(network, (others or {}).get(network.role), suite, labels)
     yield from size_problems(record, sizes or {})
-    if not record.is_teacher:
-        yield from task_problems(record, evidence, others or {}, suite, labels)
+    yield from task_problems(record, evidence, others or {}, suite, labels)
     if record.protocol.get("selection") != "last epoch":
         yield "its protocol does not select the last epoch"
     if not record.is_teacher:
@@ -245,7 +244,7 @@ def task_problems(
     record: Record, evidence: Evidence | None, others: Mapping[str, Evidence], suite: Suite, labels: np.ndarray
 ) -> Iterator[str]:
     """What it says of tasks follows from the evidence of the network after each."""
-    if suite.tasks is None:
+    if suite.tasks is None or record.is_teacher:
         if record.tasks is not None:
             yield "tasks: the suite has none"
         return

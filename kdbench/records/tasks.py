@@ -4,17 +4,18 @@ R[t][i] is the accuracy, in percent, on the test images of task i of the network
 
 seen[t]     on the test images of all classes seen by task t, among which the network chose
 average     mean of `seen` over tasks: average incremental accuracy (Rebuffi et al. 2017), by which rows are ranked
-forgetting  mean over all tasks but the last of max_t R[t][i] - R[T][i] (Chaudhry et al. 2018, Riemannian walk, eq. 3)
+forgetting  mean over all tasks but the last of max_(t < T) R[t][i] - R[T][i] (Chaudhry et al. 2018, eq. 3)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kdbench.records.evidence import Evidence
+from kdbench.records.metrics import Measure, Metric, metrics_for
 from kdbench.records.record import TaskResult
 from kdbench.tasks import Tasks, after_task
 
@@ -22,14 +23,15 @@ RANKED = "average"  # the metric by which rows of a suite with tasks are ranked
 
 
 @dataclass(frozen=True)
-class TaskMetric:
-    """A metric of all networks of a cell together, in percent."""
+class TaskMetric(Measure):
+    """A metric of the networks after all tasks together.
 
-    name: str
-    title: str
-    help: str
-    higher_is_better: bool
+    Attributes:
+        help: what it is, for a tooltip.
+    """
+
     of: Callable[[TaskResult], float]
+    help: str
 
 
 TASK_METRICS = {
@@ -37,20 +39,40 @@ TASK_METRICS = {
     for metric in (
         TaskMetric(
             RANKED,
-            "Average accuracy",
-            "Average incremental accuracy: on the test images of all classes seen so far, the mean over tasks",
+            "average accuracy",
+            "%",
             True,
             lambda result: result.average,
+            "Average incremental accuracy: on the test images of all classes seen so far, the mean over tasks",
         ),
         TaskMetric(
             "forgetting",
-            "Forgetting",
-            "What the accuracy on a task has lost by the end since it was highest: the mean over all tasks but the last",
+            "forgetting",
+            "%",
             False,
             lambda result: result.forgetting,
+            "What accuracy on a task is lost by the end since it was highest, the mean over all tasks but the last",
         ),
     )
 }
+
+
+def measures_of(num_classes: int, has_tasks: bool) -> list[Metric | TaskMetric]:
+    """The metrics of a suite; with tasks those of all of them first, then those of the network after the last."""
+    known = metrics_for(num_classes)
+    if not has_tasks:
+        return [*known]
+    return [*TASK_METRICS.values(), *(replace(metric, title=f"final {metric.title}") for metric in known)]
+
+
+def task_metrics(result: TaskResult) -> dict[str, float]:
+    """Every metric of all tasks, by name."""
+    return {metric.name: metric.of(result) for metric in TASK_METRICS.values()}
+
+
+def ranked_by(has_tasks: bool) -> str:
+    """The metric by which rows are ranked."""
+    return RANKED if has_tasks else "top1"
 
 
 def in_order(last: Evidence, others: Mapping[str, Evidence], count: int) -> list[Evidence] | None:
@@ -68,7 +90,7 @@ def task_result(after: Sequence[Evidence], labels: np.ndarray, tasks: Tasks) -> 
     right = [evidence.rank == 0 for evidence in after]
     accuracy = [[float(100 * right[t][task == i].mean()) for i in range(t + 1)] for t in range(len(right))]
     seen = [float(100 * right[t][task <= t].mean()) for t in range(len(right))]
-    lost = [max(row[i] for row in accuracy[i:]) - accuracy[-1][i] for i in range(len(right) - 1)]
+    lost = [max(row[i] for row in accuracy[i:-1]) - accuracy[-1][i] for i in range(len(right) - 1)]
     return TaskResult(
         images=np.bincount(task, minlength=len(right)).tolist(),
         accuracy=accuracy,

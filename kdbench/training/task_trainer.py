@@ -39,9 +39,7 @@ class TaskTrainer(Trainer):
         super().__init__(**trainer)
         *before, main = self.stages
         if before:
-            raise TypeError(
-                f"{self.method.name}.stages gives '{before[0].name}': with tasks there is the main one alone"
-            )
+            raise TypeError(f"{self.method.name}.stages gives '{before[0].name}': with tasks the main one is all")
         self.stages = [replace(main, name=name) for name in self.names]
         self.kept = [copy.deepcopy(self.ranked()).requires_grad_(False) for _ in self.names[:-1]]
 
