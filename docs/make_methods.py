@@ -23,6 +23,7 @@ TITLES = {
     "online": "Online",
     "self": "Self",
     "data_free": "Data-free",
+    "lifelong": "Lifelong",
 }
 HEAD = f"""# Methods
 

@@ -233,9 +233,8 @@ def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
     }
     y = axis("", autorange="reversed", categoryorder="array", categoryarray=[label(s.row.title) for s, _ in rows])
     note = left_out(far, "far below; the table has them")
-    layout = base(
-        rows_height(len(rows)) + 20, note, xaxis=axis(accuracy_of([s for s, _ in rows])), yaxis=y, legend=LEGEND
-    )
+    x = axis(accuracy_of([s for s, _ in rows]))
+    layout = base(rows_height(len(rows)) + 20, note, xaxis=x, yaxis=y, legend=LEGEND)
     return {"data": [seeds, means], "layout": layout}
 
 

@@ -27,7 +27,7 @@ def seen_after(cells: Mapping[int, Found]) -> list[float] | None:
 
 def metric_columns(board: Board) -> list[Column]:
     """The metrics of a board beside the one that it is ranked by; with tasks, what was kept is seen at once."""
-    first, *others = measures_of(board.num_classes, board.has_tasks)
+    others = measures_of(board.num_classes, board.has_tasks)[1:]
     unhidden = {"top1", "forgetting"} if board.has_tasks else set[str]()
     return [
         Column(

@@ -27,15 +27,12 @@ SAID = {
 def stands_table(site: Site, boards: Boards) -> Table:
     """A line a board: all that a row's author asks first."""
     lines = [stands_line(board, everyone, s) for board, everyone, s in places(site, boards)]
+    heads = dict.fromkeys(board.accuracy for board, _, _ in places(site, boards))
+    accuracy = next(iter(heads)) if len(heads) == 1 else "Accuracy, %"
     columns = [
         Column("board", "Suite"),
         Column("rank", "Rank", "number", help=RANK_HELP),
-        Column(
-            "accuracy",
-            "Accuracy, %",
-            "number",
-            help="Top-1, with tasks its average: mean over pairs and seeds ± half its 95 % interval",
-        ),
+        Column("accuracy", accuracy, "number", help="Mean over pairs and seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         Column("kd", "Against KD", "number", help=KD_HELP),
         Column("cost", "Cost", "number", help="Of a training; plain student = 1"),

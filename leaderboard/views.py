@@ -98,9 +98,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
     columns = [
         Column("rank", "Rank", "number", help=RANK_HELP),
         Column("method", "Method"),
-        Column(
-            "accuracy", board.accuracy, "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"
-        ),
+        Column("accuracy", board.accuracy, "number", help="Mean over pairs and seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         Column("kd", "Against KD", "number", help=KD_HELP),
         cost_column(measure := measure_of(standings)),

@@ -22,7 +22,7 @@ class ICaRL(Predecessor):
     c09fc54): value and gradient of the loss are equal. Of the method this is the distillation: the memory is the
     suite's, the same for all methods, where iCaRL chooses it by herding; and classes are told by the head, where iCaRL
     takes the nearest mean of the memory's embeddings. A mean over classes is small: the authors train at a learning
-    rate of 2.0, for which suites at lower ones raise both weights.
+    rate of 2.0, for which a suite at a lower one may raise both weights.
     """
 
     name, version = "icarl", 1
@@ -40,13 +40,13 @@ class ICaRL(Predecessor):
         kd_weight: float = Field(1.0, ge=0, description="weight of the old classes, which the old network tells")
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        p, old, seen = self.params, self.old(batch.task), self.seen(batch.task)
-        new = seen[len(old) :]
+        p, old, new = self.params, self.old(batch.task), self.new(batch.task)
+        seen = len(old) + len(new)
         one_hot = F.one_hot(batch.labels, student.logits.shape[1]).to(student.logits.dtype)
-        terms = {"classes": p.class_weight * yes_or_no_loss(student.logits[:, new], one_hot[:, new], len(seen))}
-        if old:
+        terms = {"classes": p.class_weight * yes_or_no_loss(student.logits[:, new], one_hot[:, new], seen)}
+        if len(old):
             before = self.taught(batch).logits[:, old].sigmoid()
-            terms["kd"] = p.kd_weight * yes_or_no_loss(student.logits[:, old], before, len(seen))
+            terms["kd"] = p.kd_weight * yes_or_no_loss(student.logits[:, old], before, seen)
         return terms
 
 

@@ -18,7 +18,7 @@ class LwF(Predecessor):
     z_b: logits of the network as it was before the task; both sides of the distillation are over the old classes alone,
     and T^2 is no factor of it. The paper's T is 2, its weight 1.
 
-    As a reimplementation (github.com/G-U-N/PyCIL, models/lwf.py, commit 44cda2e; the authors' code is MATLAB), which
+    As a reimplementation (github.com/G-U-N/PyCIL, models/lwf.py, commit 87cc411; the authors' code is MATLAB), which
     weighs the distillation by 3: its value and gradient are equal. There the cross-entropy chooses among the classes of
     the task alone; here among all that have come, as in that file's first task, since images of earlier classes may
     come again and one test asks for all classes at once.
@@ -36,7 +36,7 @@ class LwF(Predecessor):
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p, old = self.params, self.old(batch.task)
         ce = F.cross_entropy(student.logits, batch.labels)
-        if not old:
+        if not len(old):
             return {"ce": ce}
         kd = old_classes_loss(student.logits[:, old], self.taught(batch).logits[:, old], p.temperature)
         return {"ce": ce, "kd": p.kd_weight * kd}

@@ -46,12 +46,12 @@ class PODNet(Predecessor):
         flat_weight: float = Field(1.0, ge=0, description="weight of the embedding's direction")
 
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        p, task = self.params, batch.task
+        p, old, new = self.params, self.old(batch.task), self.new(batch.task)
         ce = F.cross_entropy(student.logits, batch.labels)
-        if not self.old(task):
+        if not len(old):
             return {"ce": ce}
         own, before = student.pre_activations, self.taught(batch).pre_activations
-        grown = math.sqrt(len(self.seen(task)) / len(self.tasks[task]))
+        grown = math.sqrt((len(old) + len(new)) / len(new))
         return {
             "ce": ce,
             "spatial": grown * p.spatial_weight * spatial_loss(own, before),

@@ -78,7 +78,7 @@ def make_setup(
 
 def last_rows(labels: Tensor, tasks: Tasks | None, cls: type[Method]) -> int:
     """Images in an epoch of the main stage: with tasks the last one's."""
-    return len(task_rows(labels, tasks, EARLIER in cls.requires)[-1]) if tasks else len(labels)
+    return len(task_rows(labels.cpu(), tasks, EARLIER in cls.requires)[-1]) if tasks else len(labels)
 
 
 def as_read(

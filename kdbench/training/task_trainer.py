@@ -34,7 +34,8 @@ class TaskTrainer(Trainer):
     def __init__(self, *, tasks: Tasks, **trainer: Any) -> None:
         self.tasks = tasks
         self.names, labels = task_stages(tasks), trainer["labels"]
-        self.rows = task_rows(labels, tasks, EARLIER in trainer["method"].requires)
+        rows = task_rows(labels.cpu(), tasks, EARLIER in trainer["method"].requires)
+        self.rows = [one.to(labels.device) for one in rows]
         self.shut = shut_classes(tasks).to(labels.device)
         super().__init__(**trainer)
         *before, main = self.stages
@@ -109,12 +110,12 @@ class Open(nn.Module):
 
 
 def task_rows(labels: Tensor, tasks: Tasks, all_earlier: bool) -> list[Tensor]:
-    """The training images of each task, in canonical order, from their (N,) labels.
+    """The training images of each task, in canonical order, from their (N,) labels, on the CPU.
 
     Args:
         all_earlier: those of earlier classes are all among them, not just those that the suite has a memory for.
     """
-    which = torch.zeros(tasks.num_classes, dtype=torch.long, device=labels.device)  # the task of a class
+    which = torch.zeros(tasks.num_classes, dtype=torch.long)  # the task of a class
     for t, classes in enumerate(tasks.classes):
         which[list(classes)] = t
     one_hot = torch.nn.functional.one_hot(labels, tasks.num_classes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, chain
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from kdbench import Batch, Method, Outputs, OwnNetwork, Setup
 
@@ -16,22 +18,24 @@ class Predecessor(Method):
     families: ClassVar[tuple[str, ...]] = ("lifelong",)
 
     before: OwnNetwork
+    order: Tensor
 
     def build(self, setup: Setup) -> None:
         self.before = setup.network("student").requires_grad_(False)
-        self.tasks = setup.tasks
+        self.register_buffer("order", torch.tensor([*chain(*setup.tasks)], dtype=torch.int64))
+        self.counts = (0, *accumulate(map(len, setup.tasks)))  # of classes before each task, and at the end
 
     def before_epoch(self, stage: str, epoch: int, student: nn.Module) -> None:
         if epoch == 0:
             self.before.model.load_state_dict(student.state_dict())
 
-    def seen(self, task: int) -> list[int]:
-        """The classes that have come by the end of a task."""
-        return [c for classes in self.tasks[: task + 1] for c in classes]
+    def old(self, task: int) -> Tensor:
+        """The classes that had come before a task."""
+        return self.order[: self.counts[task]]
 
-    def old(self, task: int) -> list[int]:
-        """Those that had come before it."""
-        return self.seen(task - 1) if task else []
+    def new(self, task: int) -> Tensor:
+        """Those that come with it."""
+        return self.order[self.counts[task] : self.counts[task + 1]]
 
     def taught(self, batch: Batch) -> Outputs:
         """What the network of before the task says of a batch."""
