@@ -112,25 +112,27 @@ class Suite(Table):
 
     @model_validator(mode="after")
     def _tasks_fit(self) -> Suite:
-        if self.tasks is None:
-            return self
-        if self.tasks.num_classes != self.data.num_classes:
-            raise ValueError(f"tasks.classes has {self.tasks.num_classes} classes, data {self.data.num_classes}")
-        if other := next((pair for pair in self.pairs if pair.teacher != pair.student), None):
-            raise ValueError(
-                f"pair '{other}': with tasks a student is taught by itself as it was before. Write "
-                f"'{other.student}:{other.student}'"
-            )
-        outside = {"recipe.teacher": self.recipe.teacher, "weights": self.weights, "teams": self.teams}
-        for name, given in {**outside, "assistants": self.assistants}.items():
-            if given:
-                raise ValueError(f"{name} has no effect in a suite with tasks, which has no teachers. Remove it")
+        if self.tasks:
+            outside = {"recipe.teacher": self.recipe.teacher, "weights": self.weights, "teams": self.teams}
+            self.tasks.check(self.data.num_classes, self.pairs, {**outside, "assistants": self.assistants})
         return self
 
     @property
     def teacher_names(self) -> list[str]:
         """The teachers of the pairs; none with tasks, where a student is taught by itself as it was before."""
         return [] if self.tasks else list(dict.fromkeys(pair.teacher for pair in self.pairs))
+
+    def teachers_to_choose(self) -> list[str]:
+        """The same, for a command that is about them.
+
+        Raises:
+            KdbenchError: there are none.
+        """
+        if self.tasks:
+            raise KdbenchError(
+                f"Suite '{self.name}' has [tasks] and no teachers: its students are taught by themselves."
+            )
+        return self.teacher_names
 
     def recipe_of(self, student: str | None = None) -> Recipe:
         """The recipe of one student."""

@@ -6,11 +6,12 @@ next, and so on. After each task it is evaluated on the whole test set; classes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from kdbench.tables import Table
+from kdbench.tables import Pair, Table
 
 TASKS, EARLIER = "tasks", "earlier_images"  # what a method's `requires` may name of them
 FINE_TUNING = "vanilla"  # of the methods that know of no tasks the one that is trained on them: the lower bound
@@ -39,6 +40,25 @@ class Tasks(Table):
     def num_classes(self) -> int:
         """In all tasks together."""
         return sum(map(len, self.classes))
+
+    def check(self, num_classes: int, pairs: Iterable[Pair], about_teachers: Mapping[str, object]) -> None:
+        """They fit what else a suite says.
+
+        Args:
+            about_teachers: what it says of teachers, by the table's name.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if self.num_classes != num_classes:
+            raise ValueError(f"tasks.classes has {self.num_classes} classes, data {num_classes}")
+        if other := next((pair for pair in pairs if pair.teacher != pair.student), None):
+            raise ValueError(
+                f"pair '{other}': with tasks a student is taught by itself as it was before. Write "
+                f"'{other.student}:{other.student}'"
+            )
+        if without := next((name for name, given in about_teachers.items() if given), None):
+            raise ValueError(f"{without} has no effect in a suite with tasks, which has no teachers. Remove it")
 
     def seen(self, task: int) -> list[int]:
         """The classes that have come by the end of a task, counted from 0."""

@@ -96,7 +96,7 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
     if record.recipe != recipe.model_dump(mode="json", exclude_none=True):
         yield "its recipe is not the suite's"
     if record.is_teacher:
-        if record.student not in {pair.teacher for pair in suite.pairs}:
+        if record.student not in suite.teacher_names:
             yield f"the suite has no teacher '{record.student}'"
         if record.key != teacher_key(suite, record.student, record.method.version):
             yield "its key does not follow from its content"

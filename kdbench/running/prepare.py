@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -82,7 +82,9 @@ def prepare(
     for module in (networks.student, *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
     teacher = networks.readers.get("teacher") if stored else None
-    kind = functools.partial(TaskTrainer, tasks=cell.suite.tasks) if cell.suite.tasks else Trainer
+    kind: Callable[..., Trainer] = Trainer
+    if cell.suite.tasks:
+        kind = functools.partial(TaskTrainer, tasks=cell.suite.tasks)
     trainer = kind(
         recipe=cell.recipe,
         images=inputs,

@@ -54,6 +54,8 @@ def test_tasks_are_part_of_the_protocol_where_there_are_any(suite: Suite) -> Non
 def test_a_suite_with_tasks_has_no_teachers(suite: Suite) -> None:
     assert suite.teacher_names == []
     assert teachers_of(suite, [FINE_TUNING, "lwf"], suite.pairs) == []
+    with pytest.raises(KdbenchError, match=r"has \[tasks\] and no teachers"):
+        suite.teachers_to_choose()
     cells = plan_cells(suite, {FINE_TUNING: {}, "lwf": {}}, suite.pairs, range(2), {})
     assert len({cell.key for cell in cells}) == 4
     assert not any(cell.teacher_name for cell in cells)
