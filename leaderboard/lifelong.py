@@ -17,6 +17,7 @@ from kdbench_leaderboard.tables import Column
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 NO_KD = ("kd", "k ")  # keys of the columns against plain KD, which has no tasks
+TOLD = ("forgetting", "top1")  # keys of those that stand beside the average
 
 
 def seen_after(cells: Mapping[int, Found]) -> list[float] | None:
@@ -28,7 +29,7 @@ def seen_after(cells: Mapping[int, Found]) -> list[float] | None:
 def metric_columns(board: Board) -> list[Column]:
     """The metrics of a board beside the one that it is ranked by; with tasks, what was kept is seen at once."""
     others = measures_of(board.num_classes, board.has_tasks)[1:]
-    unhidden = {"top1", "forgetting"} if board.has_tasks else set[str]()
+    unhidden = TOLD if board.has_tasks else ()
     return [
         Column(
             m.name,
@@ -43,8 +44,13 @@ def metric_columns(board: Board) -> list[Column]:
 
 
 def shown(board: Board, columns: Sequence[Column]) -> list[Column]:
-    """The columns of a table; with tasks, none against plain KD."""
-    return [column for column in columns if not (board.has_tasks and column.key.startswith(NO_KD))]
+    """The columns of a table; with tasks, none against plain KD, and what was kept beside the average."""
+    if not board.has_tasks:
+        return [*columns]
+    told = [column for column in columns if column.key in TOLD]
+    found = [column for column in columns if not column.key.startswith(NO_KD) and column not in told]
+    place = 1 + next((i for i, column in enumerate(found) if column.key == "accuracy"), -1)
+    return [*found[:place], *told, *found[place:]]
 
 
 def notes(board: Board) -> list[str]:
@@ -52,9 +58,9 @@ def notes(board: Board) -> list[str]:
     if not board.has_tasks:
         return []
     return [
-        f"Rows are ranked by {TASK_METRICS['average'].help[0].lower()}{TASK_METRICS['average'].help[1:]}, among which "
-        f"the network chooses. The plain student ({PLAIN}) is fine-tuning: each task is learned with labels alone, on "
-        "its own images and the suite's memory."
+        "Rows are ranked by average incremental accuracy: after each task, the accuracy on the test images of all "
+        f"classes so far, the mean over tasks. The plain student ({PLAIN}) is fine-tuning: each task is learned with "
+        "labels alone, on its own images and the suite's memory."
     ]
 
 

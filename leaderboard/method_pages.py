@@ -61,6 +61,7 @@ def method_pages(site: Site) -> Iterator[Page]:
             params=parameters_table(name, boards),
             published=published_table(name, boards),
             withdrawn=[w for w in site.store.withdrawn if w.row.partition("[")[0] == name],
+            beside=PLAIN if boards and boards[0][0].has_tasks else f"{KD} {PLAIN}",
             ran=list(dict.fromkeys(board.suite for board, _ in boards)),
             key=next((c.record.key[:16] for s in everyone for c in s.row.cells.values()), ""),
             **values,

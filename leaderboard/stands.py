@@ -39,6 +39,8 @@ def stands_table(site: Site, boards: Boards) -> Table:
         Column("leader", "From the leader", "number", help="Difference to the row of the highest mean"),
         *([Column("row", "Row")] * (len({s.row.title for _, _, s in places(site, boards)}) > 1)),
     ]
+    if all(board.has_tasks for board, _, _ in places(site, boards)):
+        columns = [column for column in columns if column.key != "kd"]
     return Table("stands", "Where it stands", columns, lines)
 
 

@@ -10,6 +10,7 @@ from kdbench.records.metrics import METRICS
 from kdbench.records.rows import KD, PLAIN
 from kdbench.records.standings import track_title, tracks
 from kdbench.records.tasks import ranked_by
+from kdbench.tasks import EARLIER
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.cost import COMPUTE, Measure, measure_of, suite_ratio
@@ -52,7 +53,9 @@ def method_cell(s: Standing) -> Cell:
         tags.append(("other network", f"not the suite's student, and not ranked among the others: {s.apart}"))
     if s.row.info.deviations:
         tags.append(("deviates", "; ".join(s.row.info.deviations)))
-    if s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
+    if EARLIER in s.row.info.requires:
+        tags.append(("upper bound", "all images of earlier tasks come again, which a method has to do without"))
+    elif s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
         tags.append(("control", "no distillation from a useful teacher: a method should beat it"))
     tags += origin_tags(s.row.cells.values())
     return Cell(s.row.name, href=paths.method(s.row.info.name), tags=tuple(tags), title=s.row.info.title or "")

@@ -12,11 +12,10 @@ from kdbench_methods.parts.predecessor import Predecessor
 class ICaRL(Predecessor):
     """Each class is a yes or no of its own: of new classes the labels say it, of old ones the student of before.
 
-    L = class_weight / C * sum_(c new) BCE(sigmoid(z_s)_c, [y = c]) + kd_weight / C * sum_(c old) BCE(sigmoid(z_s)_c,
-    sigmoid(z_b)_c)
+    L = class_weight / C * sum_n BCE(sigmoid(z_s)_n, y_n) + kd_weight / C * sum_o BCE(sigmoid(z_s)_o, sigmoid(z_b)_o)
 
-    C: the classes that have come; z_b: logits of the network as it was before the task (Algorithm 3). Of an image from
-    the memory, too, the old network says what it is, not its label.
+    n, o: new and old classes, C in all; y_n: whether it is the label; z_b: logits of the network as it was before the
+    task (Algorithm 3). Of an image from the memory, too, the old network says what it is, not its label.
 
     As a reimplementation (github.com/arthurdouillard/incremental_learning.pytorch, inclearn/models/icarl.py, commit
     c09fc54): value and gradient of the loss are equal. Of the method this is the distillation: the memory is the

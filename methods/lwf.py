@@ -13,10 +13,10 @@ class LwF(Predecessor):
     """On new images the student says of the old classes what it said before it learned the new ones (eq. 2, 3).
 
     First task:  L = CE(z_s, y)
-    Then:        L = CE(z_s, y) - kd_weight * sum_(c old) softmax(z_b / T)_c log softmax(z_s / T)_c
+    Then:        L = CE(z_s, y) - kd_weight * sum_c softmax(z_b / T)_c * log softmax(z_s / T)_c
 
-    z_b: logits of the network as it was before the task; both sides of the distillation are over the old classes alone,
-    and T^2 is no factor of it. The paper's T is 2, its weight 1.
+    z_b: logits of the network as it was before the task; c: the old classes, over which both sides of the distillation
+    are. T^2 is no factor of it. The paper's T is 2, its weight 1.
 
     As a reimplementation (github.com/G-U-N/PyCIL, models/lwf.py, commit 87cc411; the authors' code is MATLAB), which
     weighs the distillation by 3: its value and gradient are equal. There the cross-entropy chooses among the classes of
