@@ -17,7 +17,7 @@ class PODNet(Predecessor):
     """From task to task, maps keep their sums along rows and columns, and the embedding its direction (eq. 4 to 6).
 
     First task:  L = CE(z_s, y)
-    Then:        L = CE(z_s, y) + sqrt(C / C_new) * (spatial_weight * mean_l |p(f_l) - p(b_l)|_2
+    Then:        L = CE(z_s, y) + sqrt(C / C_new) * (spatial_weight * mean_l |p(f_l) - p(b_l)|
                                                      + flat_weight * (1 - cos(mean f_L, mean b_L)))
 
     f_l, b_l: maps before their last ReLU of the student and of the network as it was before the task; p: sums of their
