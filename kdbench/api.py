@@ -68,8 +68,8 @@ def load_results(
     Returns:
         a table with suite, method, origin (accepted, yours), version, teacher, student, seed, status, reason, the
         metrics in percent or nats (`balanced`: mean accuracy over classes; `agreement`: test images on which student
-        and teacher say the same; with tasks `average` and `forgetting`), parameters, macs, train_seconds, train_flops, scheme, knowledge, params_source,
-        trials and key.
+        and teacher say the same; with tasks `average` and `forgetting`), parameters, macs, train_seconds, train_flops,
+        scheme, knowledge, params_source, trials and key.
 
     Raises:
         KdbenchError: unknown suite, or a folder that is none.
