@@ -24,6 +24,7 @@ TITLES = {
     "self": "Self",
     "data_free": "Data-free",
     "dataset_distillation": "Dataset distillation",
+    "lifelong": "Lifelong",
 }
 HEAD = f"""# Methods
 

@@ -68,8 +68,8 @@ def load_results(
     Returns:
         a table with suite, method, origin (accepted, yours), version, teacher, student, seed, status, reason, the
         metrics in percent or nats (`balanced`: mean accuracy over classes; `agreement`: test images on which student
-        and teacher say the same), parameters, macs, train_seconds, train_flops, scheme, knowledge, params_source,
-        trials and key.
+        and teacher say the same; with tasks `average` and `forgetting`), parameters, macs, train_seconds, train_flops,
+        scheme, knowledge, params_source, trials and key.
 
     Raises:
         KdbenchError: unknown suite, or a folder that is none.
@@ -97,11 +97,14 @@ def compare(
     pairs: Sequence[str] = (),
     seeds: int | None = None,
     validate: bool = False,
-    metric: str = "top1",
+    metric: str | None = None,
     runs: Folder = None,
     results: Folder = None,
 ) -> Compared:
     """What `kdbench compare` says, as tables.
+
+    Args:
+        metric: by which methods are compared: top1, or with tasks average, unless it is named.
 
     Raises:
         KdbenchError: fewer than two methods with a record of every pair and seed, an unknown suite, pair or metric.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Generator, Tensor, device
 
 from kdbench.errors import did_you_mean
+from kdbench.tasks import EARLIER, TASKS
 
 if TYPE_CHECKING:
     from kdbench.networks.own import OwnNetwork
 
 WHAT = ("logits", "embedding", "features", "pre_activations", "stem")
-GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images"})  # in `setup`, in full
+GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images", TASKS, EARLIER})  # in full
 OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
 
@@ -76,7 +77,7 @@ class Setup:
     Attributes:
         student, teacher: shapes of their outputs, those that `requires` names.
         train_labels: (N,) labels of the training set, on the device, in the order that `Batch.index` counts; empty for
-            a data-free method.
+            a data-free method, and where there are tasks.
         num_classes: C.
         mean, std: the normalisation of the images, a value a channel.
         num_steps: optimizer steps of the main stage.
@@ -108,6 +109,9 @@ class Setup:
             "images".
         plain_view: the view of an image that is neither shifted nor mirrored.
         images_per_class: how many a `DatasetMethod` makes of each class.
+        tasks: the classes of each task, in the order in which they come, where `requires` names "tasks": for lifelong
+            learning, on a suite with tasks alone. The method's main stage runs once a task, on the images of its
+            classes and those that the suite keeps of earlier ones; with "earlier_images" in `requires` on all of these.
     """
 
     student: Shapes
@@ -135,6 +139,7 @@ class Setup:
     num_views: int = 1
     plain_view: int = 0
     images_per_class: int = 0
+    tasks: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ class Batch:
         progress: 0-dim float tensor, the part of the training that is done, 0 to 1.
         extra: what the method's own `inputs` adds for its `loss`.
         number: the step's place in its epoch as a Python number; for an `eager` method alone.
+        task: the number of the task, counted from 0, as a Python number: a step is captured anew in each.
     """
 
     images: Tensor
@@ -161,13 +167,15 @@ class Batch:
     progress: Tensor
     extra: dict[str, Tensor] = field(default_factory=dict)
     number: int | None = None
+    task: int = 0
 
 
 class Outputs(Required):
     """What one network makes of a batch, in float32: only what the method's `requires` names is computed.
 
     Attributes:
-        logits: (B, C).
+        logits: (B, C). Of the student in a suite with tasks, those of classes that have not come yet are so low that
+            no softmax or sigmoid sees them.
         embedding: (B, D), the vector before the classifier.
         features: list of (B, C_l, H_l, W_l), shallow to deep, as in `Shapes`.
         pre_activations: list of the same, before the last ReLU, of networks that declare where that is; maps that end

@@ -135,8 +135,8 @@ class Method(nn.Module):
         families: further families of the survey: data_free, multi_teacher, adversarial, ...
         requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
             "student.pre_activations", "student.stem" and the same of "teacher"; and what else it wants in `setup`:
-            "student.network", "teacher.network", "team", "assistants", "images". A method that names nothing of the
-            teacher trains without one.
+            "student.network", "teacher.network", "team", "assistants", "images"; "tasks" and "earlier_images" for
+            lifelong learning. A method that names nothing of the teacher trains without one.
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             and a main stage of other length are added to them.
         eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.
@@ -203,6 +203,8 @@ class Method(nn.Module):
 
     def before_epoch(self, stage: str, epoch: int, student: nn.Module) -> None:
         """What happens before an epoch of a stage (the main one's name is empty), on the host: nothing.
+
+        In a suite with tasks each task is a stage, the last of them the main one.
 
         Checkpoints are taken between epochs, so all that changes here must be in buffers and modules.
         """

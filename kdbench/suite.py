@@ -32,6 +32,7 @@ from kdbench.tables import (
     Weights,
     check_effects,
 )
+from kdbench.tasks import Tasks
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -52,6 +53,8 @@ class Suite(Table):
             are made, trained on the whole training set as a reference, and the student that learns from the images.
         purpose: what it is for, where that is not choosing a method; the leaderboard says so, and shows others first.
         statistics: how results vary over seeds, as measured; no part of the protocol (docs/statistics.md).
+        tasks: groups of classes that come one after the other (docs/lifelong.md). A student's teacher is itself as it
+            was before a task, so each pair is of one network with itself.
     """
 
     name: str = Field(pattern=NAME)
@@ -71,6 +74,7 @@ class Suite(Table):
     assistants: dict[str, tuple[str, ...]] = {}
     statistics: Statistics | None = None
     distilled: Distilled | None = None
+    tasks: Tasks | None = None
     off_protocol: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -134,8 +138,35 @@ class Suite(Table):
     @property
     def learned_from(self) -> int:
         """Images in an epoch of a student under one of the suite's methods."""
-        distilled = self.distilled
-        return distilled.images_per_class * self.data.num_classes if distilled else self.data.learned_from
+        if self.distilled:
+            return self.distilled.images_per_class * self.data.num_classes
+        return self.data.learned_from // (len(self.tasks.classes) if self.tasks else 1)
+
+    @model_validator(mode="after")
+    def _tasks_fit(self) -> Suite:
+        if self.tasks and self.distilled:
+            raise ValueError("tasks and distilled are two kinds of suites. Remove one of them")
+        if self.tasks:
+            outside = {"recipe.teacher": self.recipe.teacher, "weights": self.weights, "teams": self.teams}
+            self.tasks.check(self.data.num_classes, self.pairs, {**outside, "assistants": self.assistants})
+        return self
+
+    @property
+    def teacher_names(self) -> list[str]:
+        """The teachers of the pairs; none with tasks, where a student is taught by itself as it was before."""
+        return [] if self.tasks else list(dict.fromkeys(pair.teacher for pair in self.pairs))
+
+    def teachers_to_choose(self) -> list[str]:
+        """The same, for a command that is about them.
+
+        Raises:
+            KdbenchError: there are none.
+        """
+        if self.tasks:
+            raise KdbenchError(
+                f"Suite '{self.name}' has [tasks] and no teachers: its students are taught by themselves."
+            )
+        return self.teacher_names
 
     def recipe_of(self, student: str | None = None) -> Recipe:
         """The recipe of one student."""
@@ -158,6 +189,8 @@ class Suite(Table):
 
     def read_by(self, requires: Collection[str], pair: Pair) -> tuple[str, ...]:
         """The teachers that a method reads on a pair, by what it requires: the pair's own first, then its team."""
+        if self.tasks:
+            return ()
         own = (pair.teacher,) if any(output.startswith("teacher") for output in requires) else ()
         return own + (self.teams.get(pair.teacher, ()) if "team" in requires else ())
 
@@ -174,6 +207,8 @@ class Suite(Table):
         given: dict[str, Any] = {"students": self.students} if self.students == "pretrained" else {}
         if self.distilled:
             given["distilled"] = self.distilled.model_dump(mode="json")
+        if self.tasks:
+            given["tasks"] = self.tasks.model_dump(mode="json")
         return {
             **given,
             "suite": self.name,

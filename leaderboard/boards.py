@@ -79,6 +79,22 @@ class Board:
         return self.shipped.purpose if self.shipped else ""
 
     @property
+    def task_classes(self) -> list[list[int]]:
+        """The classes of each task; none of a suite without tasks."""
+        tasks = self.protocol.get("tasks")
+        return [*tasks["classes"]] if isinstance(tasks, dict) else []
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether students learn task after task, and are ranked by their average over tasks."""
+        return bool(self.task_classes)
+
+    @property
+    def accuracy(self) -> str:
+        """What rows are ranked by, for a table's head."""
+        return "Average accuracy, %" if self.has_tasks else "Top-1, %"
+
+    @property
     def dataset(self) -> str:
         """The data set's name in the published tables: 'uoft-cs/cifar100' is cifar100."""
         data = self.protocol.get("data")
@@ -119,7 +135,8 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
         pairs, seeds = [(p.teacher, p.student) for p in shipped.pairs], list(range(shipped.seeds))
     else:
         kept = [place for row in found for place in row.cells]
-        pairs = sorted({(teacher, student) for teacher, student, _ in kept if teacher is not None})
+        alone = "tasks" in protocol  # a student's teacher is itself as it was before a task
+        pairs = sorted({(t or student, student) for t, student, _ in kept if t is not None or alone})
         own = [place for row in found if row.name not in (PLAIN, KD) for place in row.cells]
         seeds = sorted({seed for _, _, seed in own or kept})[:MOST_SEEDS]
     return Board(

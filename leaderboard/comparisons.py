@@ -54,7 +54,7 @@ def suite_index(board: Board, known: Sequence[Standing]) -> dict[str, Any]:
 
 def seeds_on(s: Standing, pair: Pair) -> dict[str, float]:
     cells = s.pairs[pair].cells
-    return {str(seed): round(cell.record.main.metrics.top1, DIGITS) for seed, cell in sorted(cells.items())}
+    return {str(seed): round(cell.record.accuracy, DIGITS) for seed, cell in sorted(cells.items())}
 
 
 def row_scripts(board: Board, known: Sequence[Standing]) -> Iterator[Page]:

@@ -14,6 +14,7 @@ from kdbench_leaderboard.figure_parts import (
     SYMBOLS,
     TONES,
     Figure,
+    accuracy_of,
     at_the_edge,
     axis,
     base,
@@ -65,7 +66,7 @@ def scatter(points: Sequence[Point], x: dict[str, Any], height: int, absent: Seq
     front = pareto(points) if points[0].name else []
     if len(front) > 1:
         traces.append(front_trace(front))
-    y = axis("top-1 accuracy, %", range=[edge, top])
+    y = axis(accuracy_of([p.row for p in points]), range=[edge, top])
     note = sentences(at_the_edge(len(far)), left_out(absent, "its cost or accuracy is not known"))
     return {"data": traces, "layout": base(height, note, xaxis=x, yaxis=y, legend=LEGEND)}
 

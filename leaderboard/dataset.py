@@ -54,6 +54,8 @@ FIELDS = [
     Field("seed", WHOLE, "seed of the cell", lambda c: c.record.seed),
     Field("status", TEXT, "done, or not_applicable", lambda c: c.record.status),
     Field("top1", REAL, "top-1 test accuracy after the last epoch, percent", metric("top1")),
+    Field("average", REAL, "with tasks, average incremental accuracy, percent", metric("average")),
+    Field("forgetting", REAL, "with tasks, what accuracy was lost by the end, percentage points", metric("forgetting")),
     Field("top5", REAL, "top-5, percent; null with at most ten classes", metric("top5")),
     Field("nll", REAL, "negative log-likelihood, nats", metric("nll")),
     Field("ece", REAL, "expected calibration error, percent", metric("ece")),

@@ -56,6 +56,12 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title}, "automargin": True, "zeroline": False, **more}
 
 
+def accuracy_of(standings: Sequence[Standing]) -> str:
+    """What an axis of the rows' accuracy is called."""
+    has_tasks = any(cell.record.tasks for s in standings for cell in s.row.cells.values())
+    return "average accuracy over tasks, %" if has_tasks else "top-1 accuracy, %"
+
+
 def rows_height(count: int) -> int:
     return 110 + ROW_HEIGHT * max(count, 3)
 

@@ -15,6 +15,7 @@ from kdbench_leaderboard.figure_parts import (
     LEGEND,
     TONES,
     Figure,
+    accuracy_of,
     at_the_edge,
     axis,
     base,
@@ -28,6 +29,7 @@ from kdbench_leaderboard.figure_parts import (
     sentences,
     usual_range,
 )
+from kdbench_leaderboard.lifelong import task_curves
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing
 
@@ -208,7 +210,7 @@ def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
     dots: dict[str, list[Any]] = {"x": [], "y": [], "text": []}
     for s, _ in rows:
         for seed, cell in sorted(s.pairs[pair].cells.items()):
-            dots["x"].append(cell.record.main.metrics.top1)
+            dots["x"].append(cell.record.accuracy)
             dots["y"].append(label(s.row.title))
             dots["text"].append(f"seed {seed}")
     seeds = {
@@ -231,7 +233,8 @@ def seeds_on_pair(standings: Sequence[Standing], pair: Pair) -> Figure | None:
     }
     y = axis("", autorange="reversed", categoryorder="array", categoryarray=[label(s.row.title) for s, _ in rows])
     note = left_out(far, "far below; the table has them")
-    layout = base(rows_height(len(rows)) + 20, note, xaxis=axis("top-1 accuracy, %"), yaxis=y, legend=LEGEND)
+    x = axis(accuracy_of([s for s, _ in rows]))
+    layout = base(rows_height(len(rows)) + 20, note, xaxis=x, yaxis=y, legend=LEGEND)
     return {"data": [seeds, means], "layout": layout}
 
 
@@ -277,6 +280,7 @@ def curve_lines(s: Standing) -> dict[Pair, list[float]]:
 def board_figures(board: Board, standings: Sequence[Standing]) -> dict[str, Figure]:
     """The figures of a suite's page, those that have anything to show; gains of single pairs beside those of all."""
     found = {
+        "tasks": task_curves(board, standings),
         "gains": gain_intervals(standings),
         "heat": heat_map(board, standings) if len(board.pairs) > 1 else None,
         "ranks": rank_intervals(standings),

@@ -33,6 +33,13 @@ def rows_by_method(site_boards: Boards) -> dict[str, Boards]:
     return {name: list(boards.values()) for name, boards in sorted(found.items())}
 
 
+def beside_of(info: MethodInfo, board: Board | None) -> str:
+    """What a method is compared with on its first board."""
+    if FAMILY in info.families:
+        return f"{RANDOM} {PLAIN}"
+    return PLAIN if board and board.has_tasks else f"{KD} {PLAIN}"
+
+
 def method_pages(site: Site) -> Iterator[Page]:
     repeats = reproductions(site.store)
     for name, boards in rows_by_method(site.boards).items():
@@ -49,7 +56,6 @@ def method_pages(site: Site) -> Iterator[Page]:
             info=info,
             about=described(info.docstring),
             picture=None if distils else method_picture(info, params_of(boards)),
-            beside=RANDOM if distils else KD,
             code=loss_code(info),
             address=paths.arxiv(info.arxiv),
             verified="; ".join(dict.fromkeys(s.verified for s in everyone)),
@@ -64,6 +70,7 @@ def method_pages(site: Site) -> Iterator[Page]:
             params=parameters_table(name, boards),
             published=published_table(name, boards),
             withdrawn=[w for w in site.store.withdrawn if w.row.partition("[")[0] == name],
+            beside=beside_of(info, boards[0][0] if boards else None),
             ran=list(dict.fromkeys(board.suite for board, _ in boards)),
             key=next((c.record.key[:16] for s in everyone for c in s.row.cells.values()), ""),
             **values,

@@ -28,6 +28,7 @@ POLICY = (
 SUMMARY = "Which knowledge distillation methods are better, measurably, under one protocol"
 SHAPES = "Circles: with a teacher, squares: online, diamonds: self-distillation, crosses: controls; hollow: yours."
 CAPTIONS = {
+    "tasks": "Accuracy after each task on the test images of all classes so far, mean over seeds. Dotted: controls.",
     "gains": f"Gain over the plain student with its 95 % interval. {SHAPES}",
     "heat": "Gain of each method on each pair, in percentage points; coloured and starred where it is measurable after "
     "correction over the methods of the pair.",

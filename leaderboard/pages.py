@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kdbench.records.rows import PLAIN
-from kdbench_leaderboard import distilled, figures, paths, power, state, views
+from kdbench_leaderboard import distilled, figures, lifelong, paths, power, state, views
 from kdbench_leaderboard.boards import Board
 from kdbench_leaderboard.card import card
 from kdbench_leaderboard.choosing import choosing_scripts
@@ -60,7 +60,7 @@ def home_page(site: Site) -> Page:
             "fingerprint": board.fingerprint,
             "pairs": len(board.pairs),
             "seeds": len(board.seeds),
-            "notes": power.board_notes(board, rows),
+            "notes": [*lifelong.notes(board), *power.board_notes(board, rows)],
             "path": paths.suite(board),
         }
         for board, rows in site.main_boards[:12]
@@ -100,7 +100,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         table=table,
         ranked=sum(not s.gaps for s in rows),
         verified=sum(s.trained_again[0] > 0 for s in rows),
-        notes=power.board_notes(board, rows),
+        notes=[*lifelong.notes(board), *power.board_notes(board, rows)],
         limits=list(limits.values()),
         pairs=[
             {

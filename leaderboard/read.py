@@ -20,12 +20,14 @@ from kdbench.records.agreement import Answers
 from kdbench.records.classes import Classes, read_classes
 from kdbench.records.cost_record import CostRecord, read_cost
 from kdbench.records.curves import Curve
+from kdbench.records.gate import task_problems
 from kdbench.records.metrics import all_metrics, wrong_metrics
 from kdbench.records.reader import Problem as Unreadable
 from kdbench.records.reader import Reader, is_shipped_teachers
 from kdbench.records.record import Record
 from kdbench.records.rows import Origin
 from kdbench.records.store import CELL_FOLDER, Entry, read_cell, read_runs
+from kdbench.records.tasks import task_metrics
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
@@ -46,6 +48,7 @@ class Found:
         curve: a list a quantity, a value an epoch; empty where it is not kept.
         images: (K, C, H, W) uint8, the distilled data that the network learned from, if it did from such.
         classes: its accuracy on each class, where the classes of the test images are known.
+        of_tasks: with tasks, (I,) what each test image adds to the accuracy that rows are ranked by.
         level: verified so far: 0 nothing, 1 metrics recomputed from the evidence (here, while building), 2 first epoch
             trained again, 3 cell trained again.
     """
@@ -59,11 +62,17 @@ class Found:
     level: int = 0
     verified: str = ""
     images: np.ndarray | None = None
+    of_tasks: np.ndarray | None = None
 
     @property
     def correct(self) -> np.ndarray | None:
         """(I,) is the network right on each test image?"""
         return self.answers.correct if self.answers else None
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """(I,) what each test image adds to the accuracy that rows are ranked by: the same, but for tasks."""
+        return self.correct if self.of_tasks is None else self.of_tasks
 
 
 @dataclass(frozen=True)
@@ -229,10 +238,14 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
     answers = Answers(record, evidence.predicted, evidence.rank == 0)
     if abs(100 * float(answers.correct.mean()) - record.main.metrics.top1) > 1e-9:
         raise KdbenchError(f"Record {record.key[:16]}: its accuracy does not follow from its evidence.")
+    of_tasks = entry.scores if record.tasks else None
+    if record.tasks and (of_tasks is None or abs(100 * float(of_tasks.mean()) - record.accuracy) > 1e-9):
+        raise KdbenchError(f"Record {record.key[:16]}: what it says of tasks does not follow from its evidence.")
     level, outcome = 0, ""
     if known := known_labels(record.suite, record.fingerprint):
         suite, labels, _ = known
-        if wrong_metrics(record.main.metrics, evidence, labels, suite.data.num_classes):
+        wrong = wrong_metrics(record.main.metrics, evidence, labels, suite.data.num_classes)
+        if wrong or next(task_problems(record, evidence, entry.others, suite, labels), None):
             raise KdbenchError(f"Record {record.key[:16]}: its metrics do not follow from its evidence.")
         level, outcome = 1, "its metrics follow from its evidence and the suite's test labels"
     said = levels.get(record.key)
@@ -240,8 +253,8 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
         who = f", by {said.by}" if said.by else ""
         level, outcome = said.level, printable(f"{said.outcome} ({said.date}{who})", 600)
     classes = by_class(answers, known[2] if known else classes_beside(entry), record.num_classes)
-    every = all_metrics(evidence, record.num_classes)
-    return Found(record, origin, answers, curve, every, classes, level, outcome, entry.images)
+    values = all_metrics(evidence, record.num_classes) | (task_metrics(record.tasks) if record.tasks else {})
+    return Found(record, origin, answers, curve, values, classes, level, outcome, entry.images, of_tasks)
 
 
 def classes_beside(entry: Entry) -> Classes | None:

@@ -11,7 +11,6 @@ from kdbench.hashing import digest
 from kdbench.records import standings as of_rows
 from kdbench.records.contrast import Contrasts, contrast_samples
 from kdbench.records.cost_record import CostRecord
-from kdbench.records.metrics import metrics_for
 from kdbench.records.moderation import estimate_prior
 from kdbench.records.record import row_name
 from kdbench.records.rows import KD, PLAIN, seeds_of, set_apart
@@ -19,13 +18,14 @@ from kdbench.records.standings import (
     Contrast,
     Estimate,
     PairResult,
+    accuracy_sample,
     contrasts_with,
     pair_result,
     set_places,
-    top1_sample,
     tracks,
 )
 from kdbench.records.stats import Difference, mean_interval
+from kdbench.records.tasks import RANKED, measures_of
 from kdbench.suite import without_content
 from kdbench_leaderboard.boards import Board, Pair, Row
 from kdbench_leaderboard.classes import agreement
@@ -64,7 +64,7 @@ class Standing(of_rows.Standing[Row]):
 
     @property
     def accuracy(self) -> Estimate | None:
-        return self.metrics.get("top1")
+        return self.metrics.get(RANKED, self.metrics.get("top1"))
 
     @property
     def gain(self) -> Difference | None:
@@ -132,7 +132,7 @@ def differences_of(board: Board, rows: Sequence[Standing], pair: Pair | None = N
     """
     key = pair, tuple(s.row.title for s in rows)
     if key not in board.compared:
-        samples = [top1_sample([s.pairs[p].cells for p in ([pair] if pair else board.pairs)]) for s in rows]
+        samples = [accuracy_sample([s.pairs[p].cells for p in ([pair] if pair else board.pairs)]) for s in rows]
         prior = board.prior(pair) or estimate_prior([s.scores for s in samples])
         board.compared[key] = contrast_samples(samples, prior)
     return board.compared[key]
@@ -191,7 +191,7 @@ def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostR
     row = found.row
     found.apart = set_apart(row, plain)
     if not found.gaps:
-        for metric in metrics_for(board.num_classes):
+        for metric in measures_of(board.num_classes, board.has_tasks):
             table = [[c.metrics[metric.name] for _, c in sorted(r.cells.items())] for r in found.pairs.values()]
             found.metrics[metric.name] = mean_interval(np.array(table).mean(axis=0))
         found.further = further(found, board)

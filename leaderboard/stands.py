@@ -27,16 +27,20 @@ SAID = {
 def stands_table(site: Site, boards: Boards) -> Table:
     """A line a board: all that a row's author asks first."""
     lines = [stands_line(board, everyone, s) for board, everyone, s in places(site, boards)]
+    heads = dict.fromkeys(board.accuracy for board, _, _ in places(site, boards))
+    accuracy = next(iter(heads)) if len(heads) == 1 else "Accuracy, %"
     columns = [
         Column("board", "Suite"),
         Column("rank", "Rank", "number", help=RANK_HELP),
-        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval"),
+        Column("accuracy", accuracy, "number", help="Mean over pairs and seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         Column("kd", "Against KD", "number", help=KD_HELP),
         Column("cost", "Cost", "number", help="Of a training; plain student = 1"),
         Column("leader", "From the leader", "number", help="Difference to the row of the highest mean"),
         *([Column("row", "Row")] * (len({s.row.title for _, _, s in places(site, boards)}) > 1)),
     ]
+    if all(board.has_tasks for board, _, _ in places(site, boards)):
+        columns = [column for column in columns if column.key != "kd"]
     return Table("stands", "Where it stands", columns, lines)
 
 

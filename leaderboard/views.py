@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kdbench.records.built_in import DISTRIBUTION
-from kdbench.records.metrics import METRICS, metrics_for
+from kdbench.records.metrics import METRICS
 from kdbench.records.rows import KD, PLAIN, RANDOM
 from kdbench.records.standings import track_title, tracks
+from kdbench.records.tasks import ranked_by
+from kdbench.tasks import EARLIER
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.cost import COMPUTE, Measure, measure_of, suite_ratio
 from kdbench_leaderboard.learn.taxonomy import families_of
+from kdbench_leaderboard.lifelong import metric_columns, seen_after, shown
 from kdbench_leaderboard.read import Found
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.tables import Cell, Column, Line, Table, choices, estimate, number, p_value
@@ -32,6 +35,7 @@ GAIN_HELP = (
     "Over the plain student, in percentage points, with its 95 % interval; "
     "coloured where it is measurable after correction over all rows"
 )
+SEEN_HELP = "Accuracy on all classes so far, %, mean over seeds"
 RANK_HELP = "Place of the mean, with the ranks that 95 % confidence leaves open"
 FURTHER = {
     "balanced": ("Balanced, %", "Mean over classes of the accuracy in each, from the evidence"),
@@ -51,7 +55,9 @@ def method_cell(s: Standing) -> Cell:
         tags.append(("other network", f"not the suite's student, and not ranked among the others: {s.apart}"))
     if s.row.info.deviations:
         tags.append(("deviates", "; ".join(s.row.info.deviations)))
-    if s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
+    if EARLIER in s.row.info.requires:
+        tags.append(("upper bound", "all images of earlier tasks come again, which a method has to do without"))
+    elif s.row.info.scheme == "baseline" and s.row.info.name != PLAIN:
         tags.append(("control", "no distillation from a useful teacher: a method should beat it"))
     tags += origin_tags(s.row.cells.values())
     return Cell(s.row.name, href=paths.method(s.row.info.name), tags=tuple(tags), title=s.row.info.title or "")
@@ -97,7 +103,7 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
     columns = [
         Column("rank", "Rank", "number", help=RANK_HELP),
         Column("method", "Method"),
-        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its 95 % interval over seeds"),
+        Column("accuracy", board.accuracy, "number", help="Mean over pairs and seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         rival_column(board),
         cost_column(measure := measure_of(standings)),
@@ -115,17 +121,17 @@ def ranking(board: Board, standings: Sequence[Standing], most: int = 100) -> Tab
         }
         return line
 
+    columns = shown(board, columns)
     return Table(f"ranking-{board.suite}", f"Ranking on {board.title}", columns, by_track(standings[:most], ranked))
 
 
 def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
     """All that is known of each row; with a pair chosen, of that pair."""
-    known = [m for m in metrics_for(board.num_classes) if m.name != "top1"]
     measure = measure_of(standings)
     columns = [
         Column("rank", "Rank", "number", help=RANK_HELP, group="all"),
         Column("method", "Method"),
-        Column("accuracy", "Top-1, %", "number", help="Mean over pairs and seeds ± half its interval", group="all"),
+        Column("accuracy", board.accuracy, "number", help="Mean over pairs and seeds ± half its interval", group="all"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP, group="all"),
         rival_column(board, group="all"),
         *pair_columns(board),
@@ -142,7 +148,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
             hidden=True,
             group="all",
         ),
-        *(Column(m.name, f"{m.title}, {m.unit}", "number", hidden=True, group="all") for m in known),
+        *metric_columns(board),
         *(
             Column(name, title, "number", help=said, hidden=True, group="all")
             for name, (title, said) in FURTHER.items()
@@ -163,7 +169,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         choices(name, label, lines)
         for name, label in (("scheme", "Scheme"), ("knowledge", "Knowledge"), ("family", "Family"), ("year", "Year"))
     ]
-    return Table("board", f"Every method on {board.title}", columns, lines, filters, views)
+    return Table("board", f"Every method on {board.title}", shown(board, columns), lines, filters, views)
 
 
 def rival_column(board: Board, group: str | None = None) -> Column:
@@ -185,7 +191,7 @@ def pair_columns(board: Board) -> list[Column]:
     found = []
     for name in map(":".join, board.pairs):
         found += [
-            Column(f"a {name}", "Top-1, %", "number", help=name, group=name),
+            Column(f"a {name}", board.accuracy, "number", help=name, group=name),
             Column(f"g {name}", "Over the plain student", "number", help=f"{name}. {GAIN_HELP}", group=name),
             Column(f"k {name}", RIVALS[board.rival], "number", help=f"{name}. {rival_column(board).help}", group=name),
         ]
@@ -212,8 +218,8 @@ def suite_line(s: Standing, board: Board, measure: Measure) -> Line:
         "verdict": verdict_cell(s),
     }
     for name, value in s.metrics.items():
-        if name != "top1":
-            line.cells[name] = estimate(value, 2 if METRICS[name].unit == "%" else 3)
+        if name != ranked_by(board.has_tasks):
+            line.cells[name] = estimate(value, 3 if name in METRICS and METRICS[name].unit != "%" else 2)
     line.cells |= {name: estimate(value) for name, value in s.further.items()}
     for pair, result in s.pairs.items():
         name = ":".join(pair)
@@ -233,7 +239,7 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
     seeds = [Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds]
     columns = [
         Column("method", "Method"),
-        Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
+        Column("accuracy", board.accuracy, "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         rival_column(board),
         Column("scheme", "Scheme"),
@@ -255,12 +261,13 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
 
     best_first = sorted(standings, key=lambda s: -(s.pairs[pair].accuracy or (-1.0, None))[0])
     lines = by_track(best_first, on_pair)
-    return Table("pair", f"Every method on {pair[0]} → {pair[1]}", columns, lines, [choices("scheme", "Scheme", lines)])
+    title, filters = f"Every method on {pair[0]} → {pair[1]}", [choices("scheme", "Scheme", lines)]
+    return Table("pair", title, shown(board, columns), lines, filters)
 
 
 def seed_cells(s: Standing, pair: Pair) -> dict[str, Cell]:
     return {
-        f"seed{n}": Cell(f"{(top1 := c.record.main.metrics.top1):.2f}", top1, href=paths.cell(c.record))
+        f"seed{n}": Cell(f"{c.record.accuracy:.2f}", c.record.accuracy, href=paths.cell(c.record))
         for n, c in s.pairs[pair].cells.items()
     }
 
@@ -268,11 +275,11 @@ def seed_cells(s: Standing, pair: Pair) -> dict[str, Cell]:
 def method_table(board: Board, rows: Sequence[Standing]) -> Table:
     """One method's rows on every pair and seed of a board."""
     best = any(cell.curve.get("test_top1") for s in rows for cell in s.row.cells.values())
-    others = any(cell.record.others for s in rows for cell in s.row.cells.values())
+    others = any(cell.record.others and not cell.record.tasks for s in rows for cell in s.row.cells.values())
     columns = [
         *([Column("row", "Row")] * (len({s.row.title for s in rows}) > 1)),
         Column("pair", "Pair"),
-        Column("accuracy", "Top-1, %", "number", help="Mean over seeds ± half its 95 % interval"),
+        Column("accuracy", board.accuracy, "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         rival_column(board),
         *(Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds),
@@ -288,6 +295,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
             * best
         ),
         *([Column("others", "Further networks", help="Mean top-1, %, over seeds", wide=True)] * others),
+        *([Column("tasks", "After each task", help=SEEN_HELP, wide=True)] * board.has_tasks),
         Column("note", "Note", wide=True),
     ]
     lines = []
@@ -302,11 +310,13 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
                 "kd": contrast_cell(result.against.get(board.rival)),
                 "best": number(best_minus_last(s, pair), sign=True),
                 "others": Cell(others_of(result.cells)),
+                "tasks": Cell(", ".join(f"{seen:.1f}" for seen in seen_after(result.cells) or ())),
                 "note": Cell(result.why or ""),
                 **seed_cells(s, pair),
             }
             lines.append(Line(cells, paper=s.row.info.name, muted=result.accuracy is None))
-    return Table(f"numbers-{board.suite}-{board.fingerprint[:8]}", f"On {board.title}", columns, lines)
+    name = f"numbers-{board.suite}-{board.fingerprint[:8]}"
+    return Table(name, f"On {board.title}", shown(board, columns), lines)
 
 
 def others_of(cells: Mapping[int, Found]) -> str:

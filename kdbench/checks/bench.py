@@ -21,6 +21,7 @@ from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Pair
+from kdbench.tasks import TASKS, Tasks
 from kdbench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -38,15 +39,21 @@ class CheckFailed(AssertionError):
 
 
 @cache
-def small_suite() -> Suite:
-    """The digits' networks and image size, with few samples, a low learning rate and no weight decay."""
+def small_suite(has_tasks: bool = False) -> Suite:
+    """The digits' networks and image size, with few samples, a low learning rate and no weight decay.
+
+    Args:
+        has_tasks: two tasks of five classes, and an image of each in memory.
+    """
     digits = load_suite("digits")
     recipe = digits.recipe.model_copy(
         update={"epochs": 3, "batch_size": BATCH, "learning_rate": 0.01, "weight_decay": 0.0}
     )
     data = digits.data.model_copy(update={"train": SAMPLES, "test": BATCH})
     between = {f"{teacher}:{student}": ("resnet8_w8",) for pairs in PAIRS.values() for teacher, student in pairs}
-    return digits.model_copy(update={"data": data, "recipe": recipe, "methods": {}, "assistants": between})
+    tasks = Tasks(classes=(tuple(range(5)), tuple(range(5, 10))), memory=1) if has_tasks else None
+    given = {"data": data, "recipe": recipe, "methods": {}, "assistants": between, "tasks": tasks}
+    return digits.model_copy(update=given)
 
 
 def random_images(test_seed: int = 0, train_seed: int = SEED) -> Dataset:
@@ -124,7 +131,7 @@ class Bench:
         device: torch.device,
         epochs: int | None = None,
     ) -> Trainer:
-        suite = small_suite()
+        suite = small_suite(TASKS in self.cls.requires)
         recipe = suite.recipe.model_copy(update={"precision": precision, **({"epochs": epochs} if epochs else {})})
         suite = suite.model_copy(update={"recipe": recipe})
         values = self.cls.Params.model_validate({**self.cls.checked_with, **params}).model_dump(mode="json")

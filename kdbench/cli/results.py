@@ -21,6 +21,8 @@ from kdbench.cli.options import (
 from kdbench.console import line_printer, open_console
 from kdbench.layout import RESULTS, RUNS
 
+METRIC_HELP = "top1, top5 or nll; with tasks also average. Default: top1, with tasks average."
+
 app = typer.Typer()
 
 
@@ -35,7 +37,7 @@ def compare(
     validate: Annotated[
         bool, typer.Option("--validate", help="Your runs with --validate, on validation images.")
     ] = False,
-    metric: Annotated[str, typer.Option("--metric", help="top1, top5 or nll.")] = "top1",
+    metric: Annotated[str | None, typer.Option("--metric", help=METRIC_HELP)] = None,
     runs: RunsOption = None,
     results: ResultsOption = None,
     as_json: JsonOption = False,

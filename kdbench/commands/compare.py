@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.commands.comparison import Named, comparison
+from kdbench.commands.comparison import Named, comparison, measures
 from kdbench.console import line_printer, write_json
 from kdbench.records.contrast import Contrasts
-from kdbench.records.metrics import METRICS, Metric, metrics_for
+from kdbench.records.metrics import Measure
 from kdbench.records.moderation import moderation
 from kdbench.records.power import detectable_between
 from kdbench.records.rows import Row
@@ -27,7 +27,7 @@ def compare(
     suite: Suite,
     runs: Path | None,
     results: Path | None,
-    metric_name: str,
+    metric_name: str | None,
     console: Console,
     as_json: bool,
 ) -> int:
@@ -52,7 +52,7 @@ def compare(
     return 0
 
 
-def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Metric) -> list[str]:
+def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Measure) -> list[str]:
     """What a reader must know of the verdicts."""
     said = ["Rank: place of the mean [ranks that 95 % confidence leaves open]; * not separable from the first."]
     least = detectable_between(found)
@@ -81,14 +81,15 @@ def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Ta
     title = Text("Standing, mean over pairs ± 95 % interval over seeds", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
-    heads = [f"{m.title}, {m.unit}" for m in metrics_for(suite.data.num_classes)]
+    known = {m.name: m for m in measures(suite)}
+    heads = [f"{m.title}, {m.unit}" for m in known.values()]
     for head in ("rank", *heads):
         table.add_column(head, justify="right", no_wrap=True)
     several = len(tracks(standing)) > 1
     for n, s in enumerate(standing):
         if several and (n == 0 or s.budget != standing[n - 1].budget):
             table.add_row(Text(f"{track_title(s.budget)}:", style="dim"))
-        digits = [3 if METRICS[name].unit == "nats" else 2 for name in s.metrics]
+        digits = [3 if known[name].unit == "nats" else 2 for name in s.metrics]
         means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
         table.add_row(Text(s.row.title), ranked(s), *means)
     return table
@@ -102,7 +103,7 @@ def ranked(s: Standing[Row[Entry]]) -> str:
     return f"{mark}{s.place} [{s.ranks[0]} to {s.ranks[1]}]"
 
 
-def contrast_table(contrasts: Sequence[Named], metric: Metric) -> Table:
+def contrast_table(contrasts: Sequence[Named], metric: Measure) -> Table:
     unit = "percentage points" if metric.unit == "%" else metric.unit
     title = Text(f"Differences in {metric.title}, {unit} [95 % interval]", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -128,7 +129,7 @@ def plus_minus(value: tuple[float, float | None], digits: int) -> str:
 
 def to_json(
     suite: Suite,
-    metric: Metric,
+    metric: Measure,
     contrasts: Sequence[Named],
     standing: Sequence[Standing[Row[Entry]]],
     incomplete: dict[str, list[str]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,7 @@ from kdbench.commands.request import parse_pairs
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.records.contrast import Contrasts, Sample, contrast_samples, sample
-from kdbench.records.evidence import Evidence
-from kdbench.records.metrics import METRICS, Metric, metrics_for
+from kdbench.records.metrics import Metric
 from kdbench.records.moderation import estimate_prior, stated_prior
 from kdbench.records.rows import (
     PLAIN,
@@ -28,11 +28,14 @@ from kdbench.records.rows import (
     silent,
     with_recorded_content,
 )
-from kdbench.records.standings import Contrast, Standing, all_contrasts, set_places, tracks
+from kdbench.records.standings import Contrast, Standing, all_contrasts, scores_of, set_places, tracks
 from kdbench.records.stats import mean_interval
 from kdbench.records.store import Entry, evidence_of, find_results, find_runs
+from kdbench.records.tasks import RANKED, TaskMetric, measures_of, ranked_by
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Statistics
+
+Measured = Metric | TaskMetric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class Comparison:
     """
 
     suite: Suite
-    metric: Metric
+    metric: Measured
     found: Contrasts
     contrasts: list[Named]
     standing: list[Standing[Row[Entry]]]
@@ -66,14 +69,22 @@ class Comparison:
 
 
 def comparison(
-    methods: Sequence[str], suite: Suite, runs: Path | None, results: Path | None, metric_name: str, notice: Notice
+    methods: Sequence[str],
+    suite: Suite,
+    runs: Path | None,
+    results: Path | None,
+    metric_name: str | None,
+    notice: Notice,
 ) -> Comparison:
     """Compare the rows that have every pair and seed of the suite; `notice` is told of those that have not.
+
+    Args:
+        metric_name: None for the one by which the suite's rows are ranked.
 
     Raises:
         KdbenchError: fewer than two complete rows, or a metric that cannot be compared.
     """
-    metric = find_metric(metric_name, suite)
+    metric = find_metric(metric_name or ranked_by(bool(suite.tasks)), suite)
     accepted, runs = None if suite.off_protocol else find_results(results), find_runs(runs)
     suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, accepted)
     rows, incomplete = [], {}
@@ -93,7 +104,7 @@ def comparison(
             f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
         )
     check_teachers(suite, rows)
-    stated = metric.name == "top1" and stated_prior(suite) is not None
+    stated = metric.name == ranked_by(bool(suite.tasks)) and stated_prior(suite) is not None
     found = measured(rows, suite, metric, () if stated else complete_rows(suite, runs, accepted))
     contrasts, standing = contrasts_of(rows, found, metric), standing_of(rows, found, suite, metric)
     return Comparison(suite, metric, found, contrasts, standing, incomplete)
@@ -119,18 +130,44 @@ def part_of(name: str, pairs: Sequence[str] = (), seeds: int | None = None, vali
     return suite.model_copy(update={"pairs": wanted, "seeds": seeds or suite.seeds, "statistics": statistics})
 
 
-def find_metric(name: str, suite: Suite) -> Metric:
+def find_metric(name: str, suite: Suite) -> Measured:
     """A metric by which methods can be compared image by image.
 
     Raises:
         KdbenchError: unknown, or no mean over images, or of no use with so few classes.
     """
-    known = [m.name for m in metrics_for(suite.data.num_classes) if m.per_image]
+    known = {m.name: m for m in measures(suite) if can_compare(m)}
     if name not in known:
         raise KdbenchError(
             f"Suite '{suite.name}' cannot be compared by '{name}' (--metric).{did_you_mean(name, known)}"
         )
-    return METRICS[name]
+    return known[name]
+
+
+def measures(suite: Suite) -> list[Measured]:
+    """All metrics of a suite."""
+    return measures_of(suite.data.num_classes, bool(suite.tasks))
+
+
+def can_compare(metric: Measured) -> bool:
+    """Whether it is a mean over images."""
+    return metric.per_image is not None if isinstance(metric, Metric) else metric.name == RANKED
+
+
+def value_of(metric: Measured, entry: Entry) -> float:
+    """A metric of one record."""
+    if isinstance(metric, Metric):
+        return metric.of(evidence_of(entry))
+    assert entry.record.tasks is not None
+    return metric.of(entry.record.tasks)
+
+
+def by_image(metric: Measured, entry: Entry) -> np.ndarray:
+    """(I,) what each test image adds to a metric that can be compared."""
+    if isinstance(metric, Metric):
+        assert metric.per_image is not None
+        return metric.per_image(evidence_of(entry))
+    return 100 * scores_of(entry)
 
 
 def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
@@ -150,30 +187,31 @@ def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
                 )
 
 
-def values_of(row: Row[Entry], suite: Suite, of: Callable[[Evidence], np.ndarray | float]) -> np.ndarray:
-    """(P, S, ...) of a complete row: what `of` says of each pair and seed's evidence."""
+def values_of(row: Row[Entry], suite: Suite, of: Callable[[Entry], np.ndarray | float]) -> np.ndarray:
+    """(P, S, ...) of a complete row: what `of` says of the record of each pair and seed."""
     pairs = pairs_of(suite)
-    return row.values(pairs, seeds_of(row, pairs, range(suite.seeds)), lambda entry: of(evidence_of(entry)))
+    return row.values(pairs, seeds_of(row, pairs, range(suite.seeds)), of)
 
 
-def measured(rows: Sequence[Row[Entry]], suite: Suite, metric: Metric, others: Sequence[Row[Entry]] = ()) -> Contrasts:
+def measured(
+    rows: Sequence[Row[Entry]], suite: Suite, metric: Measured, others: Sequence[Row[Entry]] = ()
+) -> Contrasts:
     """Every row minus every other.
 
     Args:
         others: the rows that moderate variances where the suite states nothing; else the compared ones.
     """
     samples = [sample_of(row, suite, metric) for row in rows]
-    prior = stated_prior(suite) if metric.name == "top1" else None
+    prior = stated_prior(suite) if metric.name == ranked_by(bool(suite.tasks)) else None
     if prior is None:
         known = [sample_of(row, suite, metric) for row in others] or samples
         prior = estimate_prior([s.scores for s in known])
     return contrast_samples(samples, prior)
 
 
-def sample_of(row: Row[Entry], suite: Suite, metric: Metric) -> Sample:
+def sample_of(row: Row[Entry], suite: Suite, metric: Measured) -> Sample:
     """What a complete row scored, the mean over pairs."""
-    assert metric.per_image is not None
-    return sample(values_of(row, suite, metric.per_image), seeds_of(row, pairs_of(suite), range(suite.seeds)))
+    return sample(values_of(row, suite, partial(by_image, metric)), seeds_of(row, pairs_of(suite), range(suite.seeds)))
 
 
 def complete_rows(suite: Suite, runs: Path, results: Path | None) -> list[Row[Entry]]:
@@ -185,7 +223,7 @@ def complete_rows(suite: Suite, runs: Path, results: Path | None) -> list[Row[En
     return [row for row in complete if not set_apart(row, plain)]
 
 
-def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -> list[Named]:
+def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Measured) -> list[Named]:
     """Every row against every later one; p-values are corrected over all of them."""
     return [
         Named(c.difference, c.adjusted, c.verdict, c.detectable, one=rows[i].title, other=rows[j].title)
@@ -194,12 +232,15 @@ def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Metric) -
 
 
 def standing_of(
-    rows: Sequence[Row[Entry]], found: Contrasts, suite: Suite, metric: Metric
+    rows: Sequence[Row[Entry]], found: Contrasts, suite: Suite, metric: Measured
 ) -> list[Standing[Row[Entry]]]:
     """The rows in order, the best mean first; those that were tuned apart from the others, by their budget."""
-    known = metrics_for(suite.data.num_classes)
     standing = [
-        Standing(row, {m.name: mean_interval(values_of(row, suite, m.of).mean(axis=0)) for m in known}) for row in rows
+        Standing(
+            row,
+            {m.name: mean_interval(values_of(row, suite, partial(value_of, m)).mean(axis=0)) for m in measures(suite)},
+        )
+        for row in rows
     ]
     ordered = []
     for track in tracks(standing):

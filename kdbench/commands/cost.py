@@ -21,7 +21,7 @@ from kdbench.files import write_atomically
 from kdbench.layout import COSTS
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.cost_record import CostRecord, StepCost, file_name
-from kdbench.running.plan import resolve_params
+from kdbench.running.plan import check_kinds, resolve_params
 from kdbench.running.teachers import BASELINE
 from kdbench.running.timing import Subject, eagerly_if_need_be, random_dataset, time_steps, timed_trainer
 from kdbench.suite import Suite
@@ -99,6 +99,7 @@ def cost(
         raise KdbenchError(f"'{distilling[0]}' distils data: under it a student's step is the plain student's.")
     if execution == "captured" and steps <= WARM_UP:
         raise KdbenchError(f"--steps {steps}: give more than {WARM_UP}, which run before the capture; or --eager.")
+    check_kinds(suite, methods)
     rows: list[dict[str, Any]] = []
     device, dataset, notice = torch.device(device_name), random_dataset(suite.data), line_printer(console)
     for name, user in methods.items():

@@ -82,10 +82,10 @@ def show_rows(report: Report, rows: Mapping[str, list[Line]], suite: Suite, cons
     console.print()
     if len(rows) == 1:
         [(row, values)] = rows.items()
-        console.print(result_table(row, values, suite.data.evaluate_on))
+        console.print(result_table(row, values, report.which))
         said = report.notes(row, values)
     else:
-        console.print(joint_table(report, suite.data.evaluate_on))
+        console.print(joint_table(report))
         powers = [
             report.power(v[-1], "a method and the plain student")
             for v in rows.values()

@@ -98,7 +98,7 @@ def jobs_of(
 
 def images_of(suite: Suite, method: str) -> int:
     """Images in an epoch of a student."""
-    return suite.learned_from if load_method(method).distils_data() else suite.data.learned_from
+    return suite.learned_from if suite.tasks or load_method(method).distils_data() else suite.data.learned_from
 
 
 def with_recipe(suite: Suite, recipe: Recipe) -> Suite:

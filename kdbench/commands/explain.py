@@ -93,7 +93,7 @@ def teacher_of(suite: Suite, model: str | None, results: Path | None, notice: No
     Raises:
         KdbenchError: the suite has no such teacher, or it is not trained yet.
     """
-    known = list(dict.fromkeys(pair.teacher for pair in suite.pairs))
+    known = suite.teachers_to_choose()
     name = model or known[0]
     if name not in known:
         raise KdbenchError(f"Suite '{suite.name}' has no teacher '{name}' (--model).{did_you_mean(name, known)}")

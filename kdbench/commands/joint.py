@@ -15,14 +15,10 @@ from kdbench.running.teachers import BASELINE
 MOST_PAIRS = 4  # that have a column each; of more the mean says enough on a terminal
 
 
-def joint_table(report: Report, images: str) -> Table:
-    """A line a method and one of the teachers: top-1 on each pair, gain over the plain student, training compute.
-
-    Args:
-        images: what was evaluated on, test or validation.
-    """
+def joint_table(report: Report) -> Table:
+    """A line a method and one of the teachers: accuracy on each pair, gain over the plain student, training compute."""
     lines = {row: report.results(row) for row in [BASELINE, *report.rows] if row in report.found}
-    title = Text(f"Top-1 {images} accuracy in %, mean over seeds ± 95 % interval", style="bold")
+    title = Text(f"{report.which.capitalize()} accuracy in %, mean over seeds ± 95 % interval", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
     several = len(report.pairs) > 1
@@ -33,7 +29,8 @@ def joint_table(report: Report, images: str) -> Table:
     table.add_column("")
     first = next(iter(lines.values()))
     teachers = [*(first[: len(by_pair)]), *([last(first, several)] if several else [])]
-    table.add_row(Text("teacher", style="dim"), *(number(line.teacher) if line else "" for line in teachers))
+    if report.teachers:
+        table.add_row(Text("teacher", style="dim"), *(number(line.teacher) if line else "" for line in teachers))
     for row, found in sorted(lines.items(), key=lambda item: (budget(report, item[0]), order(item[1], several))):
         overall = last(found, several)
         shown = [result(line, row) for line in found[: len(by_pair)]]

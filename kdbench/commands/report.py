@@ -17,7 +17,7 @@ from kdbench.records.evidence import agreement
 from kdbench.records.limits import limit
 from kdbench.records.moderation import Prior, moderation, stated_prior
 from kdbench.records.rows import Row, place_of
-from kdbench.records.standings import Contrast, Estimate, all_contrasts, mean_top1, pair_result, top1_sample
+from kdbench.records.standings import Contrast, Estimate, accuracy_sample, all_contrasts, mean_accuracy, pair_result
 from kdbench.records.stats import mean_interval
 from kdbench.records.store import Entry, evidence_of
 from kdbench.running.plan import Cell
@@ -68,6 +68,11 @@ class Report:
                 row.cells[place_of(entry.record)] = entry
 
     @property
+    def which(self) -> str:
+        """Which accuracy rows are ranked by, and on which images."""
+        return f"{'average' if self.suite.tasks else 'top-1'} {self.suite.data.evaluate_on}"
+
+    @property
     def rows(self) -> list[str]:
         """The methods' rows, without the plain student's unless it stands alone."""
         return [row for row in self.found if row != BASELINE] or list(self.found)
@@ -89,16 +94,17 @@ class Report:
         return results
 
     def result(self, row: str, pair: Pair) -> Line:
-        plain, cells, teacher = self.entries(BASELINE, pair), self.entries(row, pair), self.teachers[pair.teacher]
+        plain, cells, teacher = self.entries(BASELINE, pair), self.entries(row, pair), self.teachers.get(pair.teacher)
         everyone = [*plain.values(), *cells.values()]
-        comparable = all(same_images(entry.record, teacher.record) for entry in everyone)
-        teacher_top1 = teacher.record.main.metrics.top1 if comparable else None
+        known = teacher and all(same_images(entry.record, teacher.record) for entry in everyone)
+        said = teacher.evidence if teacher and known else None
+        teacher_top1 = teacher.record.main.metrics.top1 if teacher and known else None
         result = pair_result(cells, [seed for seed in cells if seed in plain])
         seeds = tuple(result.cells)
-        student = mean_top1({seed: plain[seed] for seed in seeds or plain}) if plain else None
+        student = mean_accuracy({seed: plain[seed] for seed in seeds or plain}) if plain else None
         if not seeds:
             return Line(pair, teacher_top1, student, not_applicable=result.reason or "no record")
-        same = [agreement(evidence_of(cells[s]), teacher.evidence) for s in seeds] if comparable else []
+        same = [agreement(evidence_of(cells[s]), said) for s in seeds] if said else []
         return Line(
             pair,
             teacher_top1,
@@ -118,8 +124,8 @@ class Report:
         return Line(
             None,
             mean_or_none([r.teacher for r in results]),
-            mean_interval(np.array(list(top1_sample(plain).scores.values()))),
-            method=mean_interval(np.array(list(top1_sample(method).scores.values()))),
+            mean_interval(np.array(list(accuracy_sample(plain).scores.values()))),
+            method=mean_interval(np.array(list(accuracy_sample(method).scores.values()))),
             contrast=self.contrast(method, plain),
             agreement=mean_or_none([r.agreement for r in results]),
             seeds=seeds,
@@ -133,7 +139,7 @@ class Report:
         self, method: Sequence[dict[int, Entry]], plain: Sequence[dict[int, Entry]], pair: str | None = None
     ) -> Contrast:
         """A method against the plain student, from entries by seed of each pair."""
-        found = contrast_samples([top1_sample(method), top1_sample(plain)], self.prior(pair))
+        found = contrast_samples([accuracy_sample(method), accuracy_sample(plain)], self.prior(pair))
         return all_contrasts(found)[0, 1]
 
     def limits(self, results: list[Line]) -> list[str]:
@@ -179,9 +185,9 @@ def mean_or_none(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def result_table(row: str, results: list[Line], images: str) -> Table:
-    """The table of one row for the terminal; `images` is what was evaluated on, test or validation."""
-    title = Text(f"{row}: top-1 {images} accuracy in %, mean over seeds ± 95 % interval", style="bold")
+def result_table(row: str, results: list[Line], which: str) -> Table:
+    """The table of one row for the terminal; `which` accuracy it is, as `Report.which` says."""
+    title = Text(f"{row}: {which} accuracy in %, mean over seeds ± 95 % interval", style="bold")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("teacher:student", overflow="fold")
     compared = [] if row == BASELINE else [row, "difference [95 %]", "agrees"]

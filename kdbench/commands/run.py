@@ -111,7 +111,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
             ready = expected(suite, methods, outcome, results).longest_first(ready)
         with open_mirror(request, notice) as mirror:
             train(ready, request.out, machine, console, outcome, mirror)
-    taught = [pair for pair in pairs if pair.teacher in teachers]
+    taught = [pair for pair in pairs if suite.tasks or pair.teacher in teachers]
     left = unfinished(cells, outcome)
     report = Report(suite, cells, outcome.entries, taught, teachers)
     show_report(console, request, suite, report, outcome, results, len(left))

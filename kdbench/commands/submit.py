@@ -167,7 +167,7 @@ def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, 
         KdbenchError: a teacher is missing, or lies in the cache alone.
     """
     teachers: dict[str, Teacher] = {}
-    for name in dict.fromkeys(pair.teacher for pair in suite.pairs):
+    for name in suite.teacher_names:
         teacher = find_teacher(suite, name, results, notice)
         if teacher is None:
             raise KdbenchError(
@@ -275,8 +275,9 @@ def submit_costs(suite: Suite, method: str, entries: Sequence[Entry], runs: Path
 def summary(method: str, entries: Sequence[Entry]) -> str:
     """A line of the pull request."""
     record = entries[0].record
-    tops = [entry.record.main.metrics.top1 for entry in entries if entry.evidence]
-    mean = f"mean top-1 {sum(tops) / len(tops):.2f} %" if tops else "not applicable to any pair"
+    tops = [entry.record.accuracy for entry in entries if entry.evidence]
+    which = "average accuracy" if record.tasks else "top-1"
+    mean = f"mean {which} {sum(tops) / len(tops):.2f} %" if tops else "not applicable to any pair"
     source = f"{record.method.distribution} {record.method.distribution_version}"
     return f"- `{method}` version {record.method.version} ({source}): {len(entries)} records, {mean}"
 

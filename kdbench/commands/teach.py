@@ -37,7 +37,7 @@ def teach(
         KdbenchError: an unknown suite or model, or a folder that cannot be written.
     """
     suite = load_suite(suite_name)
-    known = list(dict.fromkeys(pair.teacher for pair in suite.pairs))
+    known = suite.teachers_to_choose()
     for model in models:
         if model not in known:
             raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")

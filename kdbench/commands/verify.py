@@ -163,8 +163,7 @@ def find_target(text: str) -> Target:
 
 def check_evidence(target: Target, suite: Suite, results: Path | None, notice: Notice) -> str | None:
     """Level 1; returns what does not hold."""
-    names = dict.fromkeys(pair.teacher for pair in suite.pairs)
-    teachers = {t.sha256: name for name in names if (t := find_teacher(suite, name, results, notice))}
+    teachers = {t.sha256: name for name in suite.teacher_names if (t := find_teacher(suite, name, results, notice))}
     from kdbench.running.stored_weights import weights_problem
 
     entry = target.entry

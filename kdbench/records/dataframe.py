@@ -13,6 +13,7 @@ from kdbench.records.evidence import Evidence, agreement
 from kdbench.records.metrics import metrics_for
 from kdbench.records.rows import PairNames, Row, seeds_of
 from kdbench.records.store import Entry, evidence_of
+from kdbench.records.tasks import task_metrics
 from kdbench.suite import Suite, load_test_labels
 
 PLACE = ["suite", "method", "origin", "version", "teacher", "student", "seed"]
@@ -88,6 +89,7 @@ def result(
         return {**found, **info, **origin}
     evidence = evidence_of(entry)
     found |= {m.name: m.of(evidence) for m in metrics_for(suite.data.num_classes)}
+    found |= task_metrics(record.tasks) if record.tasks else {}
     found["balanced"] = balanced(evidence, labels)
     teacher = teachers.get(record.teachers[0].sha256) if record.teachers else None
     same = teacher is not None and len(teacher.predicted) == len(evidence.predicted)

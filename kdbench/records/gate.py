@@ -20,9 +20,11 @@ from kdbench.records.metrics import wrong_metrics
 from kdbench.records.privacy import private_texts
 from kdbench.records.record import Network, Record
 from kdbench.records.rows import FAMILY, PLAIN, REFERENCES
+from kdbench.records.tasks import in_order, task_result
 from kdbench.records.values import possible_day
 from kdbench.suite import Suite
 from kdbench.tables import Pair
+from kdbench.tasks import task_stages
 
 PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 VERSION = r"\d[\w.+!-]{0,60}"
@@ -72,10 +74,11 @@ def record_problems(
     for network in record.others:
         yield from other_problems(network, (others or {}).get(network.role), suite, labels)
     yield from size_problems(record, sizes or {})
+    yield from task_problems(record, evidence, others or {}, suite, labels)
     if record.protocol.get("selection") != "last epoch":
         yield "its protocol does not select the last epoch"
     if not record.is_teacher:
-        yield from curve_problems(record, curve)
+        yield from curve_problems(record, curve, suite)
 
 
 def protocol_problems(record: Record, suite: Suite) -> Iterator[str]:
@@ -96,7 +99,7 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
     if record.recipe != recipe.model_dump(mode="json", exclude_none=True):
         yield "its recipe is not the suite's"
     if record.is_teacher:
-        if record.student not in {pair.teacher for pair in suite.pairs}:
+        if record.student not in suite.teacher_names:
             yield f"the suite has no teacher '{record.student}'"
         if record.key != teacher_key(suite, record.student, record.method.version):
             yield "its key does not follow from its content"
@@ -256,6 +259,21 @@ def other_problems(network: Network, evidence: Evidence | None, suite: Suite, la
     yield from (about + problem for problem in metrics_problems(network, evidence, suite, labels))
 
 
+def task_problems(
+    record: Record, evidence: Evidence | None, others: Mapping[str, Evidence], suite: Suite, labels: np.ndarray
+) -> Iterator[str]:
+    """What it says of tasks follows from the evidence of the network after each."""
+    if suite.tasks is None or record.is_teacher:
+        if record.tasks is not None:
+            yield "tasks: the suite has none"
+        return
+    after = in_order(evidence, others, len(suite.tasks.classes)) if evidence is not None else None
+    if record.tasks is None or after is None or {len(one.rank) for one in after} != {len(labels)}:
+        yield "tasks: what it could after each task, or the evidence of it, is missing"
+    elif record.tasks != task_result(after, labels, suite.tasks):
+        yield "tasks: they do not follow from the evidence"
+
+
 def metrics_problems(network: Network, evidence: Evidence | None, suite: Suite, labels: np.ndarray) -> Iterator[str]:
     if evidence is None:
         yield "its evidence is missing"
@@ -266,7 +284,7 @@ def metrics_problems(network: Network, evidence: Evidence | None, suite: Suite, 
         yield str(error).removesuffix(".")
 
 
-def curve_problems(record: Record, curve: Curve | None) -> Iterator[str]:
+def curve_problems(record: Record, curve: Curve | None, suite: Suite) -> Iterator[str]:
     """The result is the last epoch's: the curve ends at the recipe's end, with the evidence's accuracy."""
     if not curve:
         yield "curve: it is missing"
@@ -277,7 +295,8 @@ def curve_problems(record: Record, curve: Curve | None) -> Iterator[str]:
     epochs, recipe, said = record.main_epochs, record.recipe.get("epochs"), record.method.deviations
     if epochs != recipe and f"{epochs} epochs instead of the suite's {recipe}" not in said:
         yield f"method.deviations does not say that it trained {epochs} epochs"
-    for stage in sorted({name.partition(".")[0] for name in curve if "." in name}):
+    stages = {name.partition(".")[0] for name in curve if "." in name} - set(task_stages(suite.tasks))
+    for stage in sorted(stages):
         if not any(f"stage '{stage}'" in text for text in said):
             yield f"method.deviations does not tell of the stage '{stage}' in its curve"
     main = {name: values for name, values in curve.items() if "." not in name}

@@ -175,7 +175,7 @@ def conflict(theirs: Entry, mine: Entry) -> str:
     if one.method.source_sha256 != other.method.source_sha256:
         what = f"by another source of '{one.method.name}'"
     else:
-        values = [f"{r.main.metrics.top1:.2f} %" if r.networks else r.status for r in (one, other)]
+        values = [f"{r.accuracy:.2f} %" if r.networks else r.status for r in (one, other)]
         what = f"with other predictions ({values[0]} beside {values[1]})"
     return f"{theirs.folder}: {mine.folder} has the same cell, {what}; left."
 

@@ -20,22 +20,31 @@ ROUNDING = 0.01  # relative, of a probability that was stored as a half-precisio
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One metric.
+class Measure:
+    """What any metric says of itself.
 
     Attributes:
         title: for a table's head.
         unit: "%" or "nats".
-        of: its value, from the evidence of one network.
-        per_image: (I,) values whose mean it is, so that two methods can be compared image by image; None where it is
-            no mean over images.
-        min_classes: with fewer it says nothing.
     """
 
     name: str
     title: str
     unit: str
     higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Metric(Measure):
+    """A metric of one network.
+
+    Attributes:
+        of: its value, from the evidence of one network.
+        per_image: (I,) values whose mean it is, so that two methods can be compared image by image; None where it is
+            no mean over images.
+        min_classes: with fewer it says nothing.
+    """
+
     of: Callable[[Evidence], float]
     per_image: Callable[[Evidence], np.ndarray] | None = None
     min_classes: int = 2

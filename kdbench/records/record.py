@@ -27,6 +27,7 @@ SCHEMA_VERSION = 1
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ROLE = r"^[a-z0-9][a-z0-9_. -]{0,59}$"
 Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Part(BaseModel):
@@ -217,6 +218,23 @@ class Distilled(GrownPart):
     seconds: Seconds
 
 
+class TaskResult(Part):
+    """What a student could after each task, in percent (`kdbench.records.tasks`).
+
+    Attributes:
+        images: test images of each task.
+        accuracy: after each task, on each of the tasks so far.
+        seen: after each task, on the test images of all classes so far.
+        average, forgetting: means over tasks of `seen`, and of what was lost of `accuracy` by the end.
+    """
+
+    images: list[Count]
+    accuracy: list[list[Percent]]
+    seen: list[Percent]
+    average: Percent
+    forgetting: float = Field(ge=-100, le=100)
+
+
 class Record(GrownPart):
     """The outcome of one cell (or of a teacher's training).
 
@@ -234,6 +252,7 @@ class Record(GrownPart):
         recipe: the recipe that the student was trained with.
         matching: which feature maps were compared, for a method that reads them.
         networks: what was trained; empty for a cell that is not applicable.
+        tasks: in a suite with tasks, what the student could after each.
         curve: a list a quantity with a value an epoch: every loss term, `loss`, `test_top1` (a diagnostic, never
             ranked). Left out of the files in `results/`.
         distilled: the images that the student learned from, on a suite of distilled data.
@@ -243,7 +262,7 @@ class Record(GrownPart):
         sha256: of this record without `sha256` and `curve`.
     """
 
-    LATER = frozenset({"distilled"})
+    LATER = frozenset({"distilled", "tasks"})
     schema_version: Literal[1] = 1
     kind: Literal["cell", "teacher"]
     status: Literal["done", "not_applicable"]
@@ -264,6 +283,7 @@ class Record(GrownPart):
     recipe: Table
     matching: list[Match]
     networks: list[Network]
+    tasks: TaskResult | None = None
     curve: Curves | None = None
     cost: Cost | None
     distilled: Distilled | None = None
@@ -302,6 +322,11 @@ class Record(GrownPart):
     def main(self) -> Network:
         """The ranked student, or the teacher."""
         return next(n for n in self.networks if n.role == ("teacher" if self.is_teacher else "student"))
+
+    @property
+    def accuracy(self) -> float:
+        """What rows are ranked by, in percent: top-1; with tasks its average over them."""
+        return self.tasks.average if self.tasks else self.main.metrics.top1
 
     @property
     def others(self) -> list[Network]:

@@ -38,6 +38,10 @@ class Result(Protocol):
     def correct(self) -> np.ndarray | None:
         """(I,) is the network right on each test image? None for a cell that is not applicable."""
 
+    @property
+    def scores(self) -> np.ndarray | None:
+        """(I,) what each test image adds to the accuracy that rows are ranked by: the same, but for tasks."""
+
 
 Cell = TypeVar("Cell", bound=Result)
 

@@ -27,7 +27,7 @@ class PairResult(Generic[Cell]):
 
     Attributes:
         cells: those with a result, by seed.
-        accuracy: top-1 in percent; None without a result.
+        accuracy: what rows are ranked by, in percent; None without a result.
         reason: why the row is not applicable to the pair, if it is not.
         missing: seeds without a result.
         gain: over the plain student, in percentage points; None where there is none.
@@ -58,24 +58,24 @@ def pair_result(cells: Mapping[int, Cell], seeds: Sequence[int]) -> PairResult[C
     if not done:
         reasons = [cell.record.reason for cell in cells.values() if cell.record.reason]
         return PairResult({}, None, reasons[0] if reasons else None, missing)
-    return PairResult(done, mean_top1(done), None, missing)
+    return PairResult(done, mean_accuracy(done), None, missing)
 
 
-def mean_top1(cells: Mapping[int, Cell]) -> Estimate:
-    """Top-1 in percent, from records by seed."""
-    return mean_interval(np.array([cell.record.main.metrics.top1 for cell in cells.values()]))
+def mean_accuracy(cells: Mapping[int, Cell]) -> Estimate:
+    """The accuracy that rows are ranked by, in percent, from records by seed."""
+    return mean_interval(np.array([cell.record.accuracy for cell in cells.values()]))
 
 
-def top1_sample(by_pair: Sequence[Mapping[int, Cell]]) -> Sample:
-    """Top-1 in percent of records by seed, of one pair or of several with the same seeds."""
+def accuracy_sample(by_pair: Sequence[Mapping[int, Cell]]) -> Sample:
+    """The same of records by seed, image by image, of one pair or of several with the same seeds."""
     seeds = list(by_pair[0])
-    return sample(np.array([[100.0 * correct_of(cells[seed]) for seed in seeds] for cells in by_pair]), seeds)
+    return sample(np.array([[100.0 * scores_of(cells[seed]) for seed in seeds] for cells in by_pair]), seeds)
 
 
-def correct_of(cell: Result) -> np.ndarray:
-    """(I,) is the network of a record that has a result right on each test image?"""
-    assert cell.correct is not None
-    return cell.correct
+def scores_of(cell: Result) -> np.ndarray:
+    """(I,) what each test image adds to the accuracy of a record that has a result."""
+    assert cell.scores is not None
+    return cell.scores
 
 
 @dataclass(frozen=True)

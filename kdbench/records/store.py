@@ -31,6 +31,7 @@ from kdbench.records.curves import write_curves
 from kdbench.records.distilled import IMAGES, checked_images, read_distilled, write_distilled
 from kdbench.records.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records.record import Record, parse_record
+from kdbench.records.tasks import image_scores, in_order
 
 RECORD = "record.json"  # of a cell in `runs/`
 DISTILLED = "distilled.safetensors"  # the images of a folder of `results/`, by their hash
@@ -62,6 +63,15 @@ class Entry:
     def correct(self) -> np.ndarray | None:
         """(I,) is the network right on each test image?"""
         return None if self.evidence is None else self.evidence.rank == 0
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """(I,) what each test image adds to the accuracy that rows are ranked by, whose hundredth their mean is."""
+        result = self.record.tasks
+        if result is None or self.evidence is None:
+            return self.correct
+        after = in_order(self.evidence, self.others, len(result.images))
+        return None if after is None else image_scores(result, after)
 
 
 def evidence_of(entry: Entry) -> Evidence:

@@ -26,8 +26,9 @@ from kdbench.records.classes import write_classes
 from kdbench.records.distilled import images_sha256
 from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
-from kdbench.records.record import Cost, Distilled, Match, MethodInfo, Network, Record, TeacherRef
+from kdbench.records.record import Cost, Distilled, Match, MethodInfo, Network, Record, TaskResult, TeacherRef
 from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
+from kdbench.records.tasks import in_order, task_result
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks
 from kdbench.running.distilling import Made, distilled_data, learner
 from kdbench.running.plan import Cell
@@ -184,6 +185,7 @@ def train_cell(
             write_classes(place, class_names(cell.data), labels)
         described = set_apart(cell, trainer, describe(cell, networks, evidence, labels, sha256))
         main = evidence.pop(main_role(cell))
+        tasks, after = cell.suite.tasks, in_order(main, evidence, len(trainer.earlier_networks()) + 1)
         record = build_record(
             cell,
             device,
@@ -197,6 +199,7 @@ def train_cell(
             outputs="live" if trainer.stored is None else "stored",
             seen=seen,
             distilled=Distilled(sha256=images_sha256(made.pixels.numpy()), seconds=made.seconds) if made else None,
+            tasks=task_result(after, labels, tasks) if tasks and after else None,
         ).sealed()
         return finish_cell(folder, record, main, evidence, notice)
 
@@ -248,6 +251,7 @@ def build_record(
     outputs: Literal["live", "stored"] = "live",
     seen: Sightings | None = None,
     distilled: Distilled | None = None,
+    tasks: TaskResult | None = None,
 ) -> Record:
     """The record of a cell, not yet sealed."""
     info = loaded_info(cell.method)
@@ -275,6 +279,7 @@ def build_record(
         recipe=cell.recipe.model_dump(mode="json", exclude_none=True),
         matching=matching or [],
         networks=networks or [],
+        tasks=tasks,
         curve=curve,
         cost=cost,
         distilled=distilled,

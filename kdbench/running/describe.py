@@ -43,7 +43,7 @@ def trained_networks(cell: Cell, trainer: Trainer) -> tuple[dict[str, nn.Module]
         raise TypeError(
             f"{cell.method}.networks calls a network '{role}', which is the ranked one: `deployed` gives it"
         )
-    return {role: ranked, **others}, weights
+    return {role: ranked, **trainer.earlier_networks(), **others}, weights
 
 
 def set_apart(cell: Cell, trainer: Trainer, networks: Sequence[Network]) -> list[Network]:
@@ -105,7 +105,7 @@ def cost_of(trainer: Trainer) -> Cost:
     main, spent = trainer.stages[-1], trainer.spending
     return Cost(
         train_seconds=trainer.seconds,
-        steps=trainer.epochs_done * trainer.steps_per_epoch,
+        steps=trainer.steps_done,
         method_parameters=sum(p.numel() for p in own_parameters(trainer) if p.requires_grad),
         main_epochs=main.epochs if main.epochs != trainer.recipe.epochs else None,
         flops=round(spent.flops),
@@ -116,8 +116,8 @@ def cost_of(trainer: Trainer) -> Cost:
 
 def changed_stages(trainer: Trainer) -> list[str]:
     """What the method changes of the protocol, in words: by its stages, and what else the trainer saw."""
-    *before, main = trainer.stages
-    found = [f"a stage '{s.name}' of {s.epochs} epochs before the others{own_schedule(s)}" for s in before]
+    main = trainer.stages[-1]
+    found = [f"a stage '{s.name}' of {s.epochs} epochs before the others{own_schedule(s)}" for s in trainer.own_stages]
     if main.epochs != trainer.recipe.epochs:
         found.append(f"{main.epochs} epochs instead of the suite's {trainer.recipe.epochs}")
     if main.cycles > 1:

@@ -19,8 +19,10 @@ from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import OwnNetwork
 from kdbench.running.plan import Cell
 from kdbench.running.readers import Networks, outputs_of
+from kdbench.tasks import EARLIER, TASKS, Tasks
 from kdbench.training.contract import check_state
 from kdbench.training.prediction import autocast
+from kdbench.training.task_trainer import task_rows
 
 P = ParamSpec("P")
 
@@ -40,7 +42,7 @@ def make_setup(
         labels: (N,) of the training set, on the device.
         generator: the method's own.
     """
-    data, recipe = cell.suite.data, cell.recipe
+    data, recipe, tasks = cell.suite.data, cell.recipe, cell.suite.tasks
     readers, gives_networks = networks.readers, "teacher.network" in cls.requires
 
     def reading(reader: Callable[P, Outputs], gradients: bool = True) -> Callable[P, Outputs]:
@@ -49,11 +51,11 @@ def make_setup(
     return Setup(
         student=readers["student"].shapes(networks.example),
         teacher=readers["teacher"].shapes(networks.example) if "teacher" in readers else Shapes("teacher"),
-        train_labels=labels[:0] if cls.is_data_free() else labels,
+        train_labels=labels[:0] if cls.is_data_free() or tasks else labels,
         num_classes=data.num_classes,
         mean=data.mean,
         std=data.std,
-        num_steps=recipe.epochs * -(-len(labels) // recipe.batch_size),
+        num_steps=recipe.epochs * -(-last_rows(labels, tasks, cls) // recipe.batch_size),
         device=device,
         generator=generator,
         batch_size=recipe.batch_size,
@@ -68,11 +70,17 @@ def make_setup(
         team=tuple(reading(reader, gradients=False) for reader in networks.team.values()),
         team_networks=tuple(networks.teachers[1:]) if gives_networks else (),
         assistants=cell.assistants,
-        images=inputs.cut if "images" in cls.requires else not_given,
+        images=inputs.cut if "images" in cls.requires and not tasks else not_given,
         num_views=cell.data.num_views,
         plain_view=cell.data.plain_view,
         images_per_class=cell.suite.distilled.images_per_class if cell.suite.distilled else 0,
+        tasks=tasks.classes if tasks and TASKS in cls.requires else (),
     )
+
+
+def last_rows(labels: Tensor, tasks: Tasks | None, cls: type[Method]) -> int:
+    """Images in an epoch of the main stage: with tasks the last one's."""
+    return len(task_rows(labels.cpu(), tasks, EARLIER in cls.requires)[-1]) if tasks else len(labels)
 
 
 def as_read(

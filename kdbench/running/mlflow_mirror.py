@@ -27,6 +27,7 @@ from kdbench.records.evidence import Evidence, agreement
 from kdbench.records.metrics import all_metrics
 from kdbench.records.record import Record
 from kdbench.records.store import GRID, Entry
+from kdbench.records.tasks import task_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -295,6 +296,8 @@ def metrics_of(entry: Entry, teacher: Evidence | None, start: int, end: int) -> 
         derived = all_metrics(seen, record.num_classes) if seen else {}
         numbers = network.metrics.model_dump() | derived | {"parameters": network.parameters, "macs": network.macs}
         final |= {prefix + name: value for name, value in numbers.items()}
+    if record.tasks:
+        final |= task_metrics(record.tasks)
     if record.cost:
         final["train_seconds"] = record.cost.train_seconds
     if teacher and entry.evidence and len(teacher.predicted) == len(entry.evidence.predicted):

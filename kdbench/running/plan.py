@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,9 @@ from kdbench.records.record import Record, row_name
 from kdbench.records.store import Entry, cell_folder, read_cell
 from kdbench.running.teachers import BASELINE, Teacher
 from kdbench.source import source_sha256
-from kdbench.suite import Suite
+from kdbench.suite import Suite, list_suites, load_suite
 from kdbench.tables import Data, Pair, Recipe
+from kdbench.tasks import FINE_TUNING, TASKS
 
 Source = Literal["paper", "paper per pair", "suite", "user", "tuned"]
 
@@ -192,8 +193,18 @@ def assemble(
     )
 
 
-def check_kinds(suite: Suite, methods: Iterable[str]) -> None:
-    """Methods are of the suite's kind: those that distil the data on a suite of distilled data, others elsewhere.
+def check_kinds(suite: Suite, methods: Collection[str]) -> None:
+    """Methods are of the suite's kind: with tasks, of distilled data, or neither.
+
+    Raises:
+        KdbenchError: names the first method of another kind.
+    """
+    check_distilling(suite, methods)
+    check_tasks(suite, methods)
+
+
+def check_distilling(suite: Suite, methods: Collection[str]) -> None:
+    """Methods that distil the data are for suites of distilled data, others for other suites.
 
     The plain student stands on both: it learns from the whole training set.
 
@@ -226,6 +237,9 @@ def plan_cells(
     Args:
         methods: names with the parameters that the user set.
         teachers: of all pairs and their teams, by model; cells of those that are not among them await them.
+
+    Raises:
+        KdbenchError: as `resolve_params` and `check_kinds`.
     """
     check_kinds(suite, methods)
     cells: dict[str, Cell] = {}
@@ -249,9 +263,30 @@ def plan_cells(
 
 def teachers_of(suite: Suite, methods: Sequence[str], pairs: Sequence[Pair]) -> list[str]:
     """The teachers that cells of these methods on these pairs read."""
-    own = [pair.teacher for pair in pairs]
+    own = [pair.teacher for pair in pairs if pair.teacher in suite.teacher_names]
     read = [name for method in methods for pair in pairs for name in suite.read_by(load_method(method).requires, pair)]
     return list(dict.fromkeys([*own, *read]))
+
+
+def check_tasks(suite: Suite, methods: Collection[str]) -> None:
+    """Methods for tasks are trained on suites that have them, others on those that have none.
+
+    Raises:
+        KdbenchError: one is not; says which are.
+    """
+    for name in methods:
+        for_tasks = TASKS in load_method(name).requires
+        if for_tasks and not suite.tasks:
+            known = ", ".join(other for other in list_suites() if load_suite(other).tasks)
+            raise KdbenchError(
+                f"Method '{name}' learns classes task after task, and suite '{suite.name}' has no [tasks]. Suites with "
+                f"tasks: {known}"
+            )
+        if suite.tasks and not for_tasks and name != FINE_TUNING:
+            raise KdbenchError(
+                f"Suite '{suite.name}' has [tasks], and method '{name}' knows of none. Methods for tasks require "
+                f"'{TASKS}' (kdbench show METHOD), and '{FINE_TUNING}' is fine-tuning there"
+            )
 
 
 def plan_teacher(suite: Suite, model: str) -> Cell:

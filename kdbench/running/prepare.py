@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from kdbench.running.readers import build_networks
 from kdbench.running.stored import stored_outputs
 from kdbench.tables import Execution
 from kdbench.training.guard import Guard
+from kdbench.training.task_trainer import TaskTrainer
 from kdbench.training.trainer import Trainer
 
 
@@ -81,7 +82,10 @@ def prepare(
     for module in (networks.student, *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
     teacher = networks.readers.get("teacher") if stored else None
-    trainer = Trainer(
+    kind: Callable[..., Trainer] = Trainer
+    if cell.suite.tasks:
+        kind = functools.partial(TaskTrainer, tasks=cell.suite.tasks)
+    trainer = kind(
         recipe=cell.recipe,
         images=inputs,
         labels=labels,

@@ -121,7 +121,7 @@ def untrained_teachers(suite: Suite, cls: type[Method], pair: Pair) -> list[nn.M
 
 def time_steps(trainer: Trainer, steps: int) -> float:
     """Mean seconds of a step, over `steps` full batches or as many as an epoch has."""
-    steps = min(steps, len(trainer.labels) // trainer.recipe.batch_size)
+    steps = min(steps, trainer.samples // trainer.recipe.batch_size)
     feed = trainer.feed(0).head(steps)
     wait_for(trainer.device)
     start = time.perf_counter()

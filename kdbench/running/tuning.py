@@ -31,9 +31,9 @@ class Trial:
     cells: Sequence[Cell]
 
     def accuracy(self, entries: Mapping[str, Entry]) -> float | None:
-        """The mean top-1 accuracy of its cells in percent; None unless each has a result."""
+        """The mean accuracy of its cells in percent; None unless each has a result."""
         found = [entries.get(cell.key) for cell in self.cells]
-        tops = [entry.record.main.metrics.top1 for entry in found if entry and entry.evidence is not None]
+        tops = [entry.record.accuracy for entry in found if entry and entry.evidence is not None]
         return sum(tops) / len(tops) if len(tops) == len(self.cells) else None
 
     def lack(self, entries: Mapping[str, Entry]) -> str:

@@ -57,10 +57,13 @@ class Resumable:
             path.parent.mkdir(parents=True, exist_ok=True)  # gone where another run finished the cell meanwhile
             save_tensors(path, self.tensors(), state)
 
+    def modules(self) -> dict[str, nn.Module]:
+        """All modules that change while training, by a name without a dot."""
+        return {"student": self.student, "method": self.method}
+
     def tensors(self) -> dict[str, Tensor]:
         """All state that changes while training, by name."""
-        found = {f"student.{k}": v for k, v in self.student.state_dict().items()}
-        found |= {f"method.{k}": v for k, v in self.method.state_dict().items()}
+        found = {f"{name}.{k}": v for name, module in self.modules().items() for k, v in module.state_dict().items()}
         found |= optimizer_tensors(self.optimizer, self.parameters)
         found |= {"rng.cpu": torch.get_rng_state(), "rng.method": self.generator.get_state()}
         if self.device.type == "cuda":
@@ -77,8 +80,9 @@ class Resumable:
         mine = {name: (value.shape, value.dtype) for name, value in self.tensors().items()}
         if mine != {name: (value.shape, value.dtype) for name, value in tensors.items()}:
             raise KdbenchError(f"{path} does not fit: it was written by another version or on another device.")
-        for name, module in (("student.", self.student), ("method.", self.method)):
-            module.load_state_dict({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)})
+        for name, module in self.modules().items():
+            start = f"{name}."
+            module.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
         for name, value in optimizer_tensors(self.optimizer, self.parameters).items():
             value.copy_(tensors[name])  # in place: the memory format stays
         torch.set_rng_state(tensors["rng.cpu"])

@@ -52,6 +52,7 @@ class Trainer(Resumable):
         guard: what the method changed of the protocol.
         is_suites: whether what is deployed are weights of the suite's student.
         watches: whether a step of an epoch is watched; `watched` says which, -1 for none.
+        task: of a training in tasks, the number of the one that was entered.
 
     Args:
         images: of the training and test set; `labels`, `test_labels` are theirs.
@@ -74,6 +75,7 @@ class Trainer(Resumable):
     terms: list[str]
     captured: CapturedStep | None
     watched, watches = -1, True
+    task = 0
 
     def __init__(
         self,
@@ -104,7 +106,6 @@ class Trainer(Resumable):
         self.read_student: Read = readers["student"]
         self.read_teacher: Read | None = readers.get("teacher")
         self.stored = stored
-        self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
         self.twin, self.guard = twin, guard
         with self.watching("deployed"):
             self.deployed = method.deployed(student, readers["student"])
@@ -166,6 +167,30 @@ class Trainer(Resumable):
         """Of all stages."""
         return sum(stage.epochs for stage in self.stages)
 
+    @property
+    def own_stages(self) -> list[Stage]:
+        """Those that the method has before its main one."""
+        return self.stages[:-1]
+
+    @property
+    def samples(self) -> int:
+        """Images in an epoch of the stage that was entered."""
+        return len(self.labels)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch of that stage."""
+        return math.ceil(self.samples / self.recipe.batch_size)
+
+    @property
+    def steps_done(self) -> int:
+        """Of all epochs that are done."""
+        return self.epochs_done * self.steps_per_epoch
+
+    def earlier_networks(self) -> dict[str, nn.Module]:
+        """Networks that the training itself keeps of earlier times, by role."""
+        return {}
+
     def replan(self, stages: Iterable[Stage]) -> None:
         """Other stages than the method's own, for a check; the last one is the main one."""
         self.stages = list(stages)
@@ -211,7 +236,7 @@ class Trainer(Resumable):
         Returns:
             the mean of each loss term and of their sum, "loss", over the samples.
         """
-        n, size = len(self.labels), self.recipe.batch_size
+        n, size = self.samples, self.recipe.batch_size
         self.begin_epoch(epoch)
         feed = self.feed(epoch)
         self.watch_one(len(feed.step))
@@ -244,7 +269,7 @@ class Trainer(Resumable):
 
     def watch_one(self, steps: int) -> None:
         """Choose the step of an epoch that is watched, among those that run eagerly and are full."""
-        full = len(self.labels) // self.recipe.batch_size
+        full = self.samples // self.recipe.batch_size
         if self.captured is not None or not self.watches:
             self.watched = -1
         elif self.execution == "captured" and full > WARM_UP:
@@ -254,7 +279,7 @@ class Trainer(Resumable):
 
     def feed(self, epoch: int) -> Feed:
         """What the steps of an epoch of the stage read; stored outputs are made ready for them."""
-        stage, n = self.stage, len(self.labels)
+        stage, n = self.stage, self.samples
         rate = self.recipe.learning_rate if stage.learning_rate is None else stage.learning_rate
         recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
         recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
@@ -290,7 +315,7 @@ class Trainer(Resumable):
             return f"Steps of '{self.method.name}' differ"
         if not self.images.can_cut and not self.method.is_data_free():
             return "Large images are decoded outside the step"
-        if len(self.labels) // self.recipe.batch_size <= WARM_UP:
+        if self.samples // self.recipe.batch_size <= WARM_UP:
             return f"An epoch has no more than {WARM_UP} full batches"
         return ""
 
@@ -308,7 +333,7 @@ class Trainer(Resumable):
         if not counted:
             return self.step(batch, watch)
         # Of an epoch's images to the step's; without data no batch is a short one.
-        share = self.steps_per_epoch if self.method.is_data_free() else len(self.labels) / len(feed.rows(i)[0])
+        share = self.steps_per_epoch if self.method.is_data_free() else self.samples / len(feed.rows(i)[0])
         with self.spending.counting(self.readers, self.stage.epochs * share):
             return self.step(batch, watch)
 
@@ -326,6 +351,7 @@ class Trainer(Resumable):
             step=feed.at(feed.step, i),
             progress=feed.at(feed.progress, i),
             number=i if self.method.eager and isinstance(i, int) else None,
+            task=self.task,
         )
 
     def step(self, batch: Batch, watch: StepWatch | Unwatched = UNWATCHED) -> Tensor:

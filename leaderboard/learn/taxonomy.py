@@ -51,8 +51,8 @@ REASONS = {  # why no method here does it: a word for the table, and the whole o
         ("生成模型", "压缩的是图像生成器，评价指标不是准确率。"),
     ),
     "tasks": (
-        ("many tasks in turn", "Learns one task after another; a suite here has one."),
-        ("多任务依次学习", "依次学习多个任务；本站的一个套件只有一个任务。"),
+        ("many tasks in turn", "Learns from task to task in another way than class after class."),
+        ("多任务依次学习", "以类别增量之外的方式依次学习多个任务。"),
     ),
 }
 

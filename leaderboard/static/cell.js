@@ -47,6 +47,7 @@ function describe(entry, all) {
     ["from", origin === "yours" ? "your own runs/ folder" : "accepted results"],
     ["verified", `${level < 2 ? "not verified" : `level ${level}`}${verified ? ": " + verified : ""}`],
     ...(network ? Object.entries(network.metrics).filter(([, value]) => value !== null) : []),
+    ...(record.tasks ? [["average accuracy over tasks", record.tasks.average], ["forgetting", record.tasks.forgetting]] : []),
     ...(entry.balanced === undefined ? [] : [["balanced accuracy, mean over classes", entry.balanced]]),
     ...(entry.agreement === undefined ? [] : [["agrees with its teacher, % of test images", entry.agreement]]),
     ...(network ? [["parameters", network.parameters.toLocaleString("en")], ["MACs an image", network.macs.toLocaleString("en")]] : []),
@@ -55,7 +56,8 @@ function describe(entry, all) {
     ["key", record.key],
   ];
   parts.push(table(rows));
-  const others = record.networks.filter((n) => n !== network);
+  if (record.tasks) parts.push(made("h3", "After each task"), table(record.tasks.accuracy.map(afterTask)));
+  const others = record.tasks ? [] : record.networks.filter((n) => n !== network);
   if (others.length) parts.push(made("h3", "Further networks"), table(others.map((n) => [n.role, about(n)])));
   const classes = all.classes[record.fingerprint];
   if (entry.by_class && classes) parts.push(byClass(entry.by_class, classes));
@@ -82,6 +84,11 @@ function byClass(top1, classes) {
   whole.append(made("summary", `Accuracy on each of ${rows.length} classes, the worst first`),
     table(rows.map(([name, value, images]) => [name, `${value.toFixed(1)} % of ${images} images`])));
   return whole;
+}
+
+// The accuracy on each task so far.
+function afterTask(row, task) {
+  return [`task ${task + 1}`, row.map((value) => `${value.toFixed(1)} %`).join(", ")];
 }
 
 function spent(cost) {

@@ -18,8 +18,9 @@ from kdbench.running.plan import plan_cells, resolve_params
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
 from kdbench.running.timing import Subject, random_dataset, timed_trainer
-from kdbench.suite import Suite
+from kdbench.suite import Suite, load_suite
 from kdbench.tables import Execution
+from kdbench.tasks import TASKS
 from kdbench.training.trainer import Trainer
 from tests.distilled import TEACHING
 
@@ -53,10 +54,11 @@ def make(
 
 @pytest.mark.parametrize("method", TEACHING)
 def test_no_step_of_an_epoch_waits_for_the_device(method: str, digits: Suite) -> None:
-    device, data = torch.device("cuda"), random_dataset(digits.data)
-    params, _ = resolve_params(load_method(method), digits, digits.pairs[0], {})
+    suite = load_suite("digits-tasks") if TASKS in load_method(method).requires else digits
+    device, data = torch.device("cuda"), random_dataset(suite.data)
+    params, _ = resolve_params(load_method(method), suite, suite.pairs[0], {})
     try:
-        trainer = timed_trainer(Subject(digits, digits.pairs[0], method, params, data, device))
+        trainer = timed_trainer(Subject(suite, suite.pairs[0], method, params, data, device))
     except NotApplicable as reason:
         pytest.skip(str(reason))
     trainer.watches = False  # to watch a step is to read its values

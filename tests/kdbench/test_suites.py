@@ -153,7 +153,8 @@ def test_a_shortened_run_starts_at_the_full_rate(epochs: int) -> None:
     assert learning_rate(recipe, 0, 782) == 0.05
 
 
-BOARD = ["digits", "cifar100", "cifar100-fast", "cifar100-quarter", "cifar100-survey", "fashion_mnist"]
+ALIKE = [f"cifar100{more}" for more in ("", "-fast", "-survey", "-tasks")]
+BOARD = ["digits", "digits-tasks", "cifar100-quarter", "fashion_mnist", *ALIKE]
 
 
 @pytest.mark.parametrize("name", BOARD)
@@ -172,7 +173,7 @@ def test_a_suite_whose_data_are_not_known_is_not_for_the_board(name: str) -> Non
 
 
 def test_suites_on_one_data_set_share_its_content() -> None:
-    contents = {load_suite(name).data for name in ("cifar100", "cifar100-fast", "cifar100-survey", "cifar100-timm")}
+    contents = {load_suite(name).data for name in (*ALIKE, "cifar100-timm")}
     assert len(contents) == 1
 
 

@@ -8,8 +8,8 @@ A case is a file of `goldens/`, or an item of the list in it:
     setup       fields of `Setup`, where they matter: epochs, batch_size, train_labels, ...; of `team`, how many
     student     shapes of its outputs: logits [B, C], the others without B: embedding D, features, pre_activations and
     teacher     stem [[C, H, W], ...]
-    batch       labels, and index, epoch and progress where they matter; a list is one batch after another, without
-                updates between them, of which the last one's loss counts
+    batch       labels, and index, epoch, progress and task where they matter; a list is one batch after another,
+                without updates between them, of which the last one's loss counts
     stage       the stage's name, if not the main one
     buffers     names of the buffers that are set like weights (banks); the others begin as in `build`
     draws       {name of the method's function that draws: the tensor that it returns instead}
@@ -181,6 +181,7 @@ class World:
             epoch=torch.tensor(given.get("epoch", 0)),
             step=torch.tensor(0),
             progress=torch.tensor(given.get("progress", 0.0), dtype=torch.float64),
+            task=given.get("task", 0),
         )
 
     def images(self, size: int, shift: float = 0) -> Tensor:

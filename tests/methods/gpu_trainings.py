@@ -25,6 +25,7 @@ from kdbench.running.prepare import prepare
 from kdbench.running.timing import untrained_teachers
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Pair
+from kdbench.tasks import TASKS
 from kdbench.training.capture import WARM_UP
 from kdbench.training.trainer import Trainer
 
@@ -47,29 +48,31 @@ class Dispatched(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def tiny_suite() -> Suite:
-    suite = small_suite()
+def tiny_suite(samples: int = SAMPLES, has_tasks: bool = False) -> Suite:
+    suite = small_suite(has_tasks)
     recipe = suite.recipe.model_copy(update={"batch_size": BATCH})
     return suite.model_copy(
-        update={"recipe": recipe, "data": suite.data.model_copy(update={"train": SAMPLES, "test": BATCH})}
+        update={"recipe": recipe, "data": suite.data.model_copy(update={"train": samples, "test": BATCH})}
     )
 
 
-def random_images() -> Dataset:
+def random_images(samples: int = SAMPLES) -> Dataset:
     random = torch.Generator().manual_seed(7)
-    images = [torch.randint(256, (n, 1, 8, 8), generator=random, dtype=torch.uint8) for n in (SAMPLES, BATCH)]
-    labels = [torch.randint(10, (n,), generator=random) for n in (SAMPLES, BATCH)]
+    images = [torch.randint(256, (n, 1, 8, 8), generator=random, dtype=torch.uint8) for n in (samples, BATCH)]
+    labels = [torch.randint(10, (n,), generator=random) for n in (samples, BATCH)]
     return Dataset(images[0], labels[0], images[1], labels[1])
 
 
 def make(method: str, pair: Pair, device: torch.device, execution: Execution, notice: Notice = pytest.fail) -> Trainer:
     """A training of two epochs a stage, or of two of each of its cycles."""
     torch.set_num_threads(1)
-    suite, cls = tiny_suite(), load_method(method)
+    cls = load_method(method)
+    samples = 3 * SAMPLES if TASKS in cls.requires else SAMPLES  # each of two tasks has enough
+    suite = tiny_suite(samples, TASKS in cls.requires)
     params = cls.Params.model_validate(cls.checked_with).model_dump(mode="json")
     cell = assemble(suite, cls, pair, 7, params, {}, source="")
     teachers = untrained_teachers(suite, cls, pair)
-    trainer, _ = prepare(cell, random_images(), teachers, device, execution, notice)
+    trainer, _ = prepare(cell, random_images(samples), teachers, device, execution, notice)
     trainer.replan(replace(stage, epochs=min(2 * stage.cycles, stage.epochs)) for stage in trainer.stages)
     return trainer
 

@@ -18,7 +18,7 @@ SECOND_HAND = {
     "label_smoothing",
     "logits_mse",
 }
-CONTROLS = {"vanilla", "random_teacher", "shuffled_logits"}  # kdbench's own
+CONTROLS = {"joint", "vanilla", "random_teacher", "shuffled_logits"}  # kdbench's own
 DISTILLING = {"dc", "dm", "dsa", "herding", "random_images"}  # have no loss of a student: test_distilling_methods
 
 

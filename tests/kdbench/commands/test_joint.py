@@ -34,7 +34,7 @@ def mean_of(method: str) -> float:
 
 
 def test_methods_stand_in_the_order_of_their_means_with_gain_and_compute(digits: Suite) -> None:
-    found = text(joint_table(report(digits, "vanilla", "crd", "kd", "srrl"), "test"))
+    found = text(joint_table(report(digits, "vanilla", "crd", "kd", "srrl")))
     order = [line.split()[0] for line in found[3:]]
     assert (
         order == sorted(("crd", "kd", "srrl", "vanilla"), key=mean_of, reverse=True) == ["srrl", "kd", "vanilla", "crd"]
@@ -50,7 +50,7 @@ def test_methods_stand_in_the_order_of_their_means_with_gain_and_compute(digits:
 
 
 def test_a_method_without_a_pair_stands_last_and_has_no_mean(digits: Suite) -> None:
-    found = text(joint_table(report(digits, "vanilla", "kd", "fsp"), "test"))
+    found = text(joint_table(report(digits, "vanilla", "kd", "fsp")))
     assert found[-1].startswith("fsp")
     assert found[-1].count("n/a") == 5
 
@@ -58,7 +58,7 @@ def test_a_method_without_a_pair_stands_last_and_has_no_mean(digits: Suite) -> N
 def test_of_more_than_four_pairs_only_the_mean_is_shown(digits: Suite) -> None:
     many = report(digits, "vanilla", "kd", "crd")
     many.pairs = [*many.pairs, many.pairs[0]]
-    head = text(joint_table(many, "test"))[1]
+    head = text(joint_table(many))[1]
     assert "resnet8:resnet8_w4" not in head
     assert "all pairs" in head
 

@@ -45,7 +45,7 @@ def test_a_run_says_what_its_seeds_can_tell_and_by_what_variances_are_moderated(
     assert as_json("srrl", lines)["results"][-1]["verdict"] == "better"
     console = Console(width=80)
     with console.capture() as shown:
-        console.print(result_table("srrl", lines, "test"))
+        console.print(result_table("srrl", lines, "top-1 test"))
     assert "difference [95 %]" in shown.get()
 
 

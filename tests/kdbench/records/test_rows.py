@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.synthetic_records import make_entry, make_method
 from kdbench.records.rows import Row, group, seeds_of, set_apart
-from kdbench.records.standings import mean_top1, pair_result, top1_sample
+from kdbench.records.standings import accuracy_sample, mean_accuracy, pair_result
 from kdbench.records.store import Entry
 from kdbench.suite import Suite, load_suite, load_test_labels
 
@@ -77,7 +77,7 @@ def test_a_network_that_is_not_the_suites_student_sets_its_row_apart(suite: Suit
 def test_a_pair_says_what_it_lacks(suite: Suite) -> None:
     cells = {seed: entry(suite, "kd", seed) for seed in (0, 2)}
     result = pair_result(cells, [0, 1, 2])
-    assert result.accuracy == mean_top1(cells)
+    assert result.accuracy == mean_accuracy(cells)
     assert result.why == "no record of seed 1"
     assert pair_result({}, [0, 1]).why == "no record"
     no = replace(cells[0], record=cells[0].record.model_copy(update={"reason": "no maps"}), evidence=None)
@@ -86,7 +86,7 @@ def test_a_pair_says_what_it_lacks(suite: Suite) -> None:
 
 def test_a_sample_has_the_records_top1_by_seed(suite: Suite) -> None:
     cells = {seed: entry(suite, "kd", seed) for seed in (1, 2)}
-    found = top1_sample([cells])
+    found = accuracy_sample([cells])
     assert found.scores == pytest.approx({seed: cell.record.main.metrics.top1 for seed, cell in cells.items()})
     assert found.images == pytest.approx(100 * np.mean([cell.correct for cell in cells.values()], axis=0))
 
