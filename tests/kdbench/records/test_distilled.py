@@ -109,7 +109,7 @@ def test_results_hold_each_set_of_images_once(accepted: Path, distilled: Ran) ->
     ("change", "what"),
     [
         (lambda path: path.unlink(), "distilled.safetensors: it is missing"),
-        (lambda path: path.write_bytes(b"broken"), "distilled.safetensors: cannot be read"),
+        (lambda path: path.write_bytes(b"broken"), "distilled.safetensors cannot be read"),
         (
             lambda path: write_distilled(path, dict.fromkeys(read_distilled(path), IMAGES)),
             "its distilled images are missing, or do not match their hash",
