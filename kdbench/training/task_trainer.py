@@ -28,7 +28,7 @@ class TaskTrainer(Trainer):
     Attributes:
         names: of the stages, a task each.
         rows: (N_t,) the training images of each task, those of earlier ones that are remembered among them.
-        kept: the network after each task but the last.
+        kept: the weights and buffers of the network after each task but the last.
     """
 
     def __init__(self, *, tasks: Tasks, **trainer: Any) -> None:
@@ -42,7 +42,7 @@ class TaskTrainer(Trainer):
         if before:
             raise TypeError(f"{self.method.name}.stages gives '{before[0].name}': with tasks the main one is all")
         self.stages = [replace(main, name=name) for name in self.names]
-        self.kept = [copy.deepcopy(self.ranked()).requires_grad_(False) for _ in self.names[:-1]]
+        self.kept = [Kept(self.ranked()) for _ in self.names[:-1]]
 
     def enter(self, stage: Stage) -> None:
         super().enter(stage)
@@ -68,7 +68,7 @@ class TaskTrainer(Trainer):
     def next_epoch(self) -> dict[str, float]:
         terms = super().next_epoch()
         if self.task < len(self.kept) and self.epochs_done == sum(s.epochs for s in self.stages[: self.task + 1]):
-            self.kept[self.task].load_state_dict(self.ranked().state_dict())
+            self.kept[self.task].take(self.ranked())
         return terms
 
     def feed(self, epoch: int) -> Feed:
@@ -83,10 +83,29 @@ class TaskTrainer(Trainer):
         return Outputs("student", **known), teacher
 
     def modules(self) -> dict[str, nn.Module]:
-        return super().modules() | {f"kept {n}": network for n, network in enumerate(self.kept)}
+        return super().modules() | {f"kept {n}": kept for n, kept in enumerate(self.kept)}
 
     def earlier_networks(self) -> dict[str, nn.Module]:
-        return {after_task(t): Open(network, self.shut[t]) for t, network in enumerate(self.kept)}
+        return {after_task(t): Open(kept.give(self.ranked()), self.shut[t]) for t, kept in enumerate(self.kept)}
+
+
+class Kept(nn.Module):
+    """The weights and buffers of a network at one time, for a checkpoint."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        for name, value in network.state_dict().items():
+            self.register_buffer(name.replace(".", "/"), value.clone())
+
+    def take(self, network: nn.Module) -> None:
+        """Those that the network has now."""
+        self.load_state_dict({name.replace(".", "/"): value for name, value in network.state_dict().items()})
+
+    def give(self, like: nn.Module) -> nn.Module:
+        """A copy of a network that has them."""
+        network = copy.deepcopy(like).requires_grad_(False)
+        network.load_state_dict({name.replace("/", "."): value for name, value in self.state_dict().items()})
+        return network
 
 
 class Open(nn.Module):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kdbench.records.gate import record_problems
-from kdbench.records.reader import read_results
+from kdbench.records.reader import Reader
 from kdbench.records.record import Record
 from kdbench.records.store import Entry
 from kdbench.suite import Suite, load_suite, load_test_labels
@@ -21,7 +21,9 @@ RESULTS = Path(__file__).parents[3] / "results" / "digits-tasks"
 
 @pytest.fixture(scope="module")
 def entry() -> Entry:
-    return read_results(RESULTS / "vanilla")[0]
+    first = next(iter(Reader().contents(RESULTS / "vanilla").entries()))
+    assert isinstance(first, Entry)
+    return first
 
 
 @pytest.fixture(scope="module")
