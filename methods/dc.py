@@ -90,7 +90,8 @@ class DC(LearnedImages):
                 loss = F.cross_entropy(network(self.varied(self.images[rows])).logits, labels[rows])
                 gradients = torch.autograd.grad(loss, weights)
                 with torch.no_grad():
-                    torch._foreach_add_(weights, gradients, alpha=-self.params.network_learning_rate)
+                    for weight, gradient in zip(weights, gradients, strict=True):
+                        weight.sub_(self.params.network_learning_rate * gradient)
 
     def settle_norms(self, network: OwnNetwork) -> None:
         """Batch norms take their statistics from real images: those few that are learned could not give them."""

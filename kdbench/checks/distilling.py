@@ -11,6 +11,7 @@ import torch
 
 from kdbench.checks.bench import CPU, SAMPLES, SEED, Bench, fail_if, first_difference, random_images, small_suite
 from kdbench.data.small import Dataset
+from kdbench.dataset_method import DatasetMethod
 from kdbench.running.distilling import Distilling
 from kdbench.running.plan import assemble
 from kdbench.running.timing import untrained_teachers
@@ -26,6 +27,7 @@ def work(bench: Bench) -> Distilling:
     pair = Pair(teacher="resnet8", student="resnet8_w4")
     values = bench.cls.Params.model_validate(bench.cls.checked_with).model_dump(mode="json")
     cell = assemble(suite, bench.cls, pair, SEED, values, {}, source="")
+    assert issubclass(bench.cls, DatasetMethod)
     found = Distilling(cell, balanced(), untrained_teachers(suite, bench.cls, pair), CPU, bench.cls)
     found.iterations = min(found.iterations, LONG)
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ class Augmentation:
 
     def drawn(self, count: int, random: torch.Generator) -> Callable[[Tensor], Tensor]:
         """One of the kinds with its numbers: for each of `count` images, or for all where that is 1."""
-        where = {"generator": random, "device": random.device}
+        where: dict[str, Any] = {"generator": random, "device": random.device}
         kind = self.kinds[int(torch.randint(len(self.kinds), (1,), **where))]
         numbers = torch.rand(count, DRAWS, **where)
         return lambda images: KINDS[kind](images, numbers.expand(len(images), -1))

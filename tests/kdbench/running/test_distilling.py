@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from kdbench.checks.bench import Bench
 from kdbench.checks.distilling import balanced, work
+from kdbench.commands.cost import cost
+from kdbench.commands.estimate import images_of
 from kdbench.commands.list_methods import runs_on
 from kdbench.data.access import load_dataset
 from kdbench.errors import KdbenchError
@@ -20,7 +23,8 @@ from kdbench.plugins import load_method
 from kdbench.records.distilled import images_sha256
 from kdbench.records.evidence import evidence_from_logits
 from kdbench.running.distilling import Distilling, distilled_data, forget, learner
-from kdbench.running.plan import check_kinds, plan_cells
+from kdbench.running.plan import check_kinds, plan_cells, resolve_params
+from kdbench.running.timing import Subject, random_dataset, time_distilling, timed_trainer
 from kdbench.suite import load_suite
 from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.trainer import Diverged
@@ -171,3 +175,18 @@ def test_a_run_of_the_other_kind_ends_in_a_line_before_anything_is_trained(here:
 def test_a_list_for_a_suite_has_the_methods_of_its_kind() -> None:
     assert [runs_on(name, "digits") for name in ("kd", "vanilla", "dm")] == [True, True, False]
     assert [runs_on(name, "digits-distilled") for name in ("kd", "vanilla", "dm")] == [False, True, True]
+
+
+def test_a_plan_knows_what_making_the_images_takes_and_how_few_a_student_sees(distilled: Ran) -> None:
+    suite = distilled.suite
+    params, _ = resolve_params(load_method("dm"), suite, suite.pairs[0], {})
+    subject = Subject(suite, suite.pairs[0], "dm", params, random_dataset(suite.data), CPU)
+    assert time_distilling(subject) > 0
+    assert time_distilling(replace(subject, method="random_images", params={})) == 0
+    assert len(timed_trainer(subject).labels) == 20
+    assert (images_of(suite, "dm"), images_of(suite, "vanilla")) == (20, 1000)
+
+
+def test_the_step_of_such_a_student_costs_nothing_of_its_own(distilled: Ran) -> None:
+    with pytest.raises(KdbenchError, match="a student's step is the plain student's"):
+        cost(distilled.suite, {"dm": {}}, distilled.suite.pairs, "cpu", "eager", 1, distilled.runs, Console(), False)
