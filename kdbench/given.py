@@ -13,7 +13,7 @@ from kdbench.errors import did_you_mean
 if TYPE_CHECKING:
     from kdbench.networks.own import OwnNetwork
 
-WHAT = ("logits", "embedding", "features", "pre_activations", "stem")
+WHAT = ("logits", "embedding", "features", "pre_activations", "stem", "class_maps")
 GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images"})  # in `setup`, in full
 OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
@@ -49,12 +49,14 @@ class Shapes(Required):
             each network's own last; they may differ in channels and in size.
         pre_activations: (C, H, W) of the same maps before their last ReLU.
         stem: (C, H, W) of the map before the first stage, if the network offers one: one entry, or none.
+        class_maps: (C, H, W), C classes.
     """
 
     embedding: int
     features: tuple[tuple[int, int, int], ...]
     pre_activations: tuple[tuple[int, int, int], ...]
     stem: tuple[tuple[int, int, int], ...]
+    class_maps: tuple[int, int, int]
 
 
 def not_given(*_: Any) -> Any:
@@ -169,6 +171,8 @@ class Outputs(Required):
         pre_activations: list of the same, before the last ReLU, of networks that declare where that is; maps that end
             in no ReLU as they are. A method that requires `features` as well is given any other map as it is, too.
         stem: list of the stem's (B, C, H, W), or empty, as in `Shapes`.
+        class_maps: (B, C, H, W), what the linear classifier says at each position of the map that it reads the mean of;
+            their mean over positions is the logits. Pairs with a network without them are not applicable.
     """
 
     logits: Tensor
@@ -176,3 +180,4 @@ class Outputs(Required):
     features: list[Tensor]
     pre_activations: list[Tensor]
     stem: list[Tensor]
+    class_maps: Tensor

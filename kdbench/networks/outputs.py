@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdbench.errors import KdbenchError, NotApplicable, first_line
 from kdbench.given import Outputs, Shapes
 from kdbench.models.base import ChainNetwork
+from kdbench.networks.class_maps import check_class_maps, class_maps
 from kdbench.networks.inputs import as_seen
 
 Network = Any  # a timm model: its interfaces beyond nn.Module's are not typed
@@ -170,7 +171,7 @@ class OutputReader:
     """Runs a network and bundles the outputs that a method requires; nothing else is computed.
 
     Args:
-        wanted: names of outputs: logits, embedding, features, pre_activations, stem. With features beside
+        wanted: names of outputs: logits, embedding, features, pre_activations, stem, class_maps. With features beside
             pre_activations, a map whose pre-activation the model does not declare (a transformer's ends in no ReLU)
             stands for itself.
         maps: which feature maps, shallow to deep.
@@ -278,6 +279,8 @@ class OutputReader:
             values["pre_activations"] = [self.caught.pop(f"map {n}", feature).float() for n, feature in mine]
         if "stem" in self.wanted:
             values["stem"] = [maps[i].float() for i in self.stem if i in maps]
+        if "class_maps" in self.wanted:
+            values["class_maps"] = class_maps(self.model, final).float()
         if self.runs is not None:
             tensors = [t for value in values.values() for t in (value if isinstance(value, list) else [value])]
             self.runs.append((size, any(t.requires_grad for t in tensors)))
@@ -289,20 +292,25 @@ class OutputReader:
 
         Raises:
             KdbenchError: the model does not take images of this size.
+            NotApplicable: class maps of a model that has none.
         """
         training = self.model.training
         self.model.eval()
         try:
+            if "class_maps" in self.wanted:
+                check_class_maps(self.role, self.model, example)
             outputs = self(example)
         except (RuntimeError, ValueError, AssertionError) as error:
             raise wrong_size(self.model, as_seen(self.model, example), error) from error
         self.model.train(training)
-        shapes = {
-            what: value.shape[1] if isinstance(value, Tensor) else tuple(map(chw, value))
-            for what, value in outputs._values.items()
-            if what != "logits"
-        }
-        return Shapes(self.role, **shapes)
+        return Shapes(self.role, **{w: shape_of(value) for w, value in outputs._values.items() if w != "logits"})
+
+
+def shape_of(value: Tensor | list[Tensor]) -> Any:
+    """D of a (B, D) output, (C, H, W) of a map, or of each map of a list."""
+    if isinstance(value, Tensor):
+        return chw(value) if value.ndim == 4 else value.shape[1]
+    return tuple(map(chw, value))
 
 
 def as_vector(classifier: nn.Module, value: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ OUTPUTS = {  # in the order in which an image meets them: their words, x, and wi
     "stem": ("stem", 150, 60),
     "features": ("feature maps", 222, 120),
     "pre_activations": ("before ReLU", 354, 104),
+    "class_maps": ("class maps", 354, 104),  # in the place of maps before ReLU: none reads both
     "embedding": ("embedding", 470, 92),
     "logits": ("logits", 574, 72),
 }

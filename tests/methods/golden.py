@@ -6,8 +6,8 @@ A case is a file of `goldens/`, or an item of the list in it:
     how         what was run of it, in plain words
     params      the method's, where they differ from its defaults
     setup       fields of `Setup`, where they matter: epochs, batch_size, train_labels, ...; of `team`, how many
-    student     shapes of its outputs: logits [B, C], the others without B: embedding D, features, pre_activations and
-    teacher     stem [[C, H, W], ...]
+    student     shapes of its outputs: logits [B, C], the others without B: embedding D, class_maps [C, H, W], features,
+    teacher     pre_activations and stem [[C, H, W], ...]
     batch       labels, and index, epoch and progress where they matter; a list is one batch after another, without
                 updates between them, of which the last one's loss counts
     stage       the stage's name, if not the main one
@@ -23,6 +23,7 @@ Every tensor is x.flat[i] = 2 sin(a i + b) + 0.5 cos(0.37 a i^2 + b) in float64,
                          student                         teacher
     logits               a = 0.7, b = 0.1                a = 0.9, b = 0.5
     embedding            a = 0.3, b = 0.2                a = 0.5, b = 0.9
+    class maps           a = 0.13, b = 0.8               a = 0.23, b = 1.1
     map l (from 0, the   a = 0.11 + 0.03 l,              a = 0.19 + 0.04 l,
     stem's is -1)        b = 0.3 + 0.1 l                 b = 0.6 + 0.1 l          (features and pre_activations alike)
     images               a = 0.41, b = 0.7
@@ -54,8 +55,8 @@ from tests.conftest import golden
 
 GOLDENS = Path(__file__).parent / "goldens"
 VECTORS = {
-    "student": {"logits": (0.7, 0.1), "embedding": (0.3, 0.2)},
-    "teacher": {"logits": (0.9, 0.5), "embedding": (0.5, 0.9)},
+    "student": {"logits": (0.7, 0.1), "embedding": (0.3, 0.2), "class_maps": (0.13, 0.8)},
+    "teacher": {"logits": (0.9, 0.5), "embedding": (0.5, 0.9), "class_maps": (0.23, 1.1)},
 }
 MAPS = {"student": (0.11, 0.03, 0.3), "teacher": (0.19, 0.04, 0.6)}  # a, what a level adds to it, b
 IMAGES, IMAGE_SHAPE = (0.41, 0.7), (3, 8, 8)
@@ -252,7 +253,8 @@ def formula_output(role: str, name: str, shape: Any, rows: int, shift: float) ->
     """One of a network's outputs for so many images, by its name and shape in the case."""
     if name in VECTORS[role]:
         a, b = VECTORS[role][name]
-        return golden([rows, shape[1] if name == "logits" else shape], a, b + shift)
+        size = [shape] if isinstance(shape, int) else shape[1:] if name == "logits" else shape
+        return golden([rows, *size], a, b + shift)
     a, more, b = MAPS[role]
     levels = enumerate(shape, -1 if name == "stem" else 0)
     return [golden([rows, *s], a + more * level, b + 0.1 * level + shift) for level, s in levels]
@@ -289,4 +291,8 @@ def flat(outputs: Outputs) -> dict[str, Tensor]:
 def setup_shapes(role: str, given: Case) -> Shapes:
     """Shapes as `Setup` has them: tuples, without the logits'."""
     shapes = {name: shape for name, shape in given.items() if name != "logits"}
-    return Shapes(role, **{n: tuple(map(tuple, s)) if isinstance(s, list) else s for n, s in shapes.items()})
+    return Shapes(role, **{n: as_tuples(s) for n, s in shapes.items()})
+
+
+def as_tuples(shape: Any) -> Any:
+    return tuple(map(as_tuples, shape)) if isinstance(shape, list) else shape
