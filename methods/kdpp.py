@@ -53,10 +53,7 @@ class KDPP(Method):
 
     def build(self, setup: Setup) -> None:
         width_s, width_t = setup.student.embedding, setup.teacher.embedding
-        self.embed = None
-        if width_s != width_t:
-            self.embed = nn.ModuleList([BatchNorm(width_s), nn.Linear(width_s, width_t)])
-            nn.init.zeros_(self.embed[1].bias)
+        self.embed = None if width_s == width_t else embedder(width_s, width_t)
         self.register_buffer("centres", torch.zeros(setup.num_classes, width_t))
         self.register_buffer("train_labels", setup.train_labels)
         self.images, self.read_teacher, self.generator = setup.images, setup.read_teacher, setup.generator
@@ -98,6 +95,13 @@ class KDPP(Method):
     def kept(self, embedding: Tensor) -> Tensor:
         """(B, D): which values dropout keeps."""
         return torch.rand(embedding.shape, generator=self.generator, device=embedding.device) >= self.params.dropout
+
+
+def embedder(in_width: int, width: int) -> nn.ModuleList:
+    """Batch norm and the linear layer, between which dropout stands."""
+    linear = nn.Linear(in_width, width)
+    nn.init.zeros_(linear.bias)
+    return nn.ModuleList([BatchNorm(in_width), linear])
 
 
 def shortfall(student: Tensor, teacher: Tensor, centre: Tensor) -> Tensor:

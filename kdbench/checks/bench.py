@@ -20,14 +20,16 @@ from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers
 from kdbench.suite import Suite, load_suite
-from kdbench.tables import Pair
+from kdbench.tables import Model, Pair
 from kdbench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 BATCH, SAMPLES = 16, 40  # the third batch is a short one
 SEED = 7
+DISTILLED = "vit_w16_distilled"  # no network of the suite
 PAIRS = {  # (teacher, student) of the suite "digits"
-    "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8")],  # the second where channels must agree
+    # the second where channels must agree, the others for transformers, and for those with a distillation token
+    "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8"), ("vit", "vit_w16"), ("vit", DISTILLED)],
     "across families": [("vit", "resnet8_w4")],
     "a transformer as the student": [("resnet8", "vit_w16")],
 }
@@ -46,7 +48,10 @@ def small_suite() -> Suite:
     )
     data = digits.data.model_copy(update={"train": SAMPLES, "test": BATCH})
     between = {f"{teacher}:{student}": ("resnet8_w8",) for pairs in PAIRS.values() for teacher, student in pairs}
-    return digits.model_copy(update={"data": data, "recipe": recipe, "methods": {}, "assistants": between})
+    models = {**digits.models, DISTILLED: Model(name="digits_vit_w16_distilled")}
+    return digits.model_copy(
+        update={"data": data, "recipe": recipe, "methods": {}, "assistants": between, "models": models}
+    )
 
 
 def random_images(test_seed: int = 0, train_seed: int = SEED) -> Dataset:

@@ -17,6 +17,7 @@ from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import OwnNetwork
+from kdbench.networks.statistics import still_statistics
 from kdbench.running.plan import Cell
 from kdbench.running.readers import Networks, outputs_of
 from kdbench.training.contract import check_state
@@ -62,6 +63,7 @@ def make_setup(
         network=partial(further_network, cell, cls, networks, device),
         read_student=reading(readers["student"]),
         read_teacher=reading(readers["teacher"]) if "teacher" in readers else not_given,
+        student_from=reading(partial(from_map_still, readers["student"])),
         teacher_from=reading(readers["teacher"].from_map) if "teacher" in readers else not_given,
         student_network=networks.student if "student.network" in cls.requires else None,
         teacher_network=networks.teachers[0] if gives_networks and networks.teachers else None,
@@ -71,6 +73,12 @@ def make_setup(
         images=inputs.cut if "images" in cls.requires else not_given,
         num_views=cell.data.num_views,
     )
+
+
+def from_map_still(reader: OutputReader, position: int, feature: Tensor) -> Outputs:
+    """As `OutputReader.from_map`; a map that is not the network's own does not move its running statistics."""
+    with still_statistics(reader.model):
+        return reader.from_map(position, feature)
 
 
 def as_read(

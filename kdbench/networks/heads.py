@@ -1,4 +1,4 @@
-"""Class maps: what a network's linear classifier says at each position of the map whose mean it reads."""
+"""What classifiers say by themselves: a linear one at each position of a map, each of two heads on its own token."""
 
 from __future__ import annotations
 
@@ -53,3 +53,16 @@ def check_class_maps(role: str, network: Any, example: Tensor) -> None:
     if not has_them:
         kind = type(network).__name__
         raise NotApplicable(f"the {role}, a {kind}, has no class maps: its classifier is not linear in a map's mean")
+
+
+def two_heads(role: str, network: Any) -> tuple[nn.Module, ...]:
+    """The classifiers of a class token and a distillation token.
+
+    Raises:
+        NotApplicable: it has one classifier; names it.
+    """
+    found = network.get_classifier()
+    if not isinstance(found, tuple):
+        kind = type(network).__name__
+        raise NotApplicable(f"the {role}, a {kind}, has no distillation token with a head of its own")
+    return found

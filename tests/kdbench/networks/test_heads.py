@@ -1,4 +1,4 @@
-"""Class maps are the logits before the mean over positions, of networks that are linear behind it."""
+"""Class maps are logits before the mean over positions; heads on two tokens each say their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def network(name: str, **arguments: Any) -> Any:
     return timm.create_model(name, num_classes=5, **arguments).eval()
 
 
-# one with maps from shallow to deep, one whose classifier is a convolution, one whose channels come last
+# with and without convolutions between the last stage and the mean
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_nfnet"])
 def test_their_mean_is_the_logits(name: str) -> None:
     reader = OutputReader("student", network(name), {"logits", "class_maps"})
@@ -51,3 +51,18 @@ def test_other_classifiers_are_refused_in_words_that_name_the_network(name: str)
     with pytest.raises(NotApplicable, match=rf"the teacher, a {type(model).__name__}, has no class maps"):
         OutputReader("teacher", model, {"class_maps"}).shapes(IMAGES[:1])
     assert not model.training
+
+
+def test_each_of_two_heads_says_its_own_and_their_mean_is_the_logits() -> None:
+    model = network("deit_tiny_distilled_patch16_224", img_size=64, embed_dim=12, depth=1, num_heads=2)
+    reader = OutputReader("student", model.train(), {"logits", "head_logits"})
+    outputs = reader(IMAGES)
+    assert [z.shape for z in outputs.head_logits] == [(2, 5), (2, 5)]
+    assert torch.allclose(torch.stack(outputs.head_logits).mean(dim=0), outputs.logits, atol=1e-6)
+    assert not torch.equal(*outputs.head_logits)
+    assert "head_logits" not in reader.shapes(IMAGES[:1])._values
+
+
+def test_a_network_of_one_head_is_refused_in_words() -> None:
+    with pytest.raises(NotApplicable, match="the student, a ResNet, has no distillation token"):
+        OutputReader("student", network("test_resnet"), {"head_logits"})
