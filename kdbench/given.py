@@ -14,7 +14,7 @@ from kdbench.tasks import EARLIER, TASKS
 if TYPE_CHECKING:
     from kdbench.networks.own import OwnNetwork
 
-WHAT = ("logits", "embedding", "features", "pre_activations", "stem")
+WHAT = ("logits", "embedding", "features", "pre_activations", "stem", "class_maps", "head_logits", "attention")
 GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images", TASKS, EARLIER})  # in full
 OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
@@ -50,12 +50,16 @@ class Shapes(Required):
             each network's own last; they may differ in channels and in size.
         pre_activations: (C, H, W) of the same maps before their last ReLU.
         stem: (C, H, W) of the map before the first stage, if the network offers one: one entry, or none.
+        class_maps: (C, H, W), C classes.
+        attention: (N, D, heads) of each block whose map is in `features`.
     """
 
     embedding: int
     features: tuple[tuple[int, int, int], ...]
     pre_activations: tuple[tuple[int, int, int], ...]
     stem: tuple[tuple[int, int, int], ...]
+    class_maps: tuple[int, int, int]
+    attention: tuple[tuple[int, int, int], ...]
 
 
 def not_given(*_: Any) -> Any:
@@ -93,9 +97,10 @@ class Setup:
             Several are kept in `kdbench.OwnNetworks`.
         read_student, read_teacher: the outputs of both networks for other images than the batch's, differentiable in
             the images. A method may call them in `inputs`, `loss` and `before_epoch`.
-        teacher_from: the teacher's outputs if one of its maps were another: from the map's position in `features` and
-            (B, C, H, W) in its place, differentiable in it; of the maps those after it. A teacher that cannot be run
-            from a map on raises `NotApplicable`: call it once in `build`.
+        student_from, teacher_from: the outputs of a network if one of its maps were another: from the map's position in
+            `features` and (B, C, H, W) in its place, differentiable in it; of the maps those after it. The student
+            normalises such a batch by itself and keeps its running statistics. A network that cannot be run from a map
+            on raises `NotApplicable`: call it once in `build`.
         student_network, teacher_network: the networks themselves, where `requires` names "student.network" or
             "teacher.network". The student may be changed in `build` (into one that learns to be quantized). Of the
             frozen teacher, keep a copy of the part that is needed
@@ -129,6 +134,7 @@ class Setup:
     network: Callable[[str], OwnNetwork] = not_given
     read_student: Read = not_given
     read_teacher: Read = not_given
+    student_from: Callable[[int, Tensor], Outputs] = not_given
     teacher_from: Callable[[int, Tensor], Outputs] = not_given
     student_network: Any = None  # timm models, whose interfaces beyond nn.Module's are not typed
     teacher_network: Any = None
@@ -181,6 +187,12 @@ class Outputs(Required):
         pre_activations: list of the same, before the last ReLU, of networks that declare where that is; maps that end
             in no ReLU as they are. A method that requires `features` as well is given any other map as it is, too.
         stem: list of the stem's (B, C, H, W), or empty, as in `Shapes`.
+        class_maps: (B, C, H, W), what the linear classifier says at each position of the map that it reads the mean of;
+            their mean over positions is the logits. Pairs with a network without them are not applicable.
+        head_logits: list of (B, C), those of the class token and of the distillation token of a transformer that has
+            both, as timm's deit_..._distilled; their mean is the logits. Other networks are not applicable.
+        attention: list of (3, B, N, D), the queries, keys and values of N tokens in each transformer block whose map is
+            in `features`, all heads side by side. Networks of other blocks are not applicable.
     """
 
     logits: Tensor
@@ -188,3 +200,6 @@ class Outputs(Required):
     features: list[Tensor]
     pre_activations: list[Tensor]
     stem: list[Tensor]
+    class_maps: Tensor
+    head_logits: list[Tensor]
+    attention: list[Tensor]

@@ -134,9 +134,10 @@ class Method(nn.Module):
         knowledge: any of response, feature, relation.
         families: further families of the survey: data_free, multi_teacher, adversarial, ...
         requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
-            "student.pre_activations", "student.stem" and the same of "teacher"; and what else it wants in `setup`:
-            "student.network", "teacher.network", "team", "assistants", "images"; "tasks" and "earlier_images" for
-            lifelong learning. A method that names nothing of the teacher trains without one.
+            "student.pre_activations", "student.stem", "student.class_maps", "student.head_logits", "student.attention"
+            and the same of "teacher"; and what else it wants in `setup`: "student.network", "teacher.network", "team",
+            "assistants", "images"; "tasks" and "earlier_images" for lifelong learning. A method that names nothing of
+            the teacher trains without one.
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             and a main stage of other length are added to them.
         eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.

@@ -20,15 +20,17 @@ from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers
 from kdbench.suite import Suite, load_suite
-from kdbench.tables import Pair
+from kdbench.tables import Model, Pair
 from kdbench.tasks import TASKS, Tasks
 from kdbench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 BATCH, SAMPLES = 16, 40  # the third batch is a short one
 SEED = 7
+DISTILLED = "vit_w16_distilled"  # no network of the suite
 PAIRS = {  # (teacher, student) of the suite "digits"
-    "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8")],  # the second where channels must agree
+    # the second where channels must agree, the others for transformers, and for those with a distillation token
+    "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8"), ("vit", "vit_w16"), ("vit", DISTILLED)],
     "across families": [("vit", "resnet8_w4")],
     "a transformer as the student": [("resnet8", "vit_w16")],
 }
@@ -52,7 +54,8 @@ def small_suite(has_tasks: bool = False) -> Suite:
     data = digits.data.model_copy(update={"train": SAMPLES, "test": BATCH})
     between = {f"{teacher}:{student}": ("resnet8_w8",) for pairs in PAIRS.values() for teacher, student in pairs}
     tasks = Tasks(classes=(tuple(range(5)), tuple(range(5, 10))), memory=1) if has_tasks else None
-    given = {"data": data, "recipe": recipe, "methods": {}, "assistants": between, "tasks": tasks}
+    models = {**digits.models, DISTILLED: Model(name="digits_vit_w16_distilled")}
+    given = {"data": data, "recipe": recipe, "methods": {}, "assistants": between, "tasks": tasks, "models": models}
     return digits.model_copy(update=given)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from timm.models._builder import build_model_with_cfg
 from timm.models._registry import generate_default_cfgs, register_model
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
 from kdbench.models.base import create
@@ -23,6 +24,7 @@ default_cfgs = generate_default_cfgs(
         "digits_vit": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
         "digits_vit_w32": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
         "digits_vit_w16": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
+        "digits_vit_w16_distilled": dict(first_conv="patch_embed.proj", classifier=("head", "head_dist"), **SMALL),
     }
 )
 
@@ -73,6 +75,13 @@ def digits_vit_w32(pretrained: bool = False, **kwargs: Any) -> VisionTransformer
 def digits_vit_w16(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
     """ViT with 4 x 4 patches: four tokens of width 16, four blocks, average pooling."""
     return create_digits_vit("digits_vit_w16", pretrained, **{"embed_dim": 16, "depth": 4, "num_heads": 2, **kwargs})
+
+
+@register_model
+def digits_vit_w16_distilled(pretrained: bool = False, **kwargs: Any) -> VisionTransformerDistilled:
+    """ViT with 4 x 4 patches: four tokens of width 16 beside a class and a distillation token, four blocks."""
+    defaults = dict(img_size=8, patch_size=4, embed_dim=16, depth=4, num_heads=2, mlp_ratio=2.0, weight_init="jax")
+    return build_model_with_cfg(VisionTransformerDistilled, "digits_vit_w16_distilled", pretrained, **defaults | kwargs)
 
 
 def create_digits_vit(variant: str, pretrained: bool = False, **kwargs: Any) -> VisionTransformer:

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from kdbench.errors import KdbenchError, NotApplicable, first_line
 from kdbench.given import Outputs, Shapes
 from kdbench.models.base import ChainNetwork
+from kdbench.networks.attention import attention_of, split
+from kdbench.networks.heads import check_class_maps, class_maps, two_heads
 from kdbench.networks.inputs import as_seen
 
 Network = Any  # a timm model: its interfaces beyond nn.Module's are not typed
 PairedBy = Literal["position", "depth"]
-MAPPED = frozenset({"features", "pre_activations", "stem"})
+MAPPED = frozenset({"features", "pre_activations", "stem", "attention"})
 STAGES = 4  # of timm's hierarchical networks: a fifth level, at half the input's size, is the stem's
 
 
@@ -170,9 +172,9 @@ class OutputReader:
     """Runs a network and bundles the outputs that a method requires; nothing else is computed.
 
     Args:
-        wanted: names of outputs: logits, embedding, features, pre_activations, stem. With features beside
-            pre_activations, a map whose pre-activation the model does not declare (a transformer's ends in no ReLU)
-            stands for itself.
+        wanted: names of outputs: logits, embedding, features, pre_activations, stem, class_maps, head_logits,
+            attention. With features beside pre_activations, a map whose pre-activation the model does not declare (a
+            transformer's ends in no ReLU) stands for itself.
         maps: which feature maps, shallow to deep.
         stem: the map of the stem, or none.
 
@@ -180,7 +182,8 @@ class OutputReader:
         runs: while they are counted, of each run how many images it had, and whether gradients go back through it.
 
     Raises:
-        NotApplicable: pre-activations, without features, of a model that declares none.
+        NotApplicable: pre-activations, without features, of a model that declares none; logits of the heads of one that
+            has one; attention of blocks that have none.
     """
 
     def __init__(
@@ -204,6 +207,16 @@ class OutputReader:
             self.heads = [f"head {i}" for i in range(len(heads))]
             for what, head in zip(self.heads, heads, strict=True):
                 self.catch(what, head, as_vector)
+        if "head_logits" in self.wanted:
+            both = two_heads(role, model)
+            self.said = [f"logits of head {i}" for i in range(len(both))]
+            for what, head in zip(self.said, both, strict=True):
+                self.catch_answer(what, head)
+        if "attention" in self.wanted:
+            blocks = [attention_of(role, model, m.name) for m in maps]
+            self.attention_heads = [block.num_heads for block in blocks]
+            for i, block in enumerate(blocks):
+                self.catch_answer(f"attention {i}", block.qkv)
         if "pre_activations" in self.wanted:
             declared = pre_activations(model)
             missing = [m.name for m in maps if m.name not in declared]
@@ -223,6 +236,14 @@ class OutputReader:
             self.caught[what] = kept(module, inputs[0])
 
         module.register_forward_pre_hook(keep)
+
+    def catch_answer(self, what: str, module: nn.Module) -> None:
+        """Keep what a module makes of its input."""
+
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], answer: Tensor) -> None:
+            self.caught[what] = answer
+
+        module.register_forward_hook(keep)
 
     def __call__(self, images: Tensor) -> Outputs:
         """Outputs of a batch (B, C, H, W), in float32."""
@@ -268,16 +289,22 @@ class OutputReader:
         mine = [(n, maps[i]) for n, i in enumerate(self.indices) if i in maps]
         if "features" in self.wanted:
             values["features"] = [feature.float() for _, feature in mine]
-        if self.wanted & {"logits", "embedding"}:
+        if self.wanted & {"logits", "embedding", "head_logits"}:
             logits = self.model.forward_head(final) if self.is_whole else self.model(final)
             if "logits" in self.wanted:  # several classifiers give a tuple while training
                 values["logits"] = (torch.stack(logits).mean(dim=0) if isinstance(logits, tuple) else logits).float()
         if "embedding" in self.wanted:
             values["embedding"] = torch.cat([self.caught.pop(head).float() for head in self.heads], dim=1)
+        if "head_logits" in self.wanted:
+            values["head_logits"] = [self.caught.pop(what).float() for what in self.said]
+        if "attention" in self.wanted:
+            values["attention"] = [split(self.caught.pop(f"attention {n}")) for n, _ in mine]
         if "pre_activations" in self.wanted:
             values["pre_activations"] = [self.caught.pop(f"map {n}", feature).float() for n, feature in mine]
         if "stem" in self.wanted:
             values["stem"] = [maps[i].float() for i in self.stem if i in maps]
+        if "class_maps" in self.wanted:
+            values["class_maps"] = class_maps(self.model, final).float()
         if self.runs is not None:
             tensors = [t for value in values.values() for t in (value if isinstance(value, list) else [value])]
             self.runs.append((size, any(t.requires_grad for t in tensors)))
@@ -289,20 +316,29 @@ class OutputReader:
 
         Raises:
             KdbenchError: the model does not take images of this size.
+            NotApplicable: class maps of a model that has none.
         """
         training = self.model.training
         self.model.eval()
         try:
+            if "class_maps" in self.wanted:
+                check_class_maps(self.role, self.model, example)
             outputs = self(example)
         except (RuntimeError, ValueError, AssertionError) as error:
             raise wrong_size(self.model, as_seen(self.model, example), error) from error
         self.model.train(training)
-        shapes = {
-            what: value.shape[1] if isinstance(value, Tensor) else tuple(map(chw, value))
-            for what, value in outputs._values.items()
-            if what != "logits"
-        }
-        return Shapes(self.role, **shapes)
+        found = {w: shape_of(value) for w, value in outputs._values.items() if not w.endswith(("logits", "attention"))}
+        if "attention" in self.wanted:
+            tokens = zip(outputs.attention, self.attention_heads, strict=True)
+            found["attention"] = tuple((value.shape[2], value.shape[3], heads) for value, heads in tokens)
+        return Shapes(self.role, **found)
+
+
+def shape_of(value: Tensor | list[Tensor]) -> Any:
+    """D of a (B, D) output, (C, H, W) of a map, or of each map of a list."""
+    if isinstance(value, Tensor):
+        return chw(value) if value.ndim == 4 else value.shape[1]
+    return tuple(map(chw, value))
 
 
 def as_vector(classifier: nn.Module, value: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import OwnNetwork
+from kdbench.networks.statistics import still_statistics
 from kdbench.running.plan import Cell
 from kdbench.running.readers import Networks, outputs_of
 from kdbench.tasks import EARLIER, TASKS, Tasks
@@ -64,6 +65,7 @@ def make_setup(
         network=partial(further_network, cell, cls, networks, device),
         read_student=reading(readers["student"]),
         read_teacher=reading(readers["teacher"]) if "teacher" in readers else not_given,
+        student_from=reading(partial(from_map_still, readers["student"])),
         teacher_from=reading(readers["teacher"].from_map) if "teacher" in readers else not_given,
         student_network=networks.student if "student.network" in cls.requires else None,
         teacher_network=networks.teachers[0] if gives_networks and networks.teachers else None,
@@ -81,6 +83,12 @@ def make_setup(
 def last_rows(labels: Tensor, tasks: Tasks | None, cls: type[Method]) -> int:
     """Images in an epoch of the main stage: with tasks the last one's."""
     return len(task_rows(labels.cpu(), tasks, EARLIER in cls.requires)[-1]) if tasks else len(labels)
+
+
+def from_map_still(reader: OutputReader, position: int, feature: Tensor) -> Outputs:
+    """As `OutputReader.from_map`; a map that is not the network's own does not move its running statistics."""
+    with still_statistics(reader.model):
+        return reader.from_map(position, feature)
 
 
 def as_read(

@@ -15,8 +15,11 @@ OUTPUTS = {  # in the order in which an image meets them: their words, x, and wi
     "stem": ("stem", 150, 60),
     "features": ("feature maps", 222, 120),
     "pre_activations": ("before ReLU", 354, 104),
+    "attention": ("attention", 354, 104),
+    "class_maps": ("class maps", 354, 104),  # in the place of maps before ReLU: none reads both
     "embedding": ("embedding", 470, 92),
     "logits": ("logits", 574, 72),
+    "head_logits": ("heads", 574, 72),  # in the place of the logits, whose mean they are
 }
 WIDTH, HEIGHT = 760.0, 286.0
 TEACHER, LOSS, STUDENT = 40.0, 124.0, 208.0  # where each row begins
@@ -129,7 +132,8 @@ def draw_source(drawing: Drawing, info: Declared, two: bool, say: Say) -> None:
 def draw_network(drawing: Drawing, top: float, title: str, used: list[str], whole: bool, many: bool, say: Say) -> None:
     """One row: outputs in their order; those that are read are marked and joined with the loss."""
     above = top == TEACHER
-    shown = [name for name in OUTPUTS if name in used or name in ("features", "embedding", "logits")]
+    last = "head_logits" if "head_logits" in used else "logits"
+    shown = [name for name in OUTPUTS if name in used or name in ("features", "embedding", last)]
     drawing.text(150, top - 14 if above else top + BOX + 28, say(title), "name")
     if whole:
         drawing.box(144, top - 6, 508, BOX + 12, "whole")

@@ -58,7 +58,16 @@ def test_the_guide_names_real_hooks_and_checks() -> None:
     text = GUIDE.read_text()
     hooks = ("stages", "main", "before_epoch", "inputs", "deployed", "networks", "synthetic")
     assert all(hasattr(Method, hook) and f"`{hook}(" in text for hook in hooks)
-    given = ("network", "read_student", "read_teacher", "images", "student_network", "teacher_network")
+    given = (
+        "network",
+        "read_student",
+        "read_teacher",
+        "images",
+        "student_network",
+        "teacher_network",
+        "student_from",
+        "teacher_from",
+    )
     assert all(name in Setup.__dataclass_fields__ and f"setup.{name}" in text for name in given)
     assert {"trains_every_parameter", "never_waits_for_the_device"} <= set(NAMES)
     assert "trains_every_parameter" in text

@@ -6,8 +6,9 @@ A case is a file of `goldens/`, or an item of the list in it:
     how         what was run of it, in plain words
     params      the method's, where they differ from its defaults
     setup       fields of `Setup`, where they matter: epochs, batch_size, train_labels, ...; of `team`, how many
-    student     shapes of its outputs: logits [B, C], the others without B: embedding D, features, pre_activations and
-    teacher     stem [[C, H, W], ...]
+    student     shapes of its outputs: logits [B, C], the others without B: embedding D, class_maps [C, H, W],
+    teacher     head_logits [C, C], attention [[N, D, heads], ...], features, pre_activations and stem
+                [[C, H, W], ...]
     batch       labels, and index, epoch, progress and task where they matter; a list is one batch after another,
                 without updates between them, of which the last one's loss counts
     stage       the stage's name, if not the main one
@@ -23,6 +24,10 @@ Every tensor is x.flat[i] = 2 sin(a i + b) + 0.5 cos(0.37 a i^2 + b) in float64,
                          student                         teacher
     logits               a = 0.7, b = 0.1                a = 0.9, b = 0.5
     embedding            a = 0.3, b = 0.2                a = 0.5, b = 0.9
+    class maps           a = 0.13, b = 0.8               a = 0.23, b = 1.1
+    logits of head l     a = 0.7 + 0.05 l,
+                         b = 0.1 + 0.1 l
+    attention l          as map l
     map l (from 0, the   a = 0.11 + 0.03 l,              a = 0.19 + 0.04 l,
     stem's is -1)        b = 0.3 + 0.1 l                 b = 0.6 + 0.1 l          (features and pre_activations alike)
     images               a = 0.41, b = 0.7
@@ -30,7 +35,10 @@ Every tensor is x.flat[i] = 2 sin(a i + b) + 0.5 cos(0.37 a i^2 + b) in float64,
                          then `buffers`; the fan in of (n, m, ...) is m * ..., of a vector 1
     a network given      weights and bias of its classifier: a = 0.43, b = 0.2 and 0.3, times 0.1
     in `Setup` itself
-    teacher_from l       the 1 x 1 convolution to the teacher's last map: a = 0.43, b = 0.4 + l, times 0.1
+    teacher_from l       the 1 x 1 convolution to the teacher's last map before its ReLU: a = 0.43, b = 0.4 + l, times
+                         0.1; of cases without such maps, as
+    student_from         the 1 x 1 convolution to each later map l: a = 0.43, b = 0.4 + l, times 0.1, b larger by 0.2 of
+                         the student's; then a classifier as of a network given
 
 and b is larger by 0.3 n in the n-th batch (from 0), by k for the k-th network that the method makes (from 1) or that is
 in its team, and by 0.5 for images that it reads beside the batch.
@@ -54,8 +62,8 @@ from tests.conftest import golden
 
 GOLDENS = Path(__file__).parent / "goldens"
 VECTORS = {
-    "student": {"logits": (0.7, 0.1), "embedding": (0.3, 0.2)},
-    "teacher": {"logits": (0.9, 0.5), "embedding": (0.5, 0.9)},
+    "student": {"logits": (0.7, 0.1), "embedding": (0.3, 0.2), "class_maps": (0.13, 0.8)},
+    "teacher": {"logits": (0.9, 0.5), "embedding": (0.5, 0.9), "class_maps": (0.23, 1.1)},
 }
 MAPS = {"student": (0.11, 0.03, 0.3), "teacher": (0.19, 0.04, 0.6)}  # a, what a level adds to it, b
 IMAGES, IMAGE_SHAPE = (0.41, 0.7), (3, 8, 8)
@@ -138,6 +146,7 @@ class World:
             "teacher_network": teacher,
             "read_student": self.read_student,
             "read_teacher": teacher.read,
+            "student_from": lambda position, feature: self.from_map("student", position, feature),
             "teacher_from": self.teacher_from,
             "images": lambda index, view: self.images(len(index), 0.5),
             **self.given,
@@ -155,11 +164,25 @@ class World:
     def teacher_from(self, position: int, feature: Tensor) -> Outputs:
         """What the teacher makes of another map: its last by a 1 x 1 convolution, logits by its own classifier."""
         shapes, classes = self.shapes["teacher"], self.shapes["student"]["logits"][1]
+        if "pre_activations" not in shapes:
+            return self.from_map("teacher", position, feature)
         width, *size = shapes["pre_activations"][-1]
         weight = 0.1 * golden([width, feature.shape[1]], 0.43, 0.4 + position)
         last = torch.einsum("oc,bchw->bohw", weight.to(feature), F.adaptive_avg_pool2d(feature, size))
         classifier = Network({"embedding": width}, classes).classifier.to(feature)
         return Outputs("teacher", logits=classifier(last.relu().mean(dim=(2, 3))), pre_activations=[last])
+
+    def from_map(self, role: str, position: int, feature: Tensor) -> Outputs:
+        """What a network makes of another map: its later maps, one of the other, and logits by its own classifier."""
+        shift, maps = 0.2 * (role == "student"), []
+        for level, (width, *size) in enumerate(self.shapes[role]["features"]):
+            if level > position:
+                weight = 0.1 * golden([width, feature.shape[1]], 0.43, 0.4 + level + shift)
+                feature = torch.einsum("oc,bchw->bohw", weight.to(feature), F.adaptive_avg_pool2d(feature, size))
+                maps.append(feature)
+        classes = self.shapes["student"]["logits"][1]
+        classifier = Network({"embedding": feature.shape[1]}, classes, shift).classifier.to(feature)
+        return Outputs(role, logits=classifier(feature.relu().mean(dim=(2, 3))), features=maps)
 
     def loss(self, method: Method, stage: Stage, given: Case) -> tuple[dict[str, Tensor], Outputs]:
         """The stage's loss of a batch, and the student's outputs."""
@@ -229,11 +252,12 @@ class StandIn(nn.Module):
 
 
 class Network(nn.Module):
-    """A small network that classifies the mean of its one map."""
+    """A small network that classifies the mean of its one map, which stands for all others."""
 
     def __init__(self, shapes: Case, classes: int, shift: float = 0) -> None:
         super().__init__()
         width = shapes.get("embedding", 4)
+        self.others = len(shapes.get("features", [])) - 1
         self.stem, self.classifier = nn.Conv2d(IMAGE_SHAPE[0], width, 1), nn.Linear(width, classes)
         with torch.no_grad():
             self.classifier.weight.copy_(0.1 * golden([classes, width], 0.43, 0.2 + shift))
@@ -246,16 +270,23 @@ class Network(nn.Module):
         return self.classifier(self.stem(images).mean(dim=(2, 3)))
 
     def read(self, images: Tensor) -> Outputs:
-        return Outputs("teacher", logits=self(images), features=[self.stem(images)])
+        last = self.stem(images)
+        return Outputs("teacher", logits=self(images), features=[*[last] * self.others, last])
 
 
 def formula_output(role: str, name: str, shape: Any, rows: int, shift: float) -> Tensor | list[Tensor]:
     """One of a network's outputs for so many images, by its name and shape in the case."""
     if name in VECTORS[role]:
         a, b = VECTORS[role][name]
-        return golden([rows, shape[1] if name == "logits" else shape], a, b + shift)
+        size = [shape] if isinstance(shape, int) else shape[1:] if name == "logits" else shape
+        return golden([rows, *size], a, b + shift)
+    if name == "head_logits":
+        return [golden([rows, c], 0.7 + 0.05 * level, 0.1 + 0.1 * level + shift) for level, c in enumerate(shape)]
     a, more, b = MAPS[role]
     levels = enumerate(shape, -1 if name == "stem" else 0)
+    if name == "attention":
+        shape = [[3, rows, *size] for *size, _ in shape]
+        return [golden(s, a + more * level, b + 0.1 * level + shift) for level, s in enumerate(shape)]
     return [golden([rows, *s], a + more * level, b + 0.1 * level + shift) for level, s in levels]
 
 
@@ -290,4 +321,8 @@ def flat(outputs: Outputs) -> dict[str, Tensor]:
 def setup_shapes(role: str, given: Case) -> Shapes:
     """Shapes as `Setup` has them: tuples, without the logits'."""
     shapes = {name: shape for name, shape in given.items() if name != "logits"}
-    return Shapes(role, **{n: tuple(map(tuple, s)) if isinstance(s, list) else s for n, s in shapes.items()})
+    return Shapes(role, **{n: as_tuples(s) for n, s in shapes.items()})
+
+
+def as_tuples(shape: Any) -> Any:
+    return tuple(map(as_tuples, shape)) if isinstance(shape, list) else shape
