@@ -54,7 +54,7 @@ without trainable parameters (a copy of the teacher's classifier, say) stays in 
 Hooks serve what most methods do not need; each is read in a minute, below:
 
     stages, main      trainings before the main one (hints, generations, assistants); a main one of another length
-    inputs            other images than the batch's, or more
+    inputs            other images than the batch's, or more: `batch.strong_images`, say
     before_epoch      what happens between epochs (synthesis, a copy of the student as its own teacher)
     deployed          the network that is evaluated as the student, where it is another
     networks          further networks that are evaluated and recorded (peers, heads, an int8 copy)
@@ -132,8 +132,8 @@ class Method(nn.Module):
         families: further families of the survey: data_free, multi_teacher, adversarial, ...
         requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
             "student.pre_activations", "student.stem" and the same of "teacher"; and what else it wants in `setup`:
-            "student.network", "teacher.network", "team", "assistants", "images". A method that names nothing of the
-            teacher trains without one.
+            "student.network", "teacher.network", "team", "assistants", "images"; or in the batch: "strong_images". A
+            method that names nothing of the teacher trains without one.
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             and a main stage of other length are added to them.
         eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.

@@ -18,6 +18,7 @@ from kdbench.console import Notice
 from kdbench.data.contract import Inputs
 from kdbench.data.feed import Feed, epoch_feed
 from kdbench.data.stream import torch_seed
+from kdbench.data.strong import DRAWS, StrongViews
 from kdbench.given import Batch, Outputs, Read
 from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
@@ -68,6 +69,7 @@ class Trainer(Resumable):
         execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
         notice: is told, in a line, of steps that never run so and run eagerly instead.
         stored: the teacher's outputs, where they need no teacher in the step.
+        strong: makes strong views of the training images, if the method reads them.
     """
 
     stage: Stage
@@ -95,6 +97,7 @@ class Trainer(Resumable):
         execution: Execution = "eager",
         notice: Notice = print,
         stored: StoredOutputs | None = None,
+        strong: StrongViews | None = None,
     ) -> None:
         self.recipe, self.stream, self.seed, self.device, self.num_views = recipe, stream, seed, device, num_views
         self.student, self.method, self.generator = student, method, generator
@@ -103,7 +106,7 @@ class Trainer(Resumable):
         self.readers = {**readers, **own}
         self.read_student: Read = readers["student"]
         self.read_teacher: Read | None = readers.get("teacher")
-        self.stored = stored
+        self.stored, self.strong = stored, strong
         self.steps_per_epoch = math.ceil(len(labels) / recipe.batch_size)
         self.twin, self.guard = twin, guard
         with self.watching("deployed"):
@@ -259,7 +262,8 @@ class Trainer(Resumable):
         recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
         recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
         stream = f"{self.stream}/{stage.name}".removesuffix("/")
-        feed = epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles)
+        draws = DRAWS if self.strong is not None else 0
+        feed = epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles, draws)
         if self.stored is not None and self.reads("teacher"):
             self.stored.prepare(feed, self.spending)
         return feed
@@ -326,6 +330,7 @@ class Trainer(Resumable):
             step=feed.at(feed.step, i),
             progress=feed.at(feed.progress, i),
             number=i if self.method.eager and isinstance(i, int) else None,
+            strong_images=None if self.strong is None else self.strong(index, *feed.strong_rows(i)),
         )
 
     def step(self, batch: Batch, watch: StepWatch | Unwatched = UNWATCHED) -> Tensor:

@@ -181,6 +181,7 @@ class World:
             epoch=torch.tensor(given.get("epoch", 0)),
             step=torch.tensor(0),
             progress=torch.tensor(given.get("progress", 0.0), dtype=torch.float64),
+            strong_images=self.images(size, 0.5),
         )
 
     def images(self, size: int, shift: float = 0) -> Tensor:
