@@ -25,10 +25,10 @@ from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
-from kdbench.training.contract import check_stages, check_terms
+from kdbench.training.contract import check_shifts, check_stages, check_terms
 from kdbench.training.guard import UNWATCHED, Guard, StepWatch, Unwatched, one_of, shapes_of
 from kdbench.training.limit import TimeLimit
-from kdbench.training.optimizer import build_optimizer, optimizer_tensors
+from kdbench.training.optimizer import build_optimizer, clip, differentiate, optimizer_tensors
 from kdbench.training.prediction import autocast, predict
 from kdbench.training.resumable import Resumable
 from kdbench.training.rhythm import Rhythm
@@ -123,7 +123,11 @@ class Trainer(Resumable):
         distinct = dict.fromkeys((*student.parameters(), *method.parameters()))  # it may hold a layer of the student
         self.parameters = [p for p in distinct if p.requires_grad and id(p) not in elsewhere]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
-        self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
+        with self.watching("momentum_shifts"):
+            self.shifts = dict(method.momentum_shifts())
+        check_shifts(self.shifts, recipe)
+        guard.declare_momenta({term: recipe.momentum + shift for term, shift in self.shifts.items()})
+        self.optimizer = build_optimizer(recipe, self.parameters, self.rate, self.shifts)
         self.execution: Execution = execution
         if execution == "captured" and (why := self.never_captured()):
             self.execution = "eager"
@@ -133,7 +137,7 @@ class Trainer(Resumable):
             torch.compiler.reset()  # compiled code of earlier trainings counts against a limit
             self.read_student = Compiled(self.read_student, notice)
             self.read_teacher = Compiled(self.read_teacher, notice) if self.read_teacher else None
-        self.spending = Spending()
+        self.spending = Spending(backwards=max(1, len(self.shifts)))
         self.epochs_done = 0
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {}
@@ -342,15 +346,14 @@ class Trainer(Resumable):
         watch.look()
         terms = self.stage.loss(batch, student, teacher)
         watch.after("loss")
-        check_terms(self.method.name, terms, self.terms[:-1])
+        check_terms(self.method.name, terms, self.terms[:-1], self.shifts if self.stage.name == MAIN else ())
         self.terms = [*terms, "loss"]
         values = torch.stack(list(terms.values()))
         loss = values.sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        differentiate(self.optimizer, terms, loss)
         if self.recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
-        watch.before_update(self.recipe, self.optimizer, self.rate)
+            clip(self.optimizer, self.parameters, self.recipe.clip_norm)
+        watch.before_update(self.recipe, self.optimizer, self.rate, self.shifts)
         self.optimizer.step()
         watch.after_update()
         return torch.cat([values.detach(), loss.detach()[None]])

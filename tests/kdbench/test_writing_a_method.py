@@ -56,7 +56,7 @@ def test_the_guide_names_real_hooks_and_checks() -> None:
     from kdbench import Batch, Method, Setup
 
     text = GUIDE.read_text()
-    hooks = ("stages", "main", "before_epoch", "inputs", "deployed", "networks", "synthetic")
+    hooks = ("stages", "main", "before_epoch", "inputs", "deployed", "networks", "synthetic", "momentum_shifts")
     assert all(hasattr(Method, hook) and f"`{hook}(" in text for hook in hooks)
     given = ("network", "read_student", "read_teacher", "images", "student_network", "teacher_network")
     assert all(name in Setup.__dataclass_fields__ and f"setup.{name}" in text for name in given)
