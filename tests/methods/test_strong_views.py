@@ -1,4 +1,4 @@
-"""MLLD: what it makes of an image and its strong view."""
+"""MLLD and CRLD: what they make of an image and its strong view."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kdbench import Batch, Outputs
+from kdbench_methods.crld import CRLD
 from kdbench_methods.mlld import MLLD, share_below_median
 
 
@@ -21,7 +22,7 @@ def made(cls: Any, **params: Any) -> Any:
     return cls(cls.Params.model_validate(params))
 
 
-@pytest.mark.parametrize("cls", [MLLD])
+@pytest.mark.parametrize("cls", [CRLD, MLLD])
 def test_the_networks_see_the_images_and_then_their_strong_views(cls: Any, random: Any) -> None:
     images, strong = random(4, 1, 8, 8), random(4, 1, 8, 8, seed=1)
     seen = made(cls).inputs(batch_of(images, strong))
@@ -53,3 +54,14 @@ def test_mllds_strong_view_teaches_single_images_alone(random: Any) -> None:
         (found,) = torch.autograd.grad(value, student, retain_graph=True)
         assert found[:4].any()
         assert bool(found[4:].any()) == (name in ("ce", "kd"))
+
+
+def test_crld_follows_the_teacher_only_where_it_is_sure(random: Any) -> None:
+    batch = batch_of(random(4, 1), random(4, 1))
+    student, teacher = random(8, 3).requires_grad_(), random(8, 3, seed=2)
+    teacher[[0, 6], 0] += 20  # sure of the first image, and of the third one's strong view
+    method = made(CRLD, weak_confidence=0.999, strong_confidence=0.999)
+    terms = method.loss(batch, Outputs("student", logits=student), Outputs("teacher", logits=teacher))
+    for name, image in (("within", 0), ("cross", 2)):
+        (found,) = torch.autograd.grad(terms[name], student, retain_graph=True)
+        assert found.any(dim=1).nonzero().flatten().tolist() == [image, image + 4]
