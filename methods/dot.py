@@ -13,10 +13,10 @@ class DOT(KD):
 
     L = ce_weight * CE(z_s, y) + kd_weight * T^2 * KL(softmax(z_t / T) || softmax(z_s / T))
 
-    v_ce = (m - shift) v_ce + gradient of the first term + weight decay
-    v_kd = (m + shift) v_kd + gradient of the second term,    w = w - rate * (v_ce + v_kd)
+    v_ce = (m - momentum_shift) v_ce + g_ce,    v_kd = (m + momentum_shift) v_kd + g_kd
+    w = w - rate * (v_ce + v_kd)
 
-    m: the suite's momentum.
+    m: the suite's momentum; g: the gradients of either term, with the weight decay in the first.
 
     As the authors' code (megvii-research/mdistiller, mdistiller/engine/dot.py, trainer.py and cfg.py and
     configs/cifar100/dot, commit a08d46f): the terms of its KD, and the weights after some steps of its optimizer are

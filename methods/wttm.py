@@ -12,7 +12,7 @@ class WTTM(Method):
     """The student's own probabilities match a power of the teacher's, above all where that leaves them smooth.
 
     L = ce_weight * CE(z_s, y) + match_weight * mean_i U_i * KL(p_t^power / U || softmax(z_s))
-    p_t = softmax(z_t),    U_i = sum of p_t^power over the classes
+    p_t = softmax(z_t),    U_i = sum_c p_t^power
 
     A power of 1 / T is a temperature T of the teacher alone. Without the factor U_i this is TTM.
 

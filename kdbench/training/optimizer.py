@@ -42,7 +42,8 @@ class TermSGD(torch.optim.SGD):
 
         Where a term does not reach a weight that others do, its gradient is 0.
         """
-        first, *_, last = self.parts
+        names = [*self.parts]
+        first, last = names[0], names[-1]
         for term, part in self.parts.items():
             values = [value for name, value in terms.items() if (name if name in self.parts else first) == term]
             if any(value.requires_grad for value in values):
@@ -116,8 +117,9 @@ def clip(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], l
     norm = nn.utils.clip_grad_norm_(parameters, length)
     if isinstance(optimizer, TermSGD):
         scale = (length / (norm + 1e-6)).clamp(max=1)
-        for own in (own for part in optimizer.parts.values() for own in part.values() if own.grad is not None):
-            own.grad *= scale
+        owns = [own for part in optimizer.parts.values() for own in part.values()]
+        for gradient in (own.grad for own in owns if own.grad is not None):
+            gradient.mul_(scale)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:

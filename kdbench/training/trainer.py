@@ -52,6 +52,7 @@ class Trainer(Resumable):
         captured: the stage's step, once it was recorded.
         guard: what the method changed of the protocol.
         is_suites: whether what is deployed are weights of the suite's student.
+        shifts: of momentum, by term of the main loss.
         watches: whether a step of an epoch is watched; `watched` says which, -1 for none.
 
     Args:

@@ -13,6 +13,7 @@ from kdbench.errors import NotApplicable
 from kdbench.plugins import load_method
 from kdbench.suite import load_suite
 from kdbench.training.contract import check_shifts, check_terms
+from kdbench.training.guard import RecipeBroken, StepWatch
 from kdbench.training.optimizer import build_optimizer, clip, differentiate, optimizer_tensors
 from tests.conftest import golden
 
@@ -60,6 +61,11 @@ def test_equal_momenta_are_the_suites_own_step(nesterov: bool, length: float | N
     assert torch.allclose(split, whole, rtol=1e-10)
 
 
+def test_one_momentum_of_its_own_is_every_terms() -> None:
+    alone, _ = train({"kd": 0.05}, steps())
+    assert torch.allclose(alone, train({}, steps(), momentum=RECIPE.momentum + 0.05)[0])
+
+
 def test_terms_that_are_not_named_are_with_the_first() -> None:
     given = steps()
     apart = [{"kd": g["kd"], "ce": g["ce"] / 4, "other": 3 * g["ce"] / 4} for g in given]
@@ -93,6 +99,19 @@ def test_a_term_that_is_not_there_has_no_momentum() -> None:
     terms = {"ce": torch.zeros((), requires_grad=True) * 1}
     with pytest.raises(TypeError, match=r"mine\.momentum_shifts names 'kd'"):
         check_terms("mine", terms, [], SHIFTS)
+
+
+@pytest.mark.parametrize(("key", "value"), [("momentum", 0.5), ("weight_decay", 0.9)])
+def test_other_momenta_than_declared_are_refused(key: str, value: float) -> None:
+    trainer = Bench(load_method("dot")).trainer()
+    trainer.begin(trainer.stages[-1])
+    feed = trainer.feed(0)
+    for i in range(2):
+        batch = trainer.batch(feed, i)
+        trainer.step(batch, StepWatch(trainer.guard, batch))
+    trainer.optimizer.param_groups[1][key] = value
+    with pytest.raises(RecipeBroken, match="changes how the student's weights are stepped"):
+        trainer.step(batch, StepWatch(trainer.guard, batch))
 
 
 def test_the_record_says_which_terms_have_momenta_of_their_own() -> None:
