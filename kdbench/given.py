@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from kdbench.networks.own import OwnNetwork
 
 WHAT = ("logits", "embedding", "features", "pre_activations", "stem", "class_maps", "head_logits", "attention")
-GIVEN = frozenset({"student.network", "teacher.network", "team", "assistants", "images", TASKS, EARLIER})  # in full
+# in full in `setup`; "strong_images" in the batch
+GIVEN = frozenset(
+    {"student.network", "teacher.network", "team", "assistants", "images", TASKS, EARLIER, "strong_images"}
+)
 OUTPUTS = frozenset({f"{role}.{what}" for role in ("student", "teacher") for what in WHAT}) | GIVEN
 
 
@@ -159,6 +162,8 @@ class Batch:
         view: (B,) int64, which of the finitely many crops and flips it is; None if a method changed the images.
         epoch, step: 0-dim int64 tensors on the device, counted from 0.
         progress: 0-dim float tensor, the part of the training that is done, 0 to 1.
+        strong_images: (B, C, H, W), the same images in another crop, twice distorted and partly erased (RandAugment);
+            under a seed the same for every method. None unless `requires` names "strong_images".
         extra: what the method's own `inputs` adds for its `loss`.
         number: the step's place in its epoch as a Python number; for an `eager` method alone.
         task: the number of the task, counted from 0, as a Python number: a step is captured anew in each.
@@ -174,6 +179,7 @@ class Batch:
     extra: dict[str, Tensor] = field(default_factory=dict)
     number: int | None = None
     task: int = 0
+    strong_images: Tensor | None = None
 
 
 class Outputs(Required):

@@ -54,11 +54,12 @@ without trainable parameters (a copy of the teacher's classifier, say) stays in 
 Hooks serve what most methods do not need; each is read in a minute, below:
 
     stages, main      trainings before the main one (hints, generations, assistants); a main one of another length
-    inputs            other images than the batch's, or more
+    inputs            other images than the batch's, or more: `batch.strong_images`, say
     before_epoch      what happens between epochs (synthesis, a copy of the student as its own teacher)
     deployed          the network that is evaluated as the student, where it is another
     networks          further networks that are evaluated and recorded (peers, heads, an int8 copy)
     synthetic         images that the method made, kept with the record
+    momentum_shifts   terms of the loss whose gradients have a momentum of their own
 
 A method that trains further networks (peers, earlier generations, assistants) makes them with `setup.network` and runs
 them in `loss`; they are trained with the student. What must not follow the suite's recipe (a generator, a
@@ -136,12 +137,12 @@ class Method(nn.Module):
         requires: which outputs it reads: "student.logits", "student.embedding", "student.features",
             "student.pre_activations", "student.stem", "student.class_maps", "student.head_logits", "student.attention"
             and the same of "teacher"; and what else it wants in `setup`: "student.network", "teacher.network", "team",
-            "assistants", "images"; "tasks" and "earlier_images" for lifelong learning. A method that names nothing of
-            the teacher trains without one.
+            "assistants", "images"; "tasks" and "earlier_images" for lifelong learning; or in the batch:
+            "strong_images". A method that names nothing of the teacher trains without one.
         deviations: what it changes of the suite's protocol for itself (extra views, other images), in words; stages
             and a main stage of other length are added to them.
         eager: its steps differ by `Batch.number`, a Python number; they are never captured as a CUDA graph.
-        checked_with: parameters for `kdbench check`, where the paper's sizes take minutes.
+        checked_with: parameters for `kdbench check`, where the paper's take minutes or find nothing to do there.
         expected_failed_checks: reasons by the name of a check of `kdbench check` that the method honestly fails.
     """
 
@@ -218,6 +219,14 @@ class Method(nn.Module):
         optimizer of its own may train its generator here.
         """
         return batch
+
+    def momentum_shifts(self) -> Mapping[str, float]:
+        """Terms of the main loss with a momentum of their own, and what it has more than the suite's: none.
+
+        The suite's SGD then keeps a momentum of each one's gradients alone and takes their steps one after another,
+        with a backward pass each. Weight decay, and terms that are not named, are with the first. Called once.
+        """
+        return {}
 
     def deployed(self, student: nn.Module, read: Read) -> nn.Module:
         """The network that is evaluated and counted, from images to logits: by default the student.

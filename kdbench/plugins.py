@@ -180,8 +180,8 @@ def wrong_requires(found: type[Method]) -> Iterator[str]:
         yield "its attribute requires is missing. Make it a set such as {'student.logits', 'teacher.logits'}."
     elif unknown := sorted(map(str, set(requires) - OUTPUTS)):
         yield f"its attribute requires names '{unknown[0]}'.{did_you_mean(unknown[0], OUTPUTS)}"
-    elif "data_free" in tuple(found.families) and "images" in requires:
-        yield "it is data-free and requires 'images'. Take out one of them."
+    elif "data_free" in tuple(found.families) and (images := sorted({"images", "strong_images"} & set(requires))):
+        yield f"it is data-free and requires '{images[0]}'. Take out one of them."
 
 
 def wrong_params(found: type[Method]) -> Iterator[str]:

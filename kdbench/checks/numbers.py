@@ -124,9 +124,9 @@ def stays_finite(bench: Bench) -> None:
 def rows(batch: Batch, which: slice | Tensor) -> Batch:
     """Some images of a batch."""
     assert batch.view is not None
-    return replace(
-        batch, images=batch.images[which], labels=batch.labels[which], index=batch.index[which], view=batch.view[which]
-    )
+    strong = None if batch.strong_images is None else batch.strong_images[which]
+    images, labels, index, view = (values[which] for values in (batch.images, batch.labels, batch.index, batch.view))
+    return replace(batch, images=images, labels=labels, index=index, view=view, strong_images=strong)
 
 
 def survives_half_precision(bench: Bench) -> None:

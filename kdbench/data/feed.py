@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench.data.stream import epoch_stream
+from kdbench.data.stream import epoch_stream, strong_stream
 from kdbench.schedule import learning_rate
 from kdbench.tables import Recipe
 
@@ -19,6 +19,8 @@ class Feed:
 
     Attributes:
         index, view: (N,) int64, the samples in their order, and the view of each.
+        strong_view, strong: (N,) int64 and (N, D) float, the crop and the draws of each one's strong view; empty where
+            no method reads them.
         position: (B,) int64, 0 to B - 1.
         epoch, step: (S,) int64, counted from 0 over the whole training.
         progress, rate: (S,) float, the part of the training that is done, and the learning rate.
@@ -26,6 +28,8 @@ class Feed:
 
     index: Tensor
     view: Tensor
+    strong_view: Tensor
+    strong: Tensor
     position: Tensor
     epoch: Tensor
     step: Tensor
@@ -34,9 +38,18 @@ class Feed:
 
     def rows(self, i: int | Tensor) -> tuple[Tensor, Tensor]:
         """Samples and views of batch i: a number, or a (1,) tensor on the device for a full batch."""
-        size = len(self.position)
-        where = slice(i * size, (i + 1) * size) if isinstance(i, int) else i * size + self.position
+        where = self.where(i)
         return self.index[where], self.view[where]
+
+    def strong_rows(self, i: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Crops and draws of the strong views of batch i, as `rows`."""
+        where = self.where(i)
+        return self.strong_view[where], self.strong[where]
+
+    def where(self, i: int | Tensor) -> slice | Tensor:
+        """The positions of batch i."""
+        size = len(self.position)
+        return slice(i * size, (i + 1) * size) if isinstance(i, int) else i * size + self.position
 
     def head(self, steps: int) -> Feed:
         """The first steps alone, for timing."""
@@ -44,6 +57,8 @@ class Feed:
         return Feed(
             self.index[:rows],
             self.view[:rows],
+            self.strong_view[:rows],
+            self.strong[:rows],
             self.position,
             *(values[:steps] for values in (self.epoch, self.step, self.progress, self.rate)),
         )
@@ -63,20 +78,26 @@ def epoch_feed(
     num_views: int,
     device: torch.device,
     cycles: int = 1,
+    strong_draws: int = 0,
 ) -> Feed:
     """The feed of one epoch: a pure function of (stream, seed, epoch), whatever the device.
 
     Args:
         cycles: how often the learning rate's schedule runs within the recipe's epochs.
+        strong_draws: of each strong view; 0 where no method reads them.
     """
     steps_per_epoch = -(-num_samples // recipe.batch_size)
     steps = np.arange(steps_per_epoch, dtype=np.int64) + epoch * steps_per_epoch
     cycle = recipe if cycles == 1 else recipe.shortened(recipe.epochs // cycles)
     rates = [learning_rate(cycle, step % (cycle.epochs * steps_per_epoch), steps_per_epoch) for step in steps.tolist()]
     index, view = epoch_stream(stream, seed, epoch, num_samples, num_views)
+    strong_samples = num_samples if strong_draws else 0
+    strong_view, strong = strong_stream(stream, seed, epoch, strong_samples, num_views, strong_draws)
     return Feed(
         index=to_device(index, device),
         view=to_device(view, device),
+        strong_view=to_device(strong_view, device),
+        strong=to_device(strong, device),
         position=torch.arange(recipe.batch_size, device=device),
         epoch=to_device(np.full_like(steps, epoch), device),
         step=to_device(steps, device),

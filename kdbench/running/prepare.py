@@ -12,6 +12,7 @@ from torch import nn
 from kdbench.console import Notice
 from kdbench.data.contract import LabelledData
 from kdbench.data.stream import torch_seed
+from kdbench.data.strong import StrongViews
 from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.networks.processor import without_broken_kernels
@@ -103,6 +104,7 @@ def prepare(
         execution=execution,
         notice=notice,
         stored=stored_outputs(cell, cls, teacher, inputs, device, notice) if teacher else None,
+        strong=StrongViews(cell.data, inputs.cut, device) if "strong_images" in cls.requires else None,
     )
     return trainer, networks.matching()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from kdbench.errors import NotApplicable
 from kdbench.method import Method, Stage
+from kdbench.tables import Recipe
 
 
 def check_state(method: Method, generator: torch.Generator, student: nn.Module) -> None:
@@ -71,11 +73,26 @@ def check_stages(name: str, stages: Sequence[Stage]) -> None:
             raise TypeError(f"{where} has {stage.epochs} epochs, which are not {stage.cycles} equal cycles")
 
 
-def check_terms(name: str, terms: Any, known: list[str]) -> None:
+def check_shifts(shifts: Mapping[str, float], recipe: Recipe) -> None:
+    """Terms can have these momenta of their own under a recipe.
+
+    Raises:
+        NotApplicable: its optimizer has none, or they would be none.
+    """
+    if shifts and recipe.optimizer != "sgd":
+        raise NotApplicable(f"its terms have momenta of their own, and the suite's optimizer is {recipe.optimizer}")
+    for term, shift in shifts.items():
+        if not 0 <= (momentum := recipe.momentum + shift) < 1:
+            given = f"the suite's momentum of {recipe.momentum:g}"
+            raise NotApplicable(f"with {given} that of '{term}' is {momentum:g}, and not from 0 to 1")
+
+
+def check_terms(name: str, terms: Any, known: list[str], shifted: Collection[str] = ()) -> None:
     """What a loss returned is named 0-dim float32 tensors, the same names in every step.
 
     Args:
         known: the names of the epoch's first step; empty in that step.
+        shifted: terms with a momentum of their own.
 
     Raises:
         TypeError: it is something else.
@@ -100,5 +117,7 @@ def check_terms(name: str, terms: Any, known: list[str]) -> None:
         raise TypeError(
             f"{name}.loss returned the terms {list(terms)} after {known}; return the same ones in every step"
         )
+    if unknown := [term for term in shifted if term not in terms]:
+        raise TypeError(f"{name}.momentum_shifts names '{unknown[0]}', and loss returned the terms {list(terms)}")
     if not any(value.requires_grad for value in terms.values()):
         raise TypeError(f"{name}.loss: no term depends on the student; were they detached?")

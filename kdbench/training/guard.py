@@ -8,7 +8,7 @@ the suite would take it. What is declared stands among the deviations on the rec
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kdbench.given import Batch
 from kdbench.tables import Recipe
-from kdbench.training.optimizer import STATE, build_optimizer
+from kdbench.training.optimizer import STATE, build_optimizer, stepped
 
 ANOTHER = "the network that is deployed is not the one that the suite trained, but another"
 NUMBERS = (bool, int, float, str)
@@ -81,6 +81,11 @@ class Guard:
         trained = {id(parameter) for parameter in self.student.parameters()}
         if deployed is not self.student and not trained & {id(p) for p in deployed.parameters()}:
             self.declare(ANOTHER)
+
+    def declare_momenta(self, momenta: Mapping[str, float]) -> None:
+        """Terms of the loss have momenta of their own."""
+        for term, momentum in momenta.items():
+            self.declare(f"the gradients of '{term}' have a momentum of their own: {momentum:g}")
 
     @contextmanager
     def unchanged(self, hook: str) -> Iterator[None]:
@@ -211,8 +216,13 @@ class StepWatch:
             elif other is not one and not same(one, other):
                 declare(f"inputs gives other {name} than the suite's")
 
-    def before_update(self, recipe: Recipe, optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
+    def before_update(
+        self, recipe: Recipe, optimizer: torch.optim.Optimizer, rate: Tensor, shifts: Mapping[str, float]
+    ) -> None:
         """Nothing but `loss.backward()` happened; what the suite's optimizer makes of the gradients is kept.
+
+        Args:
+            shifts: of momentum, which the method declared.
 
         Raises:
             RecipeBroken: more happened, or the optimizer is another.
@@ -220,13 +230,16 @@ class StepWatch:
         self.after("loss")
         self.trained = [p for p in self.student.parameters() if p.requires_grad]
         twins = [nn.Parameter(p.detach().clone()) for p in self.trained]
-        again = build_optimizer(recipe, twins, rate.detach().clone())
+        again = build_optimizer(recipe, twins, rate.detach().clone(), shifts)
         for parameter, twin in zip(self.trained, twins, strict=True):
-            twin.grad = None if parameter.grad is None else parameter.grad.clone()
-            for name in STATE[recipe.optimizer]:
-                if name not in optimizer.state[parameter]:
+            owns, others = stepped(optimizer, parameter), stepped(again, twin)
+            for term, name in ((term, name) for term in others for name in STATE[recipe.optimizer]):
+                if term not in owns or name not in optimizer.state[owns[term]]:
                     self.guard.refuse("loss", "replaces the suite's optimizer", "it alone trains the student")
-                again.state[twin][name].copy_(optimizer.state[parameter][name])
+                again.state[others[term]][name].copy_(optimizer.state[owns[term]][name])
+            for term, other in others.items():
+                gradient = owns[term].grad
+                other.grad = None if gradient is None else gradient.clone()
         again.step()
         self.expected = [twin.detach() for twin in twins]
 
@@ -249,7 +262,9 @@ class Unwatched:
     def look(self) -> None: ...
     def after(self, hook: str) -> None: ...
     def after_inputs(self, seen: Batch, is_data_free: bool) -> None: ...
-    def before_update(self, recipe: Recipe, optimizer: torch.optim.Optimizer, rate: Tensor) -> None: ...
+    def before_update(
+        self, recipe: Recipe, optimizer: torch.optim.Optimizer, rate: Tensor, shifts: Mapping[str, float]
+    ) -> None: ...
     def after_update(self) -> None: ...
 
 

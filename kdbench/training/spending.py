@@ -17,9 +17,13 @@ class Spending:
         passes: images forward and backward through each network.
         images: that the steps trained on.
         is_counting: while something is counted.
+
+    Args:
+        backwards: backward passes of a step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backwards: int = 1) -> None:
+        self.backwards = backwards
         self.flops = 0.0
         self.passes: dict[str, tuple[float, float]] = {}
         self.images = 0.0
@@ -46,7 +50,7 @@ class Spending:
                 forward, backward = self.passes.get(name, (0.0, 0.0))
                 runs = reader.runs or []
                 forward += times * sum(images for images, _ in runs)
-                backward += times * sum(images for images, gradients in runs if gradients)
+                backward += times * self.backwards * sum(images for images, gradients in runs if gradients)
                 self.passes[name] = forward, backward
         finally:
             self.is_counting = False

@@ -18,16 +18,17 @@ from kdbench.console import Notice
 from kdbench.data.contract import Inputs
 from kdbench.data.feed import Feed, epoch_feed
 from kdbench.data.stream import torch_seed
+from kdbench.data.strong import DRAWS, StrongViews
 from kdbench.given import Batch, Outputs, Read
 from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
-from kdbench.training.contract import check_stages, check_terms
+from kdbench.training.contract import check_shifts, check_stages, check_terms
 from kdbench.training.guard import UNWATCHED, Guard, StepWatch, Unwatched, one_of, shapes_of
 from kdbench.training.limit import TimeLimit
-from kdbench.training.optimizer import build_optimizer, optimizer_tensors
+from kdbench.training.optimizer import build_optimizer, clip, differentiate, optimizer_tensors
 from kdbench.training.prediction import autocast, predict
 from kdbench.training.resumable import Resumable
 from kdbench.training.rhythm import Rhythm
@@ -51,6 +52,7 @@ class Trainer(Resumable):
         captured: the stage's step, once it was recorded.
         guard: what the method changed of the protocol.
         is_suites: whether what is deployed are weights of the suite's student.
+        shifts: of momentum, by term of the main loss.
         watches: whether a step of an epoch is watched; `watched` says which, -1 for none.
         task: of a training in tasks, the number of the one that was entered.
 
@@ -69,6 +71,7 @@ class Trainer(Resumable):
         execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
         notice: is told, in a line, of steps that never run so and run eagerly instead.
         stored: the teacher's outputs, where they need no teacher in the step.
+        strong: makes strong views of the training images, if the method reads them.
     """
 
     stage: Stage
@@ -97,6 +100,7 @@ class Trainer(Resumable):
         execution: Execution = "eager",
         notice: Notice = print,
         stored: StoredOutputs | None = None,
+        strong: StrongViews | None = None,
     ) -> None:
         self.recipe, self.stream, self.seed, self.device, self.num_views = recipe, stream, seed, device, num_views
         self.student, self.method, self.generator = student, method, generator
@@ -105,7 +109,7 @@ class Trainer(Resumable):
         self.readers = {**readers, **own}
         self.read_student: Read = readers["student"]
         self.read_teacher: Read | None = readers.get("teacher")
-        self.stored = stored
+        self.stored, self.strong = stored, strong
         self.twin, self.guard = twin, guard
         with self.watching("deployed"):
             self.deployed = method.deployed(student, readers["student"])
@@ -121,7 +125,11 @@ class Trainer(Resumable):
         distinct = dict.fromkeys((*student.parameters(), *method.parameters()))  # it may hold a layer of the student
         self.parameters = [p for p in distinct if p.requires_grad and id(p) not in elsewhere]
         self.rate = torch.tensor(recipe.learning_rate, device=device)
-        self.optimizer = build_optimizer(recipe, self.parameters, self.rate)
+        with self.watching("momentum_shifts"):
+            self.shifts = dict(method.momentum_shifts())
+        check_shifts(self.shifts, recipe)
+        guard.declare_momenta({term: recipe.momentum + shift for term, shift in self.shifts.items()})
+        self.optimizer = build_optimizer(recipe, self.parameters, self.rate, self.shifts)
         self.execution: Execution = execution
         if execution == "captured" and (why := self.never_captured()):
             self.execution = "eager"
@@ -131,7 +139,7 @@ class Trainer(Resumable):
             torch.compiler.reset()  # compiled code of earlier trainings counts against a limit
             self.read_student = Compiled(self.read_student, notice)
             self.read_teacher = Compiled(self.read_teacher, notice) if self.read_teacher else None
-        self.spending = Spending()
+        self.spending = Spending(backwards=max(1, len(self.shifts)))
         self.epochs_done = 0
         self.seconds = 0.0
         self.curve: dict[str, list[float]] = {}
@@ -284,7 +292,8 @@ class Trainer(Resumable):
         recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
         recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
         stream = f"{self.stream}/{stage.name}".removesuffix("/")
-        feed = epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles)
+        draws = DRAWS if self.strong is not None else 0
+        feed = epoch_feed(recipe, stream, self.seed, epoch, n, self.num_views, self.device, stage.cycles, draws)
         if self.stored is not None and self.reads("teacher"):
             self.stored.prepare(feed, self.spending)
         return feed
@@ -352,6 +361,7 @@ class Trainer(Resumable):
             progress=feed.at(feed.progress, i),
             number=i if self.method.eager and isinstance(i, int) else None,
             task=self.task,
+            strong_images=None if self.strong is None else self.strong(index, *feed.strong_rows(i)),
         )
 
     def step(self, batch: Batch, watch: StepWatch | Unwatched = UNWATCHED) -> Tensor:
@@ -363,15 +373,14 @@ class Trainer(Resumable):
         watch.look()
         terms = self.stage.loss(batch, student, teacher)
         watch.after("loss")
-        check_terms(self.method.name, terms, self.terms[:-1])
+        check_terms(self.method.name, terms, self.terms[:-1], self.shifts if self.stage.name == MAIN else ())
         self.terms = [*terms, "loss"]
         values = torch.stack(list(terms.values()))
         loss = values.sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        differentiate(self.optimizer, terms, loss)
         if self.recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
-        watch.before_update(self.recipe, self.optimizer, self.rate)
+            clip(self.optimizer, self.parameters, self.recipe.clip_norm)
+        watch.before_update(self.recipe, self.optimizer, self.rate, self.shifts)
         self.optimizer.step()
         watch.after_update()
         return torch.cat([values.detach(), loss.detach()[None]])

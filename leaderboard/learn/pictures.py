@@ -113,7 +113,8 @@ def source(info: Declared) -> list[str]:
     """What images both networks see, in lines."""
     if "data_free" in info.families:
         return ["images made", "from the teacher"]
-    return ["training images", "and more views"] if "images" in info.requires else ["training images"]
+    has_more = {"images", "strong_images"} & set(info.requires)
+    return ["training images", "and more views"] if has_more else ["training images"]
 
 
 def draw_source(drawing: Drawing, info: Declared, two: bool, say: Say) -> None:

@@ -53,10 +53,10 @@ def test_the_guides_test_runs_every_check(install_plugin: Install, tmp_path: Pat
 
 
 def test_the_guide_names_real_hooks_and_checks() -> None:
-    from kdbench import Method, Setup
+    from kdbench import Batch, Method, Setup
 
     text = GUIDE.read_text()
-    hooks = ("stages", "main", "before_epoch", "inputs", "deployed", "networks", "synthetic")
+    hooks = ("stages", "main", "before_epoch", "inputs", "deployed", "networks", "synthetic", "momentum_shifts")
     assert all(hasattr(Method, hook) and f"`{hook}(" in text for hook in hooks)
     given = (
         "network",
@@ -69,6 +69,8 @@ def test_the_guide_names_real_hooks_and_checks() -> None:
         "teacher_from",
     )
     assert all(name in Setup.__dataclass_fields__ and f"setup.{name}" in text for name in given)
+    assert "strong_images" in Batch.__dataclass_fields__
+    assert "`batch.strong_images`" in text
     assert {"trains_every_parameter", "never_waits_for_the_device"} <= set(NAMES)
     assert "trains_every_parameter" in text
 

@@ -205,6 +205,7 @@ class World:
             step=torch.tensor(0),
             progress=torch.tensor(given.get("progress", 0.0), dtype=torch.float64),
             task=given.get("task", 0),
+            strong_images=self.images(size, 0.5),
         )
 
     def images(self, size: int, shift: float = 0) -> Tensor:

@@ -52,10 +52,10 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Suite) -> Sui
     ).with_validation()
 
 
-@pytest.mark.parametrize("method", ["cskd", "ddgsd", "dlb", "kdcl", "kd"])
+@pytest.mark.parametrize("method", ["cskd", "ddgsd", "dlb", "kdcl", "kd", "mlld"])
 def test_an_epoch_is_trained_on_the_rest_of_train(method: str, suite: Suite) -> None:
     cell = Cell("cell", suite, method, 1, "", student="small", seed=0)
-    teachers = [build_network(suite, "large", 0).eval()] if method in ("kd", "kdcl") else []
+    teachers = [build_network(suite, "large", 0).eval()] if method in ("kd", "kdcl", "mlld") else []
     trainer, _ = prepare(cell, load_dataset(cell.data), teachers, torch.device("cpu"))
     assert isinstance(trainer.images, LargeImages)
     trainer.images.workers = 0  # quicker than processes

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from kdbench.checks.bench import Bench
 from kdbench.data.small import load_data
 from kdbench.method import Batch, Method, Outputs
+from kdbench.plugins import load_method
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
@@ -241,3 +243,32 @@ def test_a_network_that_cannot_be_compiled_runs_eagerly_and_is_told_so(
     compiled(images)
     assert compiled(images).logits.shape == (2, 10)
     assert said == ["torch.compile failed, the network runs eagerly: no C++ compiler"]
+
+
+class Strong(Method):
+    """Reads strong views and trains on the labels alone."""
+
+    name, scheme, deviations = "strong", "baseline", ("strong views instead of the images",)
+    requires = frozenset({"student.logits", "strong_images"})
+
+    def inputs(self, batch: Batch) -> Batch:
+        assert batch.strong_images is not None
+        return replace(batch, images=batch.strong_images, view=None)
+
+    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
+        return {"ce": torch.nn.functional.cross_entropy(student.logits, batch.labels)}
+
+
+def test_strong_views_are_new_each_epoch_and_the_same_for_every_method() -> None:
+    one, other = Bench(load_method("mlld")).trainer(), Bench(Strong).trainer()
+    for epoch in range(2):
+        feeds = one.feed(epoch), other.feed(epoch)
+        for i in range(3):
+            (ours, theirs) = (trainer.batch(feed, i) for trainer, feed in zip((one, other), feeds, strict=True))
+            assert torch.equal(ours.strong_images, theirs.strong_images)  # type: ignore[arg-type]
+            assert ours.strong_images.shape == ours.images.shape  # type: ignore[union-attr]
+            assert not torch.equal(ours.strong_images, ours.images)  # type: ignore[arg-type]
+    assert not torch.equal(one.feed(0).strong, one.feed(1).strong)
+    alone = Bench(load_method("vanilla")).trainer()
+    assert alone.batch(alone.feed(0), 0).strong_images is None
+    assert alone.feed(0).strong.numel() == 0
