@@ -245,7 +245,7 @@ def found(entry: Entry, origin: Origin, levels: dict[str, Verification]) -> Foun
     if known := known_labels(record.suite, record.fingerprint):
         suite, labels, _ = known
         wrong = wrong_metrics(record.main.metrics, evidence, labels, suite.data.num_classes)
-        if wrong or next(task_problems(record, evidence, entry.others, suite, labels), None):
+        if [*wrong, *task_problems(record, evidence, entry.others, suite, labels)]:
             raise KdbenchError(f"Record {record.key[:16]}: its metrics do not follow from its evidence.")
         level, outcome = 1, "its metrics follow from its evidence and the suite's test labels"
     said = levels.get(record.key)
