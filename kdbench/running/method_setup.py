@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from kdbench.training.prediction import autocast
 from kdbench.training.task_trainer import task_rows
 
 P = ParamSpec("P")
+M = TypeVar("M", bound=Method)
 
 
 def make_setup(
@@ -123,7 +124,7 @@ def further_network(cell: Cell, cls: type[Method], networks: Networks, device: t
     return OwnNetwork(model, reader, partial(autocast, device, cell.recipe.precision))
 
 
-def build_method(cls: type[Method], cell: Cell, setup: Setup, student: nn.Module) -> Method:
+def build_method(cls: type[M], cell: Cell, setup: Setup, student: nn.Module) -> M:
     """The method with its own modules, made under its own seed whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(cell.stream, cell.seed, "method"))
