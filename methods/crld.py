@@ -35,7 +35,7 @@ class CRLD(Method):
     knowledge = ("response",)
     requires = frozenset({"student.logits", "teacher.logits", "strong_images"})
     deviations = ("every image is seen twice, also in a strong view",)
-    checked_with = {"weak_confidence": 0.0}  # the teachers of the checks are never sure
+    checked_with = {"weak_confidence": 0.0, "strong_confidence": 0.0}  # the teachers of the checks are never sure
 
     class Params(Method.Params):
         temperature: float = Field(4.0, gt=0, description="T, softens both distributions")
