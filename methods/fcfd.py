@@ -93,8 +93,8 @@ class FCFD(WithKD):
 def distances(maps: list[Tensor], targets: list[Tensor]) -> Tensor:
     """Sum of mean squared distances of (B, C, H, W) maps, the last ones also of their means over positions."""
     found = [F.mse_loss(f, target) for f, target in zip(maps, targets, strict=True)]
-    last, target = (f.relu().mean(dim=(2, 3)) for f in (maps[-1], targets[-1]))
-    return torch.stack([*found, F.mse_loss(last, target)]).sum()
+    mean, target = (f.relu().mean(dim=(2, 3)) for f in (maps[-1], targets[-1]))
+    return torch.stack([*found, F.mse_loss(mean, target)]).sum()
 
 
 def bridge(source: Shape, target: Shape, relu: bool) -> nn.Sequential:
