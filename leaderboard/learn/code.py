@@ -13,6 +13,7 @@ from kdbench.records.record import MethodInfo
 
 PACKAGE, DISTRIBUTION = "kdbench_methods", "kdbench"
 MOST = 45  # lines of the functions that a loss calls
+PLACES = ("loss", "improve", "build")  # of a loss; a method that distils data improves images, or chooses them in `build`
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,16 @@ class Source:
 
     def loss(self, home: Path) -> Code | None:
         """Its own loss, else that of the class that it is made from."""
-        own = next((n for n in self.cls.body if isinstance(n, ast.FunctionDef) and n.name == "loss"), None)
+        return next(filter(None, (self.function(name, home) for name in PLACES)), None)
+
+    def function(self, name: str, home: Path) -> Code | None:
+        """Its function of this name, or its base's."""
+        own = next((n for n in self.cls.body if isinstance(n, ast.FunctionDef) and n.name == name), None)
         if own is not None:
             return self.code(own, home)
         for base in self.cls.bases:
             above = self.base(base, home)
-            if above is not None and (code := above.loss(home)):
+            if above is not None and (code := above.function(name, home)):
                 return code
         return None
 
