@@ -24,8 +24,8 @@ class DC(LearnedImages):
 
     D(A, B) = sum over layers, and over a layer's outputs i, of 1 - cos(A_i, B_i)
 
-    T_c: real images of c, S_c: those that are learned. The network with weights w is fresh in each iteration. `outer_steps` times the images go down L, and between these
-    the network learns from them for `inner_steps` epochs.
+    T_c: real images of c, S_c: those that are learned. The network with weights w is fresh in each iteration.
+    `outer_steps` times the images go down L, and between these the network learns from them for `inner_steps` epochs.
 
     As the authors' code (github.com/VICO-UoE/DatasetCondensation, main.py and utils.py, commit 53f63a6): D without
     biases and norms, its 1e-6, SGD on images and network, real batches, statistics of batch norms. Defaults are theirs

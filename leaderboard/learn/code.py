@@ -13,7 +13,7 @@ from kdbench.records.record import MethodInfo
 
 PACKAGE, DISTRIBUTION = "kdbench_methods", "kdbench"
 MOST = 45  # lines of the functions that a loss calls
-PLACES = ("loss", "improve", "build")  # of a loss; a method that distils data improves images, or chooses them in `build`
+PLACES = ("loss", "improve", "build")  # of a loss; methods that distil data improve images, or choose them in `build`
 
 
 @dataclass(frozen=True)
