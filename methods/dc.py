@@ -91,7 +91,7 @@ class DC(LearnedImages):
                 gradients = torch.autograd.grad(loss, weights)
                 with torch.no_grad():
                     for weight, gradient in zip(weights, gradients, strict=True):
-                        weight.sub_(self.params.network_learning_rate * gradient)
+                        weight.add_(gradient, alpha=-self.params.network_learning_rate)
 
     def settle_norms(self, network: OwnNetwork) -> None:
         """Batch norms take their statistics from real images: those few that are learned could not give them."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -81,9 +80,10 @@ class Distilling:
             module.to(device)
         labels = dataset.train_labels.to(device, copy=True)
         self.setup = make_setup(maker, cls, networks, inputs, labels, self.generator, device)
-        self.method: Any = build_method(cls, maker, self.setup, networks.student)
-        self.method.to(device).train()
-        self.iterations = self.method.iterations()
+        method = build_method(cls, maker, self.setup, networks.student)
+        assert isinstance(method, DatasetMethod)
+        self.method = method.to(device).train()
+        self.iterations = method.iterations()
         self.done, self.seconds = 0, 0.0
 
     def improve(self) -> float | None:
