@@ -12,7 +12,7 @@ from kdbench_methods.parts.real_images import RealImages
 class RandomImages(DatasetMethod):
     """Students learn from real images, drawn at random from each class: what a method that makes images must beat.
 
-    S_c = k different images of class c, each as likely
+    All images of a class are equally likely, and none is drawn twice.
     """
 
     name, version = "random_images", 1
