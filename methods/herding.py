@@ -16,8 +16,8 @@ class Herding(DatasetMethod):
 
     x is of class c and not chosen yet, f is the embedding of the network that the suite makes images by, trained on the
     whole training set, mu_c its mean over the class: a baseline of dataset condensation (Zhao et al. 2021), in the form
-    that Rebuffi et al. (2017, algorithm 4) gave to Welling's rule. As that algorithm, but that embeddings are not scaled
-    to length one.
+    that Rebuffi et al. (2017, algorithm 4) gave to Welling's rule. As that algorithm, but that embeddings are not
+    scaled to length one.
     """
 
     name, version = "herding", 1
