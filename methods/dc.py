@@ -20,12 +20,13 @@ BATCH = 256  # images in a step of the network on what is made so far
 class DC(LearnedImages):
     """A few images are learned on which a network's loss has the gradients that it has on the whole training set.
 
-    L(S) = sum over classes c of D(dCE(S_c)/dw, dCE(T_c)/dw)
+    L(S) = sum_c D(dCE(S_c)/dw, dCE(T_c)/dw)
 
-    D(A, B) = sum over layers, and over a layer's outputs i, of 1 - cos(A_i, B_i)
+    D(A, B) = sum_l sum_i (1 - cos(A_{l,i}, B_{l,i}))
 
-    T_c: real images of c, S_c: those that are learned. The network with weights w is fresh in each iteration.
-    `outer_steps` times the images go down L, and between these the network learns from them for `inner_steps` epochs.
+    T_c: real images of class c, S_c: those that are learned; i: the outputs of layer l. The network with weights w is
+    fresh in each iteration. `outer_steps` times the images go down L, and between these
+    the network learns from them for `inner_steps` epochs.
 
     As the authors' code (github.com/VICO-UoE/DatasetCondensation, main.py and utils.py, commit 53f63a6): D without
     biases and norms, its 1e-6, SGD on images and network, real batches, statistics of batch norms. Defaults are theirs
@@ -91,7 +92,7 @@ class DC(LearnedImages):
                 gradients = torch.autograd.grad(loss, weights)
                 with torch.no_grad():
                     for weight, gradient in zip(weights, gradients, strict=True):
-                        weight.sub_(self.params.network_learning_rate * gradient)
+                        weight.add_(gradient, alpha=-self.params.network_learning_rate)
 
     def settle_norms(self, network: OwnNetwork) -> None:
         """Batch norms take their statistics from real images: those few that are learned could not give them."""

@@ -13,10 +13,10 @@ from kdbench_methods.parts.siamese import STRATEGY, Augmentation
 class DM(LearnedImages):
     """A few images are learned whose mean embedding is that of their class, in networks that were never trained.
 
-    L(S) = sum over classes c of || mean f(A_w(T_c)) - mean f(A_w(S_c)) ||^2
+    L(S) = sum_c |mean f(A(T_c)) - mean f(A(S_c))|^2
 
-    T_c: real images of c, S_c: those that are learned; f: the embedding in a network whose weights are fresh in each
-    iteration; A_w: an augmentation that both have in common, as in `dsa`.
+    T_c: real images of class c, S_c: those that are learned; f: the embedding in a network whose weights are fresh in
+    each iteration; A: an augmentation that both have in common, as in `dsa`.
 
     As the authors' code (github.com/VICO-UoE/DatasetCondensation, main_DM.py and utils.py, commit 53f63a6): the loss,
     SGD on the images, real batches, augmentations. On purpose otherwise: pixels stay within what 8 bits can say, where

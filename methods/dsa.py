@@ -14,9 +14,9 @@ from kdbench_methods.parts.siamese import STRATEGY, Augmentation
 class DSA(DC):
     """Gradients are matched as in `dc`, of real and learned images under one and the same random augmentation.
 
-    L(S) = sum over classes c of D(dCE(A_w(S_c))/dw, dCE(A_w(T_c))/dw)
+    L(S) = sum_c D(dCE(A(S_c))/dw, dCE(A(T_c))/dw)
 
-    A_w is drawn for each class and step: one of colour, crop, cutout, flip, scale and rotation, with one draw of its
+    A is drawn for each class and step: one of colour, crop, cutout, flip, scale and rotation, with one draw of its
     numbers for all images. While the network learns from the images, each has a draw of its own.
 
     As the authors' code (github.com/VICO-UoE/DatasetCondensation, main.py and utils.py, commit 53f63a6): each

@@ -12,11 +12,12 @@ from kdbench_methods.parts.real_images import RealImages
 class Herding(DatasetMethod):
     """Students learn from real images chosen one by one, so that their mean embedding is that of their class.
 
-    x_j = argmin over x of class c, not chosen yet, of || mu_c - (f(x) + sum over i < j of f(x_i)) / j ||
+    x_j = argmin_x |mu_c - (f(x) + sum_{i<j} f(x_i)) / j|
 
-    f is the embedding of the network that the suite makes images by, trained on the whole training set, mu_c its mean
-    over the class: a baseline of dataset condensation (Zhao et al. 2021), in the form that Rebuffi et al. (2017,
-    algorithm 4) gave to Welling's rule. As that algorithm, but that embeddings are not scaled to length one.
+    x is of class c and not chosen yet, f is the embedding of the network that the suite makes images by, trained on the
+    whole training set, mu_c its mean over the class: a baseline of dataset condensation (Zhao et al. 2021), in the form
+    that Rebuffi et al. (2017, algorithm 4) gave to Welling's rule. As that algorithm, but that embeddings are not
+    scaled to length one.
     """
 
     name, version = "herding", 1

@@ -93,7 +93,7 @@ def test_the_taxonomy_of_what_kdbench_implements_is_that_of_its_methods(name: st
 
 def test_what_kdbench_implements_under_a_published_name_is_mapped():
     same = method_names().keys() & list_plugins().keys()
-    assert {method for _, method in IMPLEMENTED} == same | {"deit", "dml_mixed", "fastdfkd", "mixup", "snapshot"}
+    assert {method for _, method in IMPLEMENTED} == same | {"deit", "dml_mixed", "dot", "fastdfkd", "mixup", "snapshot"}
 
 
 @pytest.mark.parametrize(
