@@ -14,7 +14,7 @@ MOST = 14  # patches along a side; more are averaged
 
 
 class ManifoldKD(WithKD):
-    """Patches of the student relate to each other, within and across images, as the teacher's do (eq. 8 to 12).
+    """Patches of the student relate to each other, within and across images, as the teacher's do.
 
     L = ce_weight * CE(z_s, y) + KD + mean_l [patch_weight * d_l(P) + sample_weight * d_l(S) + random_weight * d_l(R)]
     d_l(G) = mean over pairs i, j in a group of G of (<u_i^t, u_j^t> - <u_i^s, u_j^s>)^2

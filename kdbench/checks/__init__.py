@@ -111,7 +111,7 @@ def run_check(method: str | type[Method], check: str) -> None:
         except RecipeBroken as error:
             raise CheckFailed(f"{error}.") from error
         except NotApplicable as reason:
-            said = f"the method applies to neither pair of one family that the checks have: {reason}."
+            said = f"the method applies to no pair of one family that the checks have: {reason}."
             raise CheckFailed(said) from reason
         except Exception as error:  # whatever the method does wrong
             said = " ".join(f"{type(error).__name__}: {error}".split())

@@ -243,7 +243,7 @@ BROKEN = [
     (BatchNormOverOne, "takes_any_batch", "more than 1 value per channel"),
     (MagnifiesRounding, "survives_half_precision", "small differences of large numbers"),
     (ChangesItsTerms, "returns_terms", "return the same ones in every step"),
-    (AppliesNowhere, "returns_terms", "applies to neither pair"),
+    (AppliesNowhere, "returns_terms", "applies to no pair"),
 ]
 
 
