@@ -62,8 +62,8 @@ def estimate_seconds(
     distilled: set[str] = set()
     for subject, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
         with suppress(NotApplicable):  # such cells take no time
-            step, between, epochs = eagerly_if_need_be(subject, time_kind, lambda text: None)
-            taken += [epochs * (step * images / subject.suite.recipe.batch_size + between)] * count
+            step, beside, epochs = eagerly_if_need_be(subject, time_kind, lambda text: None)
+            taken += [epochs * step * images / subject.suite.recipe.batch_size + beside] * count
             if subject.method not in distilled:  # once a seed, for all students
                 distilled.add(subject.method)
                 taken += [time_distilling(subject)] * count
@@ -107,7 +107,7 @@ def with_recipe(suite: Suite, recipe: Recipe) -> Suite:
 
 
 def time_kind(subject: Subject) -> tuple[float, float, int]:
-    """Seconds of a step of the main stage and of what stands between two epochs, and epochs of all stages.
+    """Seconds of a step of the main stage and of all that is done between epochs, and epochs of all stages.
 
     On a CPU, large networks are timed on an eighth of a batch.
 
@@ -128,7 +128,8 @@ def time_kind(subject: Subject) -> tuple[float, float, int]:
         if slow:
             break
     step = time_steps(trainer, warm_up if slow else TIMED) * whole / batch
-    return step, time_prediction(trainer) + time_between(trainer), trainer.epochs
+    beside = trainer.epochs * time_between(trainer) + trainer.stages[-1].epochs * time_prediction(trainer)
+    return step, beside, trainer.epochs
 
 
 def duration(seconds: float) -> str:

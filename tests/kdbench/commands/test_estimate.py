@@ -76,7 +76,7 @@ def test_a_dry_run_without_teachers_shows_the_plan_for_people_and_programs(
 def test_more_workers_than_cores_or_cells_do_not_shorten_the_estimate(
     digits: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "time_kind", lambda *given: (0.064, 0.5, 30))  # 1.0 s + 0.5 s an epoch
+    monkeypatch.setattr(estimate, "time_kind", lambda *given: (0.064, 15.0, 30))  # 1.0 s + 0.5 s an epoch
     monkeypatch.setattr(estimate, "available_cores", lambda: 2)
     cells = plan_cells(digits, {"vanilla": {}}, digits.pairs[:1], range(5), {})
 
@@ -87,6 +87,17 @@ def test_more_workers_than_cores_or_cells_do_not_shorten_the_estimate(
     assert seconds(1, 5) == pytest.approx(5 * 45)
     assert seconds(1000, 1) == pytest.approx(45)
     assert seconds(1000, 5) == pytest.approx(5 * 45 / 2)
+
+
+def test_only_epochs_of_the_main_stage_are_followed_by_a_prediction(
+    digits: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("time_steps", 0.0), ("time_between", 1.0), ("time_prediction", 100.0)):
+        monkeypatch.setattr(estimate, name, lambda *given, seconds=seconds: seconds)
+    cells = plan_cells(digits, {"ab": {"boundary_epochs": 3}}, digits.pairs[:1], [0], {})
+    machine, given = Machine(["cpu"], 1), {"ab": {"boundary_epochs": 3}}
+    found = estimate_seconds(digits, given, count_kinds(cells), [], machine, Console(quiet=True))
+    assert found == (3 + digits.recipe.epochs) * 1.0 + digits.recipe.epochs * 100.0
 
 
 def test_single_networks_are_timed_with_batches_of_their_own(digits: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
