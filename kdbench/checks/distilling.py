@@ -17,14 +17,16 @@ from kdbench.running.plan import assemble
 from kdbench.running.timing import untrained_teachers
 from kdbench.tables import Distilled, Pair
 
-EACH = 2  # images a class
+CLASSES, EACH = 3, 2  # and images of each
 LONG = 2  # iterations at most
 MAKER = "resnet8_w4"  # has batch norms, and takes milliseconds
 
 
 def work(bench: Bench) -> Distilling:
-    """The method on random images of ten classes, before its first iteration."""
-    suite = small_suite().model_copy(update={"distilled": Distilled(images_per_class=EACH)})
+    """The method on random images of three classes, before its first iteration."""
+    suite = small_suite()
+    data = suite.data.model_copy(update={"num_classes": CLASSES})
+    suite = suite.model_copy(update={"data": data, "distilled": Distilled(images_per_class=EACH)})
     pair = Pair(teacher=MAKER, student=MAKER)
     values = bench.cls.Params.model_validate(bench.cls.checked_with).model_dump(mode="json")
     cell = assemble(suite, bench.cls, pair, SEED, values, {}, source="")
@@ -37,7 +39,7 @@ def work(bench: Bench) -> Distilling:
 def balanced() -> Dataset:
     """Random images, equally many of each class."""
     images = random_images()
-    labels = torch.arange(SAMPLES) % 10
+    labels = torch.arange(SAMPLES) % CLASSES
     return Dataset(images.train_images, labels, images.test_images, images.test_labels)
 
 
@@ -45,7 +47,7 @@ def makes_its_images(bench: Bench) -> None:
     """After its iterations, and before, it has as many images of each class as the suite asks for, all finite."""
     found = work(bench)
     fail_if(found.iterations < 0, "iterations gives less than none.")
-    shape = (10 * EACH, 1, 8, 8)
+    shape = (CLASSES * EACH, 1, 8, 8)
     while True:
         images = found.method.synthetic()
         fail_if(
