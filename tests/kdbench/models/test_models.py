@@ -71,6 +71,7 @@ FACTS: dict[str, tuple[int, float, Maps]] = {
     "cifar_plain18": (11_173_962 + 90 * 513, 555.5, BASIC),
     "cifar_plain34": (21_282_122 + 90 * 513, 1159.4, BASIC),
     "cifar_alexnet": (2_472_266 + 90 * 257, 15.0, [(64, 8), (192, 4), (384, 2), (256, 2), (256, 2)]),
+    "cifar_convnet3": (320_010 + 90 * 2049, 50.9, [(128, 32), (128, 16), (128, 8)]),
     "cifar_densenet_40_12": (1_019_722 + 90 * 449, 264.9, [(16, 32), (160, 32), (304, 16), (448, 8)]),
 }
 ONE_A_FAMILY = [
@@ -124,7 +125,8 @@ def test_counts_and_maps_are_those_of_the_original(name: str) -> None:
 
 @every_network
 def test_timms_interfaces_agree(name: str) -> None:
-    network, images = build(name).eval(), torch.randn(2, 3, 16, 16)
+    side = 32 if name == "cifar_convnet3" else 16  # whose linear layer is for one size
+    network, images = build(name).eval(), torch.randn(2, 3, side, side)
     with torch.no_grad():
         features = network.forward_features(images)
         final, maps = network.forward_intermediates(images)
@@ -138,7 +140,7 @@ def test_timms_interfaces_agree(name: str) -> None:
     assert torch.equal(logits, network.get_classifier()(embedding))
     assert embedding.shape == (2, network.num_features) == (2, network.head_hidden_size)
     assert [m.shape[1] for m in maps] == [entry["num_chs"] for entry in network.feature_info]
-    assert [16 / m.shape[-1] for m in maps] == [entry["reduction"] for entry in network.feature_info]
+    assert [side / m.shape[-1] for m in maps] == [entry["reduction"] for entry in network.feature_info]
     assert equal(last_two, maps[-2:])
     assert equal(first, maps[:2])
     assert torch.equal(early, maps[1])
