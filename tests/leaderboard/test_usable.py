@@ -145,6 +145,7 @@ def test_a_chosen_pair_sorts_table_and_figures(site: Path, open_page: Any):
     column = "#board tbody tr:visible td[data-value]"
     assert page.locator(column).count()
     key = "a resnet8:vit_w16"
+    page.locator(f"#board th[data-key='{key}']").wait_for()  # columns are fetched when asked for
     values = page.evaluate(
         """(key) => { const t = document.getElementById("board");
             const i = [...t.tHead.rows[0].cells].findIndex((c) => c.dataset.key === key);
