@@ -29,7 +29,7 @@ SEED = 7
 PAIRS = {  # (teacher, student) of the suite "digits"
     "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8")],  # the second where channels must agree
     "across families": [("vit", "resnet8_w4")],
-    "a transformer as the student": [("resnet8", "vit_w16")],
+    "a transformer as the student": [("resnet8", "vit_w32")],
 }
 
 
@@ -44,7 +44,7 @@ def small_suite() -> Suite:
     recipe = digits.recipe.model_copy(
         update={"epochs": 3, "batch_size": BATCH, "learning_rate": 0.01, "weight_decay": 0.0}
     )
-    data = digits.data.model_copy(update={"train": SAMPLES, "test": BATCH})
+    data = digits.data.model_copy(update={"train": SAMPLES, "train_fraction": None, "test": BATCH})
     between = {f"{teacher}:{student}": ("resnet8_w8",) for pairs in PAIRS.values() for teacher, student in pairs}
     return digits.model_copy(update={"data": data, "recipe": recipe, "methods": {}, "assistants": between})
 
