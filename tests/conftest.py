@@ -46,13 +46,12 @@ def small_suite(tmp_path: Path) -> Path:
     """A suite file on the real digits, with one pair, two seeds and few epochs."""
     text = (SUITES / "digits.toml").read_text()
     text = text.replace('name = "digits"', 'name = "small"').replace("seeds = 5", "seeds = 2")
-    text = text.replace("epochs = 30", "epochs = 4").replace("epochs = 60", "epochs = 2")
-    start, end = text.index("pairs = ["), text.index("]", text.index("pairs = ["))
-    text = text[:start] + 'pairs = ["resnet8:resnet8_w2"' + text[end:]
-    text = re.sub(
-        r'(?m)^(resnet8 +|vit +|"resnet8:(resnet8_w4|vit_w16)" *|"vit:.*?" *)= \[.*\n', "", text
-    )  # of other pairs
-    text = text[: text.index("[statistics]")] + text[text.index("[data]") :]  # of 30 epochs on all pairs
+    text = text.replace("epochs = 60", "epochs = 4", 1).replace("epochs = 60", "epochs = 2")
+    text = text.replace("[models]\n", '[models]\nresnet8_w2 = { name = "digits_resnet8_w2" }\n')
+    text = re.sub(r'(?s)\npairs = \[.*?\n\]', '\npairs = ["resnet8:resnet8_w2"]', text)
+    text = re.sub(r"(?s)\n\[teams\].*?\n(?=\[assistants\])", "\n", text)
+    text = re.sub(r"(?s)(\n\[assistants\]).*?\n(?=\[)", r'\1\n"resnet8:resnet8_w2" = ["resnet8_w8", "resnet8_w4"]\n', text)
+    text = re.sub(r"(?s)\n\[statistics\].*?\n(?=\[data\])", "\n", text)  # of 60 epochs on all pairs
     path = tmp_path / "small.toml"
     path.write_text(text)
     return path

@@ -32,7 +32,7 @@ PAIRS = {  # (teacher, student) of the suite "digits"
     # the second where channels must agree, the others for transformers, and for those with a distillation token
     "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8"), ("vit", "vit_w16"), ("vit", DISTILLED)],
     "across families": [("vit", "resnet8_w4")],
-    "a transformer as the student": [("resnet8", "vit_w16")],
+    "a transformer as the student": [("resnet8", "vit_w32")],
 }
 
 
@@ -51,7 +51,7 @@ def small_suite(has_tasks: bool = False) -> Suite:
     recipe = digits.recipe.model_copy(
         update={"epochs": 3, "batch_size": BATCH, "learning_rate": 0.01, "weight_decay": 0.0}
     )
-    data = digits.data.model_copy(update={"train": SAMPLES, "test": BATCH})
+    data = digits.data.model_copy(update={"train": SAMPLES, "train_fraction": None, "test": BATCH})
     between = {f"{teacher}:{student}": ("resnet8_w8",) for pairs in PAIRS.values() for teacher, student in pairs}
     tasks = Tasks(classes=(tuple(range(5)), tuple(range(5, 10))), memory=1) if has_tasks else None
     models = {**digits.models, DISTILLED: Model(name="digits_vit_w16_distilled")}

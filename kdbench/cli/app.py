@@ -112,7 +112,7 @@ def run(
 
     Cells with a record are not trained again; an interrupted run carries on.
 
-    Example: kdbench run --method kd,crd --pair resnet8:resnet8_w4 --seeds 3
+    Example: kdbench run --method kd,crd --pair resnet8:resnet8_w8 --seeds 3
     """
     from kdbench.commands.request import Request, check_request, parse_data_dir
     from kdbench.training.limit import time_limit
@@ -200,7 +200,7 @@ def show(
 
     Models are those of the suite, or any of timm's.
 
-    Example: kdbench show crd; kdbench show model cifar_resnet20; kdbench show pair resnet8:vit_w16
+    Example: kdbench show crd; kdbench show model cifar_resnet20; kdbench show pair resnet8:vit_w32
     """
     from kdbench.commands.list_methods import show_method
 
@@ -242,7 +242,7 @@ def cost(
 ) -> None:
     """Measure what a method's training step costs beside the plain student's, with nothing else on the machine.
 
-    Example: kdbench cost kd crd --suite digits --pair resnet8:resnet8_w4
+    Example: kdbench cost kd crd --suite digits --pair resnet8:resnet8_w8
     """
     from kdbench.commands.request import (
         Request,

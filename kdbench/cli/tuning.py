@@ -70,7 +70,7 @@ def tune(
 
     Every trial is trained on the rest of train, on each pair and seed. An interrupted search carries on.
 
-    Example: kdbench tune kd --space kd_weight=log:0.1..10 --trials 8 --pair resnet8:resnet8_w4
+    Example: kdbench tune kd --space kd_weight=log:0.1..10 --trials 8 --pair resnet8:resnet8_w8
     """
     from kdbench.commands.request import Request, check_request, parse_data_dir
     from kdbench.layout import RUNS

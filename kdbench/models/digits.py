@@ -17,11 +17,13 @@ SMALL = dict(input_size=(1, 8, 8), num_classes=10)
 default_cfgs = generate_default_cfgs(
     {
         "digits_resnet8": dict(first_conv="conv1", classifier="fc", **SMALL),
+        "digits_resnet8_w12": dict(first_conv="conv1", classifier="fc", **SMALL),
         "digits_resnet8_w8": dict(first_conv="conv1", classifier="fc", **SMALL),
         "digits_resnet8_w4": dict(first_conv="conv1", classifier="fc", **SMALL),
         "digits_resnet8_w2": dict(first_conv="conv1", classifier="fc", **SMALL),
         "digits_convnet": dict(first_conv="layer1.0", classifier="fc", **SMALL),
         "digits_vit": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
+        "digits_vit_w48": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
         "digits_vit_w32": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
         "digits_vit_w16": dict(first_conv="patch_embed.proj", classifier="head", **SMALL),
         "digits_vit_w16_distilled": dict(first_conv="patch_embed.proj", classifier=("head", "head_dist"), **SMALL),
@@ -33,6 +35,12 @@ default_cfgs = generate_default_cfgs(
 def digits_resnet8(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
     """ResNet-8 at full width, 16/32/64."""
     return create(CifarResNet, "digits_resnet8", pretrained, **{"blocks": 1, **kwargs})
+
+
+@register_model
+def digits_resnet8_w12(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+    """ResNet-8 at three quarters of the width, 12/24/48."""
+    return create(CifarResNet, "digits_resnet8_w12", pretrained, **{"blocks": 1, "widths": (12, 12, 24, 48), **kwargs})
 
 
 @register_model
@@ -63,6 +71,12 @@ def digits_convnet(pretrained: bool = False, **kwargs: Any) -> ConvNet:
 def digits_vit(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
     """ViT with 4 x 4 patches: four tokens of width 64, four blocks, average pooling."""
     return create_digits_vit("digits_vit", pretrained, **{"embed_dim": 64, "depth": 4, "num_heads": 4, **kwargs})
+
+
+@register_model
+def digits_vit_w48(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    """ViT with 4 x 4 patches: four tokens of width 48, four blocks, average pooling."""
+    return create_digits_vit("digits_vit_w48", pretrained, **{"embed_dim": 48, "depth": 4, "num_heads": 4, **kwargs})
 
 
 @register_model

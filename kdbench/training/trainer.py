@@ -247,7 +247,7 @@ class Trainer(Resumable):
         n, size = self.samples, self.recipe.batch_size
         self.begin_epoch(epoch)
         feed = self.feed(epoch)
-        self.watch_one(len(feed.step))
+        self.watch_one(epoch, len(feed.step))
         if epoch == 0 and self.method.eager:
             with self.spending.counting(self.readers, self.stage.epochs):
                 terms = self.run_steps(feed)
@@ -275,10 +275,13 @@ class Trainer(Resumable):
         has_it = getattr(type(self.method), hook) is not getattr(Method, hook)
         return self.guard.unchanged(hook) if has_it else nullcontext()
 
-    def watch_one(self, steps: int) -> None:
-        """Choose the step of an epoch that is watched, among those that run eagerly and are full."""
+    def watch_one(self, epoch: int, steps: int) -> None:
+        """Choose the step of an epoch that is watched, among those that run eagerly and are full.
+
+        Of short epochs after a stage's first not each has one: about one step in sixteen is watched.
+        """
         full = self.samples // self.recipe.batch_size
-        if self.captured is not None or not self.watches:
+        if self.captured is not None or not self.watches or (epoch > 0 and one_of(16) >= steps):
             self.watched = -1
         elif self.execution == "captured" and full > WARM_UP:
             self.watched = one_of(WARM_UP)

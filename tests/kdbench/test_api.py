@@ -89,7 +89,7 @@ def test_compare_says_what_the_command_says(nowhere: Path) -> None:
 
 def test_a_run_returns_its_cells_and_trains_none_twice(tmp_path: Path) -> None:
     def run() -> pd.DataFrame:
-        part = {"pairs": ["resnet8:resnet8_w4"], "seeds": 1, "epochs": 1, "settings": {"temperature": 2}}
+        part = {"pairs": ["resnet8:resnet8_w8"], "seeds": 1, "epochs": 1, "settings": {"temperature": 2}}
         return kdbench.run(["kd"], out=tmp_path / "runs", device="cpu", workers=1, quiet=True, **part)
 
     found = run()

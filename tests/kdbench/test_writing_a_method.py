@@ -120,7 +120,7 @@ def test_a_new_package_is_installed_checked_tested_and_run(
     tested = stranger("pytest", "-q", cwd=package)
     assert f"{len(NAMES) + 2} passed" in tested.stdout, tested.stdout
     ran = stranger(
-        "kdbench", "run", "--method", "my_method", "--pair", "resnet8:resnet8_w2", "--seeds", "1", "--epochs", "2",
+        "kdbench", "run", "--method", "my_method", "--pair", "resnet8:resnet8_w8", "--seeds", "1", "--epochs", "2",
         "--no-mlflow", "--out", "runs",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr

@@ -13,7 +13,7 @@ PAGES = [
     "choose.html",
     "compare.html#suite=digits&a=good&b=kd",
     "suite/digits/index.html",
-    "pair/digits/resnet8/vit_w16.html",
+    "pair/digits/resnet8/vit_w32.html",
     "method/good.html",
     "method/dkd.html",
     "methods.html",
@@ -53,5 +53,5 @@ def test_axe_finds_no_violation(site: Path, screen: str, open_page: Any):
 
 def a_record(site: Path, page: Any) -> str:
     """The address of a record."""
-    page.goto((site / "pair/digits/resnet8/vit_w16.html").as_uri())
+    page.goto((site / "pair/digits/resnet8/vit_w32.html").as_uri())
     return str(page.get_attribute("#pair tbody a[href*='cell.html']", "href")).removeprefix("../../../")

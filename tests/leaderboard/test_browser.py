@@ -93,7 +93,7 @@ def test_numbers_on_the_page_equal_those_of_the_records(site: Path, results: Pat
     plain = {e.record.student: [] for e in read_results(results / "digits" / "vanilla")}
     for e in read_results(results / "digits" / "vanilla"):
         plain[e.record.student].append(e.record.main.metrics.top1)
-    students = ("resnet8_w4", "resnet8_w2", "vit_w16", "resnet8_w4")
+    students = ("resnet8_w8", "resnet8_w4", "vit_w32")
     baseline = np.mean([np.mean(plain[student]) for student in students])
     for name, mean in means.items():
         assert gains[name].split(" [")[0] == f"{mean - baseline:+.2f}"
@@ -138,8 +138,8 @@ def test_filters_combine_and_live_in_the_address(site: Path, open_page: Any):
 
 def test_a_pair_can_be_chosen_and_columns_hidden(site: Path, open_page: Any):
     page = open_page((site / BOARD).as_uri())
-    page.select_option("[data-view]", "resnet8:vit_w16")
-    page.locator("#board th[data-key='g resnet8:vit_w16']").wait_for()  # columns are fetched when asked for
+    page.select_option("[data-view]", "resnet8:vit_w32")
+    page.locator("#board th[data-key='g resnet8:vit_w32']").wait_for()  # columns are fetched when asked for
     assert "half" not in names(page)  # it has no record there
     assert page.locator("#board th[data-key=gain]").is_hidden()
     page.select_option("[data-view]", "all")
@@ -280,11 +280,11 @@ def test_nothing_shifts_while_a_page_loads(site: Path, path: str, open_page: Any
 
 
 def test_a_seeds_number_leads_to_its_record_and_its_command(site: Path, open_page: Any):
-    page = open_page((site / "pair/digits/resnet8/vit_w16.html").as_uri())
+    page = open_page((site / "pair/digits/resnet8/vit_w32.html").as_uri())
     page.click("#pair tbody tr >> nth=0 >> a >> nth=1")
     page.wait_for_selector("#record h2")
-    assert "good, resnet8 → vit_w16, seed 0" in page.inner_text("#record h2")
-    assert "kdbench run --method good --suite digits --pair resnet8:vit_w16 --seeds 0," in page.inner_text(
+    assert "good, resnet8 → vit_w32, seed 0" in page.inner_text("#record h2")
+    assert "kdbench run --method good --suite digits --pair resnet8:vit_w32 --seeds 0," in page.inner_text(
         "#record pre"
     )
 

@@ -108,11 +108,11 @@ def test_the_same_records_give_the_same_site(tmp_path: Path, results: Path, site
 @pytest.mark.parametrize(
     ("method", "pair", "changes", "said"),
     [
-        ("kd", ("resnet8", "resnet8_w4"), {}, "--suite digits --pair resnet8:resnet8_w4 --seeds 2,"),
-        ("vanilla", (None, "vit_w16"), {}, "--suite digits --pair resnet8:vit_w16 --seeds 2,"),
-        ("kd", ("resnet8", "vit_w16"), {"variant": {"flip": False}}, "--seeds 2, --set flip=false"),
-        ("kd", ("resnet8", "vit_w16"), {"variant": {"name": "a b"}}, "--set 'name=\"a b\"'"),
-        ("kd", ("resnet8", "vit_w16"), {"off_protocol": ["epochs: 3"]}, "--seeds 2, --epochs 30"),
+        ("kd", ("resnet8", "resnet8_w8"), {}, "--suite digits --pair resnet8:resnet8_w8 --seeds 2,"),
+        ("vanilla", (None, "vit_w32"), {}, "--suite digits --pair resnet8:vit_w32 --seeds 2,"),
+        ("kd", ("resnet8", "vit_w32"), {"variant": {"flip": False}}, "--seeds 2, --set flip=false"),
+        ("kd", ("resnet8", "vit_w32"), {"variant": {"name": "a b"}}, "--set 'name=\"a b\"'"),
+        ("kd", ("resnet8", "vit_w32"), {"off_protocol": ["epochs: 3"]}, "--seeds 2, --epochs 60"),
     ],
 )
 def test_the_command_of_a_record_repeats_it(
@@ -125,8 +125,8 @@ def test_the_command_of_a_record_repeats_it(
 
 def test_a_command_of_ones_own_suite_names_its_file(suite: Suite, labels: np.ndarray):
     mine = suite.model_copy(update={"name": "mine"})
-    entry = make_entry(mine, labels, make_method("kd"), ("resnet8", "vit_w16"), 0, 0.9)
-    assert "--suite mine.toml --pair resnet8:vit_w16" in command(Found(entry.record, "yours", None, {}))
+    entry = make_entry(mine, labels, make_method("kd"), ("resnet8", "vit_w32"), 0, 0.9)
+    assert "--suite mine.toml --pair resnet8:vit_w32" in command(Found(entry.record, "yours", None, {}))
 
 
 def test_a_folder_at_the_wrong_level_is_told(results: Path, tmp_path: Path):

@@ -54,7 +54,7 @@ def test_costs_measured_alone_are_a_figure_of_their_own(results: Path):
     cost = CostRecord(
         suite="digits",
         fingerprint=board.fingerprint,
-        pair="resnet8:vit_w16",
+        pair="resnet8:vit_w32",
         info=kd.method,
         params=kd.params,
         batch_size=64,

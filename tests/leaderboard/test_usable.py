@@ -53,7 +53,7 @@ def test_the_server_compresses_what_is_text(site: Path, address: str, open_page:
 
 @pytest.mark.parametrize("path", ["cell", "suite/digits/index.html", "choose.html", "compare.html"])
 def test_nothing_shifts(site: Path, path: str, open_page: Any):
-    page = open_page((site / "pair/digits/resnet8/vit_w16.html").as_uri())
+    page = open_page((site / "pair/digits/resnet8/vit_w32.html").as_uri())
     record = str(page.get_attribute("#pair tbody a[href*='cell.html']", "href")).removeprefix("../../../")
     page.goto("about:blank")
     file, _, state = (record if path == "cell" else path).partition("#")
@@ -70,7 +70,7 @@ def test_nothing_shifts(site: Path, path: str, open_page: Any):
 
 @pytest.mark.parametrize(
     "path",
-    ["index.html", BOARD, "pair/digits/resnet8/vit_w16.html", "method/good.html", "methods.html",
+    ["index.html", BOARD, "pair/digits/resnet8/vit_w32.html", "method/good.html", "methods.html",
      "survey/cifar100.html", "survey/cifar10-all.html", "method/dkd.html"],
 )  # fmt: skip
 def test_on_a_phone_every_table_shows_a_number_at_first(site: Path, path: str, open_page: Any):
@@ -141,10 +141,10 @@ def test_a_chosen_pair_sorts_table_and_figures(site: Path, open_page: Any):
     page = open_page((site / BOARD).as_uri())
     page.locator("[data-figure=gains]").scroll_into_view_if_needed()
     page.wait_for_selector("[data-figure=gains] .main-svg")
-    page.select_option("[data-view]", "resnet8:vit_w16")
+    page.select_option("[data-view]", "resnet8:vit_w32")
     column = "#board tbody tr:visible td[data-value]"
     assert page.locator(column).count()
-    key = "a resnet8:vit_w16"
+    key = "a resnet8:vit_w32"
     page.locator(f"#board th[data-key='{key}']").wait_for()  # columns are fetched when asked for
     values = page.evaluate(
         """(key) => { const t = document.getElementById("board");
@@ -153,7 +153,7 @@ def test_a_chosen_pair_sorts_table_and_figures(site: Path, open_page: Any):
         key,
     )
     assert values == sorted(values, reverse=True)
-    page.wait_for_selector("[data-figure=gains] .xtitle:has-text('resnet8 → vit_w16')")
+    page.wait_for_selector("[data-figure=gains] .xtitle:has-text('resnet8 → vit_w32')")
 
 
 def test_the_meaning_of_a_tag_is_read_with_keys_and_fingers(site: Path, open_page: Any):

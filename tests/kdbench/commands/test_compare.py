@@ -164,11 +164,11 @@ def test_an_incomplete_method_is_named_and_left_out(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = results / "digits" / "crd"
-    write_results(folder, [e for e in read_results(folder) if (e.record.student, e.record.seed) != ("vit_w16", 3)])
+    write_results(folder, [e for e in read_results(folder) if (e.record.student, e.record.seed) != ("vit_w32", 3)])
     found, said = run(tmp_path, capsys, "kd", "crd", "at", results=results)
-    assert "crd is incomplete and not compared: 1 missing, resnet8:vit_w16 seed 3." in said
+    assert "crd is incomplete and not compared: 1 missing, resnet8:vit_w32 seed 3." in said
     assert [m["method"] for m in found["methods"]] == ["kd", "at"]
-    assert found["incomplete"] == {"crd": ["resnet8:vit_w16 seed 3"]}
+    assert found["incomplete"] == {"crd": ["resnet8:vit_w32 seed 3"]}
     with pytest.raises(KdbenchError, match="Only 1 of the methods") as caught:
         run(tmp_path, capsys, "kd", "crd", results=results)
     assert "kdbench run --method crd --suite digits" in str(caught.value)
@@ -305,8 +305,8 @@ def test_validation_runs_are_compared_among_themselves(
 
 
 def test_pairs_and_seeds_can_be_fewer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found, _ = run(tmp_path, capsys, "kd", "at", pairs=["resnet8:vit_w16"], seeds=2)
-    entries = [e for e in read_results(RESULTS / "digits" / "at") if e.record.student == "vit_w16"]
+    found, _ = run(tmp_path, capsys, "kd", "at", pairs=["resnet8:vit_w32"], seeds=2)
+    entries = [e for e in read_results(RESULTS / "digits" / "at") if e.record.student == "vit_w32"]
     mean = np.mean([e.record.main.metrics.top1 for e in entries if e.record.seed < 2])
     assert {m["method"]: m["metrics"]["top1"]["mean"] for m in found["methods"]}["at"] == pytest.approx(mean)
     with pytest.raises(KdbenchError, match="has no pair 'a:b'"):

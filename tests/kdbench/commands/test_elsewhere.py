@@ -84,7 +84,7 @@ def test_a_dry_run_says_what_it_assumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["run", "-m", "kd", "--pair", "resnet8:resnet8_w2", "--no-mlflow", "--dry-run", "--on", "a100"]
+    words = ["run", "-m", "kd", "--pair", "resnet8:resnet8_w8", "--no-mlflow", "--dry-run", "--on", "a100"]
     monkeypatch.setattr(sys, "argv", ["kdbench", *words])
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -28,7 +28,7 @@ def test_cells_whose_teachers_are_still_to_be_trained_are_planned_and_await_them
     cells = plan_cells(digits, {"vanilla": {}, "kd": {}, "aekd": {}}, digits.pairs, range(5), {})
     assert len({cell.key for cell in cells}) == len(cells) == 5 * (3 + 4 + 4)
     assert {cell.awaits for cell in cells} == {(), ("resnet8",), ("vit",), ("resnet8", "vit"), ("vit", "resnet8")}
-    assert next(str(cell) for cell in cells if cell.method == "kd") == "kd resnet8:resnet8_w4 seed 0"
+    assert next(str(cell) for cell in cells if cell.method == "kd") == "kd resnet8:resnet8_w8 seed 0"
 
 
 def test_only_cells_that_are_still_to_be_trained_are_counted(digits: Suite) -> None:
@@ -53,7 +53,7 @@ def test_durations_are_in_a_persons_units(seconds: float, said: str) -> None:
 
 
 def test_a_dry_run_estimates_and_trains_nothing(here: Command, tmp_path: Path) -> None:
-    done = here("run", "--method", "kd", "--seeds", "1", "--pair", "resnet8:vit_w16", "--dry-run", "--no-mlflow")
+    done = here("run", "--method", "kd", "--seeds", "1", "--pair", "resnet8:vit_w32", "--dry-run", "--no-mlflow")
     assert done.returncode == 0, done.stderr
     assert "Estimated time" in done.stdout
     assert not (tmp_path / "runs").exists()

@@ -29,7 +29,7 @@ from kdbench.records.store import read_cell, weights_name
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two epochs of KD and SimKD, a seed each."""
     root = tmp_path_factory.mktemp("export")
-    part = {"pairs": ["resnet8:resnet8_w4"], "seeds": 1, "epochs": 2, "device": "cpu", "workers": 1, "quiet": True}
+    part = {"pairs": ["resnet8:resnet8_w8"], "seeds": 1, "epochs": 2, "device": "cpu", "workers": 1, "quiet": True}
     kdbench.run(["kd", "simkd"], out=root / "runs", **part)
     return root / "runs" / "digits"
 
@@ -116,13 +116,13 @@ def test_only_an_earlier_export_is_replaced_and_only_by_force(runs: Path, home: 
 def test_other_weights_than_the_records_are_noticed(runs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "digits" / "kd" / cell(runs, "kd").name
     shutil.copytree(cell(runs, "kd"), folder)
-    [path] = folder.glob("resnet8_w4-*.safetensors")
+    [path] = folder.glob("resnet8_w8-*.safetensors")
     weights = load_file(path)
     last = [name for name, value in weights.items() if value.ndim == 2][-1]
     save_file({**weights, last: -weights[last]}, path)
     with pytest.raises(KdbenchError, match="is corrupt"):
         run(folder, tmp_path / "home")
-    path.rename(folder / weights_name("resnet8_w4", file_sha256(path)))
+    path.rename(folder / weights_name("resnet8_w8", file_sha256(path)))
     with pytest.raises(KdbenchError, match="other classes than the record"):
         run(folder, tmp_path / "home")
     assert not list(tmp_path.glob("*home*"))

@@ -59,7 +59,7 @@ def test_of_more_than_four_pairs_only_the_mean_is_shown(digits: Suite) -> None:
     many = report(digits, "vanilla", "kd", "crd")
     many.pairs = [*many.pairs, many.pairs[0]]
     head = text(joint_table(many))[1]
-    assert "resnet8:resnet8_w4" not in head
+    assert "resnet8:resnet8_w8" not in head
     assert "all pairs" in head
 
 
@@ -77,8 +77,8 @@ def test_a_run_of_several_methods_prints_one_table(digits: Suite) -> None:
 
 def test_what_is_next_is_a_command_that_compares_just_these(digits: Suite) -> None:
     found = report(digits, "vanilla", "crd", "kd", seeds=2)
-    request = Request("digits", ("crd", "kd"), pairs=("resnet8:vit_w16",), validate=True, out=Path("mine"))
+    request = Request("digits", ("crd", "kd"), pairs=("resnet8:vit_w32",), validate=True, out=Path("mine"))
     assert what_next(request, found) == (
-        "Next: kdbench compare crd kd vanilla --pair resnet8:vit_w16 --validate --seeds 2 --runs mine; "
+        "Next: kdbench compare crd kd vanilla --pair resnet8:vit_w32 --validate --seeds 2 --runs mine; "
         "kdbench serve shows all"
     )

@@ -61,7 +61,7 @@ def test_a_pair_whose_teacher_is_not_better_is_named(digits: Suite) -> None:
 def test_what_is_stated_of_all_pairs_says_nothing_of_some(digits: Suite) -> None:
     found = report(digits, "vanilla", "crd", pairs=2)
     assert found.prior() is None
-    assert found.prior("resnet8:resnet8_w4") is not None
+    assert found.prior("resnet8:resnet8_w8") is not None
     assert report(digits.with_epochs(3), "vanilla", "crd").prior() is None
 
 

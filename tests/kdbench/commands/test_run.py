@@ -273,9 +273,9 @@ def test_show_and_lists_answer_for_people_and_programs(here: Command) -> None:
     assert {row["name"] for row in json.loads(here("list", "methods", "--json").stdout)} >= {"kd", "crd"}
     assert {row["name"] for row in json.loads(here("list", "suites", "--json").stdout)} >= {"digits", "cifar100"}
     pairs = json.loads(here("list", "pairs", "--json").stdout)
-    assert pairs[0]["pair"] == "resnet8:resnet8_w4"
+    assert pairs[0]["pair"] == "resnet8:resnet8_w8"
     models = {row["name"]: row for row in json.loads(here("list", "models", "--json").stdout)}
-    assert models["resnet8_w2"]["parameters"] == 1384
+    assert models["resnet8_w4"]["parameters"] == 5142
     model = json.loads(here("show", "model", "cifar_resnet20", "--json").stdout)
     assert (model["parameters"], model["embedding"]) == (278_324, 64)
     expected = [("16x32x32", "stem"), ("16x32x32", "0.33"), ("32x16x16", "0.67"), ("64x8x8", "1.00")]

@@ -8,7 +8,7 @@ import pytest
 
 from kdbench.cli.app import main
 
-PLAN = ["run", "-m", "kd", "--pair", "resnet8:resnet8_w2", "--seeds", "2", "--epochs", "2", "--no-mlflow"]
+PLAN = ["run", "-m", "kd", "--pair", "resnet8:resnet8_w8", "--seeds", "2", "--epochs", "2", "--no-mlflow"]
 
 
 @pytest.fixture

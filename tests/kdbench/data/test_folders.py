@@ -240,11 +240,11 @@ name = "mine"
 title = "Mine"
 revision = 1
 seeds = 1
-pairs = ["vit:vit_w16"]
+pairs = ["vit:vit_w32"]
 
 [models]
 vit = { name = "digits_vit" }
-vit_w16 = { name = "digits_vit_w16" }
+vit_w32 = { name = "digits_vit_w32" }
 
 [data]
 source = "imagefolder/animals"

@@ -21,7 +21,7 @@ from kdbench.tables import Data
 
 
 def test_digits_are_the_suites_real_images(digits: Suite) -> None:
-    dataset = load_data(digits.data)
+    dataset = load_data(whole(digits).data)
     assert dataset.train_images.shape == (1000, 1, 8, 8)
     assert dataset.test_images.shape == (797, 1, 8, 8)
     pixels = dataset.train_images.double() / 255
@@ -73,28 +73,32 @@ def test_the_split_keeps_the_classes_in_proportion() -> None:
 
 
 def test_validation_is_cut_from_train_and_leaves_the_test_set_alone(digits: Suite) -> None:
-    whole, held_out = load_data(digits.data), load_data(digits.with_validation().data)
+    every, held_out = load_data(whole(digits).data), load_data(whole(digits).with_validation().data)
     assert (len(held_out.train_labels), len(held_out.test_labels)) == (800, 200)
 
     def rows(images: torch.Tensor) -> set[bytes]:
         return {image.numpy().tobytes() for image in images}
 
-    assert rows(held_out.train_images) | rows(held_out.test_images) == rows(whole.train_images)
-    assert not rows(held_out.test_images) & rows(whole.test_images)
+    assert rows(held_out.train_images) | rows(held_out.test_images) == rows(every.train_images)
+    assert not rows(held_out.test_images) & rows(every.test_images)
 
 
-def part_of(suite: Suite, fraction: float) -> Suite:
+def whole(suite: Suite) -> Suite:
+    return part_of(suite, None)
+
+
+def part_of(suite: Suite, fraction: float | None) -> Suite:
     return suite.model_copy(update={"data": suite.data.model_copy(update={"train_fraction": fraction})})
 
 
 def test_a_fraction_is_the_first_rows_of_each_class_and_leaves_the_test_set_alone(digits: Suite) -> None:
-    whole, quarter = load_data(digits.data), load_data(part_of(digits, 0.25).data)
+    every, quarter = load_data(whole(digits).data), load_data(part_of(digits, 0.25).data)
     for label in range(10):
-        own, all_of_it = (d.train_images[d.train_labels == label] for d in (quarter, whole))
+        own, all_of_it = (d.train_images[d.train_labels == label] for d in (quarter, every))
         assert abs(len(own) - len(all_of_it) / 4) < 1
         assert torch.equal(own, all_of_it[: len(own)])
     assert len(quarter.train_labels) == 250
-    assert torch.equal(quarter.test_images, whole.test_images)
+    assert torch.equal(quarter.test_images, every.test_images)
 
 
 def test_a_fraction_of_what_validation_leaves_is_trained_on(digits: Suite) -> None:

@@ -41,9 +41,9 @@ def test_a_network_offers_the_maps_of_its_stages_and_its_stem(digits: Suite) -> 
 
 
 def test_isotropic_networks_offer_maps_at_quarters_of_their_depth(digits: Suite) -> None:
-    found = feature_maps(build_network(digits, "vit_w16"), EXAMPLE)
-    assert [(m.index, m.shape, m.depth) for m in found] == [(i, (16, 2, 2), (i + 1) / 4) for i in range(4)]
-    assert not stem_maps(build_network(digits, "vit_w16"), EXAMPLE)
+    found = feature_maps(build_network(digits, "vit_w32"), EXAMPLE)
+    assert [(m.index, m.shape, m.depth) for m in found] == [(i, (32, 2, 2), (i + 1) / 4) for i in range(4)]
+    assert not stem_maps(build_network(digits, "vit_w32"), EXAMPLE)
 
 
 def described(*reductions: int, stem: int | None = None) -> list[dict[str, object]]:
@@ -95,7 +95,7 @@ def test_a_network_with_one_map_is_an_error_that_names_both_and_what_each_offers
         match_maps([], small, names)
 
 
-@pytest.mark.parametrize("model", ["resnet8_w4", "vit_w16"])
+@pytest.mark.parametrize("model", ["resnet8_w4", "vit_w32"])
 def test_outputs_belong_to_one_forward_pass(model: str, digits: Suite) -> None:
     network = build_network(digits, model, seed=0).eval()
     read = OutputReader("student", network, {"logits", "embedding", "features"}, feature_maps(network, EXAMPLE))
@@ -116,7 +116,7 @@ def test_a_stem_is_read_beside_or_without_the_stages(digits: Suite) -> None:
     assert alone.shapes(EXAMPLE[:1]).stem == ((4, 8, 8),)
     beside = OutputReader("student", network, {"stem", "features"}, feature_maps(network, EXAMPLE), stem)(EXAMPLE)
     assert all(map(torch.equal, [*beside.stem, *beside.features], maps))
-    none = OutputReader("student", build_network(digits, "vit_w16"), {"stem", "logits"})
+    none = OutputReader("student", build_network(digits, "vit_w32"), {"stem", "logits"})
     assert none.shapes(EXAMPLE[:1]).stem == ()
 
 
@@ -127,17 +127,17 @@ def test_an_output_that_is_not_required_says_what_to_add(digits: Suite) -> None:
 
 
 def test_parameters_and_macs_are_those_counted_by_hand(digits: Suite) -> None:
-    network = build_network(digits, "resnet8_w2")
+    network = build_network(digits, "resnet8_w4")
     convolutions = (
-        64 * (1 * 2 + 2 * 2 * 2) * 9 + 16 * (2 * 4 * 9 + 4 * 4 * 9 + 2 * 4) + 4 * (4 * 8 * 9 + 8 * 8 * 9 + 4 * 8)
+        64 * (1 * 4 + 4 * 4 * 2) * 9 + 16 * (4 * 8 * 9 + 8 * 8 * 9 + 4 * 8) + 4 * (8 * 16 * 9 + 16 * 16 * 9 + 8 * 16)
     )
-    assert count_macs(network, EXAMPLE[:1]) == convolutions + 8 * 10
-    assert count_parameters(network) == 1384
+    assert count_macs(network, EXAMPLE[:1]) == convolutions + 16 * 10
+    assert count_parameters(network) == 5142
 
 
 def test_initial_weights_depend_on_the_seed_alone(digits: Suite) -> None:
     torch.manual_seed(5)
-    one = build_network(digits, "vit_w16", seed=3).state_dict()
+    one = build_network(digits, "vit_w32", seed=3).state_dict()
     torch.randn(7)
-    other = build_network(digits, "vit_w16", seed=3).state_dict()
+    other = build_network(digits, "vit_w32", seed=3).state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)

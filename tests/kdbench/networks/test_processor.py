@@ -50,7 +50,7 @@ def test_only_processors_without_avx512_are_changed_and_only_their_broken_layers
 
 def test_small_networks_of_digits_train_with_images_channels_last(digits: Suite) -> None:
     """In a process whose heap is corrupted this test would not come to its end."""
-    for name in ("resnet8_w4", "resnet8_w2"):
+    for name in ("resnet8_w8", "resnet8_w4"):
         network = build_network(digits, name, 0).to(memory_format=torch.channels_last)
         affected = torch.backends.cpu.get_cpu_capability() == "AVX2"
         assert any(isinstance(m, nn.Conv2d) and is_broken(m) for m in network.modules()) != affected

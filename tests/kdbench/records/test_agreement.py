@@ -15,9 +15,9 @@ RESULTS = Path(__file__).parents[3] / "results"
 
 @pytest.fixture(scope="module")
 def accepted() -> list[Answers]:
-    """The accepted cells of kd on the pair resnet8:resnet8_w4, five seeds."""
+    """The accepted cells of kd on the pair resnet8:resnet8_w8, five seeds."""
     entries = read_results(RESULTS / "digits" / "kd")
-    return [a for a in answers_of(entries) if (a.record.teacher, a.record.student) == ("resnet8", "resnet8_w4")]
+    return [a for a in answers_of(entries) if (a.record.teacher, a.record.student) == ("resnet8", "resnet8_w8")]
 
 
 def again(answers: Answers, correct: np.ndarray | None = None) -> Answers:

@@ -79,13 +79,13 @@ def test_a_correlation_is_of_the_seeds_that_all_have() -> None:
 @pytest.fixture(scope="module")
 def suite() -> Suite:
     spread = {"seed_sd": 0.5, "seed_df": 10.0, "seed_correlation": 0.1}
-    stated = Statistics.model_validate({**spread, "pairs": {"resnet8:vit_w16": {"seed_sd": 1.6, "seed_df": 5.0}}})
+    stated = Statistics.model_validate({**spread, "pairs": {"resnet8:vit_w32": {"seed_sd": 1.6, "seed_df": 5.0}}})
     return load_suite("digits").model_copy(update={"statistics": stated})
 
 
 def test_a_suite_states_its_prior(suite: Suite) -> None:
     assert stated_prior(suite) == Prior(0.5, 10.0, 0.1)
-    assert stated_prior(suite, "resnet8:vit_w16") == Prior(1.6, 5.0, 0.0)
+    assert stated_prior(suite, "resnet8:vit_w32") == Prior(1.6, 5.0, 0.0)
     assert stated_prior(suite, "vit:resnet8_w4") is None
 
 

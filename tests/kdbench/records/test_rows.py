@@ -14,7 +14,7 @@ from kdbench.records.standings import accuracy_sample, mean_accuracy, pair_resul
 from kdbench.records.store import Entry
 from kdbench.suite import Suite, load_suite, load_test_labels
 
-PAIR = ("resnet8", "resnet8_w4")
+PAIR = ("resnet8", "resnet8_w8")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def entry(suite: Suite, name: str, seed: int, teacher: str | None = PAIR[0], ver
 def test_a_method_without_a_teacher_stands_under_every_pair_of_its_student(suite: Suite) -> None:
     (row,) = group([entry(suite, "vanilla", 0, None)], "accepted")
     assert row.cell(PAIR, 0) is row.cell(("vit", PAIR[1]), 0) is not None
-    assert row.cell(("resnet8", "vit_w16"), 0) is None
+    assert row.cell(("resnet8", "vit_w32"), 0) is None
     assert row.cell(PAIR, 1) is None
 
 
@@ -47,7 +47,7 @@ def test_a_row_deviates_in_what_it_deviates_in_on_any_pair(suite: Suite) -> None
     labels = load_test_labels(suite)
     made = [
         make_entry(suite, labels, make_method("takd", deviations=deviations), ("resnet8", student), 0, 0.9)
-        for student, deviations in (("resnet8_w2", ["a", "two"]), ("resnet8_w4", ["a"]))
+        for student, deviations in (("resnet8_w4", ["a", "two"]), ("resnet8_w8", ["a"]))
     ]
     (row,) = group(made, "accepted")
     assert set(row.info.deviations) == {"a", "two"}
@@ -92,7 +92,7 @@ def test_a_sample_has_the_records_top1_by_seed(suite: Suite) -> None:
 
 
 def test_of_the_references_all_seeds_count_that_every_pair_has(suite: Suite) -> None:
-    labels, pairs = load_test_labels(suite), [PAIR, ("resnet8", "vit_w16")]
+    labels, pairs = load_test_labels(suite), [PAIR, ("resnet8", "vit_w32")]
     places = [*((PAIR, seed) for seed in range(4)), *((pairs[1], seed) for seed in range(3))]
 
     def row(name: str) -> Row[Entry]:

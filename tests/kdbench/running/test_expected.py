@@ -44,7 +44,7 @@ def test_the_longest_cells_come_first_by_what_records_tell(digits: Suite) -> Non
     ordered = expected.longest_first(cells)
     assert ordered[0].method == "cmi"
     assert [expected.seconds(c) for c in ordered] == sorted(map(expected.seconds, cells), reverse=True)
-    kind = [r for r in known if (r.method.name, r.student, r.teacher) == ("kd", "resnet8_w4", "resnet8") and r.cost]
-    [first] = [c for c in cells if (c.method, c.student, c.teacher_name, c.seed) == ("kd", "resnet8_w4", "resnet8", 0)]
+    kind = [r for r in known if (r.method.name, r.student, r.teacher) == ("kd", "resnet8_w8", "resnet8") and r.cost]
+    [first] = [c for c in cells if (c.method, c.student, c.teacher_name, c.seed) == ("kd", "resnet8_w8", "resnet8", 0)]
     mean = sum(r.cost.train_seconds for r in kind if r.cost) / len(kind)
     assert abs(expected.seconds(first) - mean) < 1e-6 * mean

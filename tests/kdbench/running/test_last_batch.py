@@ -10,7 +10,7 @@ from kdbench.suite import Suite, list_suites, load_suite
 
 
 def with_rows(suite: Suite, train: int, **recipe: object) -> Suite:
-    data = suite.data.model_copy(update={"train": train, "validation": 10})
+    data = suite.data.model_copy(update={"train": train, "train_fraction": None, "validation": 10})
     return suite.model_copy(update={"data": data, "recipe": suite.recipe.model_copy(update=recipe)})
 
 
@@ -21,9 +21,9 @@ def test_a_batch_of_one_image_is_refused_where_a_network_has_batch_norm(digits: 
         check_last_batches(suite, ["resnet8_w4"], [])
     with pytest.raises(KdbenchError, match=r"batches of 1 the last batch has one image"):
         check_last_batches(with_rows(digits, 32, batch_size=1), ["resnet8_w4"], [])
-    check_last_batches(suite, ["vit_w16"], [])  # layer norm
+    check_last_batches(suite, ["vit_w32"], [])  # layer norm
     check_last_batches(with_rows(digits, 33, batch_size=31), ["resnet8_w4"], ["resnet8"])
-    check_last_batches(with_rows(digits, 42, batch_size=31).with_validation(), ["vit_w16"], [])
+    check_last_batches(with_rows(digits, 42, batch_size=31).with_validation(), ["vit_w32"], [])
     with pytest.raises(KdbenchError, match="of 32 images"):
         check_last_batches(with_rows(digits, 42, batch_size=31).with_validation(), ["resnet8_w4"], [])
 

@@ -27,10 +27,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def suite(digits: Suite) -> Suite:
-    return digits.with_epochs(2)
+    """With two assistants on its first pair."""
+    between = {**digits.assistants, "resnet8:resnet8_w8": ("resnet8_w12", "resnet8_w4")}
+    return digits.model_copy(update={"assistants": between}).with_epochs(2)
 
 
-def plan(suite: Suite, method: str, pair: str = "resnet8:resnet8_w2", **params: object) -> Cell:
+def plan(suite: Suite, method: str, pair: str = "resnet8:resnet8_w8", **params: object) -> Cell:
     pairs = [p for p in suite.pairs if str(p) == pair]
     teachers = {name: find_teacher(suite, name, None, print) for name in teachers_of(suite, [method], pairs)}
     assert all(teachers.values())
@@ -101,10 +103,10 @@ def test_a_cell_with_a_team_names_all_its_teachers_and_depends_on_them(suite: Su
 
 def test_a_cell_with_assistants_depends_on_them(suite: Suite, tmp_path: Path) -> None:
     cell = plan(suite, "takd")
-    assert cell.assistants == ("resnet8_w8", "resnet8_w4")
-    assert cell.key != replace(cell, assistants=("resnet8_w8",)).key
+    assert cell.assistants == ("resnet8_w12", "resnet8_w4")
+    assert cell.key != replace(cell, assistants=("resnet8_w12",)).key
     entry = run(cell, tmp_path)
-    assert [n.model for n in entry.record.others] == ["resnet8_w8", "resnet8_w4"]
+    assert [n.model for n in entry.record.others] == ["resnet8_w12", "resnet8_w4"]
     assert cell_of(entry, suite, None, print).key == cell.key
     assert found_problems(entry, suite) == []
 

@@ -45,10 +45,10 @@ def test_a_cost_record_holds_both_steps_and_its_hash(digits: Suite) -> None:
 
 
 def test_the_command_shows_costs_and_writes_records(here: Command, tmp_path: Path) -> None:
-    done = here("cost", "kd", "--pair", "resnet8:vit_w16", "--steps", "2", "--json")
+    done = here("cost", "kd", "--pair", "resnet8:vit_w32", "--steps", "2", "--json")
     assert done.returncode == 0, done.stderr
     [row] = json.loads(done.stdout)
-    assert row["teacher:student"] == "resnet8:vit_w16"
+    assert row["teacher:student"] == "resnet8:vit_w32"
     [path] = (tmp_path / "runs" / "digits" / "costs").iterdir()
     assert CostRecord.model_validate_json(path.read_text()).method.milliseconds == pytest.approx(
         row["method ms"], abs=0.006

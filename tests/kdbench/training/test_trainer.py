@@ -26,7 +26,7 @@ from kdbench.training.trainer import Diverged, Trainer
 CPU = torch.device("cpu")
 
 
-def one_cell(suite: Suite, method: str, student: str = "resnet8_w2", seed: int = 0) -> Cell:
+def one_cell(suite: Suite, method: str, student: str = "resnet8_w4", seed: int = 0) -> Cell:
     pair = next(pair for pair in suite.pairs if pair.student == student)
     teacher = find_teacher(suite, pair.teacher, None, print)
     assert teacher is not None
@@ -156,7 +156,7 @@ def test_what_a_method_brings_is_trained(method: str, short: Suite) -> None:
     assert all(not torch.equal(value, before[name]) for name, value in trainer.method.named_parameters())
 
 
-@pytest.mark.parametrize("student", ["resnet8_w2", "vit_w16"])
+@pytest.mark.parametrize("student", ["resnet8_w4", "vit_w32"])
 @pytest.mark.parametrize("method", ["vanilla", "kd", "fitnets", "at", "crd"])
 def test_every_method_learns_on_a_convolutional_and_a_transformer_student(
     method: str, student: str, digits: Suite, tmp_path: Path
@@ -180,7 +180,7 @@ def test_a_loss_that_is_not_finite_names_its_terms(short: Suite) -> None:
 
 
 def test_long_gradients_are_cut_to_the_recipes_length(digits: Suite) -> None:
-    clipped = {"resnet8_w2": {"clip_norm": 0.5, "momentum": 0.0, "weight_decay": 0.0}}
+    clipped = {"resnet8_w4": {"clip_norm": 0.5, "momentum": 0.0, "weight_decay": 0.0}}
     recipe = digits.recipe.model_copy(update={"students": clipped})
     trainer = make(digits.model_copy(update={"recipe": recipe}), "kd")
     before = [p.detach().clone() for p in trainer.parameters]
@@ -218,7 +218,7 @@ def test_the_small_suite_of_the_tests_is_valid(small_suite: Path) -> None:
 def test_a_training_with_adamw_resumes_bit_equal(short: Suite, tmp_path: Path) -> None:
     recipe = short.recipe.model_copy(update={"optimizer": "adamw", "learning_rate": 0.003})
     suite = short.model_copy(update={"recipe": recipe})
-    whole, half, rest = (make(suite, "kd", student="vit_w16") for _ in range(3))
+    whole, half, rest = (make(suite, "kd", student="vit_w32") for _ in range(3))
     whole.train(tmp_path / "whole")
     for _ in range(2):
         half.next_epoch()

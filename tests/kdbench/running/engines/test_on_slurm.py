@@ -153,7 +153,7 @@ def test_a_job_whose_time_is_shorter_than_the_work_goes_back_into_the_queue(
 
 
 def test_a_parent_that_was_killed_finds_its_jobs_and_starts_none_twice(slurm: Path, tmp_path: Path) -> None:
-    options = ["run", "-m", "vanilla", "--pair", "resnet8:resnet8_w4", "--seeds", "2", "--epochs", "300", "--no-mlflow"]
+    options = ["run", "-m", "vanilla", "--pair", "resnet8:resnet8_w8", "--seeds", "2", "--epochs", "300", "--no-mlflow"]
     command = [sys.executable, "-m", "kdbench", *options, "--engine", "slurm", "--workers", "1"]
     first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: list((tmp_path / "runs").rglob("*.partial")))
@@ -171,7 +171,7 @@ def test_a_parent_that_was_killed_finds_its_jobs_and_starts_none_twice(slurm: Pa
     assert most == 1
     told = " ".join(said.split())
     assert re.search(r"of an earlier command are there: their [12] cells are not started again", told)
-    assert f"vanilla resnet8_w4 seed 1 on {platform.node()}" in told
+    assert f"vanilla resnet8_w8 seed 1 on {platform.node()}" in told
     assert len([e for e in read_runs(tmp_path / "runs") if isinstance(e, Entry)]) == 2
     assert not list((tmp_path / "runs").rglob("*.aside-*"))
 

@@ -1,0 +1,95 @@
+"""The main weights of `digits`, for which no paper has one: PYTHONPATH=. python benchmarks/digits_weights.py OUT.toml
+
+Each method has the same small budget: eight trials of its main weight, powers of two from 1/32 to 4 times the published
+weight, beside that weight itself; two seeds of the first pair, on validation images. What is chosen goes into
+kdbench/suites/digits.toml by hand, for every pair. It took 976 cells; a search that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from kdbench.suite import load_suite
+
+LOWEST, HIGHEST, TRIALS = 1 / 32, 4, 8
+# A method's parameter and its published weight, over 16 where it weighs a sum over positions (8 x 8, not 32 x 32).
+PUBLISHED = {
+    "ab": ("boundary_weight", 0.003),
+    "aekd": ("kd_weight", 0.9),
+    "afd": ("attention_weight", 200),
+    "anc": ("logits_weight", 1),
+    "at": ("attention_weight", 62.5),
+    "avg_teachers": ("kd_weight", 0.9),
+    "ban": ("kd_weight", 1),
+    "byot": ("head_kd_weight", 0.1),
+    "ca_mkd": ("kd_weight", 1),
+    "cc": ("correlation_weight", 0.02),
+    "crd": ("contrast_weight", 0.8),
+    "crd_kd": ("contrast_weight", 0.8),
+    "cskd": ("class_weight", 1),
+    "ctkd": ("kd_weight", 0.9),
+    "ctkd_collaborative": ("attention_weight", 1000),
+    "dcm": ("mutual_weight", 1),
+    "ddgsd": ("view_weight", 1),
+    "dgkd": ("kd_weight", 0.9),
+    "dist": ("inter_weight", 2),
+    "dkd": ("non_target_weight", 8),
+    "dlb": ("last_weight", 0.5),
+    "dml": ("kd_weight", 1),
+    "dml_mixed": ("kd_weight", 1),
+    "fitnets": ("hint_weight", 100),
+    "fn": ("normalised_weight", 9),
+    "fsp": ("flow_weight", 1),
+    "ft": ("factor_weight", 50),
+    "ickd": ("correlation_weight", 2.5),
+    "irg": ("graph_weight", 0.005),
+    "jointrd": ("joint_weight", 0.25),
+    "kd": ("kd_weight", 0.9),
+    "kd_ce": ("kd_weight", 1),
+    "kd_ls": ("kd_weight", 9),
+    "kdcl": ("kd_weight", 1),
+    "logits_mse": ("logits_weight", 1),
+    "meal": ("similarity_weight", 1),
+    "mgd": ("map_weight", 0.001),
+    "nkd": ("non_target_weight", 3.5),
+    "nst": ("selectivity_weight", 3.125),
+    "ofd": ("map_weight", 0.001),
+    "okddip": ("kd_weight", 1),
+    "one": ("kd_weight", 1),
+    "pad_l2": ("pad_weight", 1),
+    "pcl": ("kd_weight", 1),
+    "pkt": ("neighbour_weight", 30000),
+    "quantized_kd": ("kd_weight", 0.7),
+    "reviewkd": ("review_weight", 5),
+    "rkd": ("distance_weight", 25),
+    "rocket": ("hint_weight", 0.03),
+    "semckd": ("map_weight", 100),
+    "simkd": ("map_weight", 1),
+    "snapshot": ("kd_weight", 1),
+    "sp": ("similarity_weight", 3000),
+    "srrl": ("embedding_weight", 1),
+    "sskd": ("rotated_weight", 2.7),
+    "takd": ("kd_weight", 0.9),
+    "tfkd_reg": ("teacher_weight", 0.1),
+    "tfkd_self": ("kd_weight", 0.475),
+    "tofd": ("kd_weight", 1),
+    "vid": ("information_weight", 1),
+    "wsld": ("kd_weight", 2.5),
+}
+
+
+def main() -> None:
+    [out] = sys.argv[1:]
+    spaces = [
+        f"--space={method}.{parameter}=log:{weight * LOWEST:g}..{weight * HIGHEST:g}"
+        for method, (parameter, weight) in PUBLISHED.items()
+    ]
+    pair = str(load_suite("digits").pairs[0])
+    search = ["--trials", str(TRIALS), "--sampler", "grid", "--pair", pair, "--seeds", "2", "--out", out]
+    command = [sys.executable, "-m", "kdbench", "tune", *PUBLISHED, *spaces, *search, "--no-mlflow"]
+    sys.exit(subprocess.run(command, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
