@@ -50,7 +50,8 @@ def small_suite(tmp_path: Path) -> Path:
     text = text.replace("[models]\n", '[models]\nresnet8_w2 = { name = "digits_resnet8_w2" }\n')
     text = re.sub(r'(?s)\npairs = \[.*?\n\]', '\npairs = ["resnet8:resnet8_w2"]', text)
     text = re.sub(r"(?s)\n\[teams\].*?\n(?=\[assistants\])", "\n", text)
-    text = re.sub(r"(?s)(\n\[assistants\]).*?\n(?=\[)", r'\1\n"resnet8:resnet8_w2" = ["resnet8_w8", "resnet8_w4"]\n', text)
+    between = '"resnet8:resnet8_w2" = ["resnet8_w8", "resnet8_w4"]'
+    text = re.sub(r"(?s)(\n\[assistants\]).*?\n(?=\[)", rf"\1\n{between}\n", text)
     text = re.sub(r"(?s)\n\[statistics\].*?\n(?=\[data\])", "\n", text)  # of 60 epochs on all pairs
     path = tmp_path / "small.toml"
     path.write_text(text)

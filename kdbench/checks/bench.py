@@ -30,7 +30,7 @@ SEED = 7
 DISTILLED = "vit_w16_distilled"  # no network of the suite
 PAIRS = {  # (teacher, student) of the suite "digits"
     # the second where channels must agree, the others for transformers, and for those with a distillation token
-    "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8"), ("vit", "vit_w16"), ("vit", DISTILLED)],
+    "one family": [("resnet8", "resnet8_w4"), ("resnet8", "resnet8"), ("vit", "vit_w32"), ("vit", DISTILLED)],
     "across families": [("vit", "resnet8_w4")],
     "a transformer as the student": [("resnet8", "vit_w32")],
 }

@@ -21,14 +21,14 @@ def reader(network: Any) -> OutputReader:
 
 
 def test_a_blocks_attention_follows_from_its_queries_keys_and_values(digits: Suite) -> None:
-    vit = build_network(digits, "vit_w16", seed=0).eval()
+    vit = build_network(digits, "vit_w32", seed=0).eval()
     attended: list[Tensor] = []
     vit.blocks[2].attn.proj.register_forward_pre_hook(lambda module, inputs: attended.append(inputs[0]))
     read = reader(vit)
-    q, k, v = read(IMAGES).attention[2].unflatten(3, (2, 8)).transpose(2, 3)
+    q, k, v = read(IMAGES).attention[2].unflatten(3, (4, 8)).transpose(2, 3)
     expected = ((q @ k.mT) / 8**0.5).softmax(dim=3) @ v
     assert torch.allclose(attended[-1], expected.transpose(1, 2).flatten(2), atol=1e-6)
-    assert read.shapes(IMAGES[:1]).attention == ((4, 16, 2),) * 4
+    assert read.shapes(IMAGES[:1]).attention == ((4, 32, 4),) * 4
 
 
 def test_a_network_without_attention_is_refused_in_words(digits: Suite) -> None:
