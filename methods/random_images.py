@@ -12,6 +12,8 @@ from kdbench_methods.parts.real_images import RealImages
 class RandomImages(DatasetMethod):
     """Students learn from real images, drawn at random from each class: what a method that makes images must beat.
 
+    S_c = {x_1, ..., x_k}, of N_c images of class c
+
     All images of a class are equally likely, and none is drawn twice.
     """
 

@@ -38,7 +38,7 @@ def test_a_groupby_equals_the_board(suite: str, boards: dict[str, list], nowhere
     by_method = found.groupby("method")
     means = by_method[["top1", "nll", "ece"]].mean()
     ranked = [s for s in boards[suite] if s.place is not None]
-    assert len(ranked) >= 15
+    assert len(ranked) >= 5
     for s in ranked:
         for metric in ("top1", "nll", "ece"):
             assert means.loc[s.row.name, metric] == pytest.approx(s.metrics[metric][0])
