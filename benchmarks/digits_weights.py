@@ -2,8 +2,8 @@
 
 Each method has the same small budget: eight trials of its main weight, powers of two from 1/32 to 4 times the published
 weight, beside that weight itself; two seeds of the first pair, on validation images. What is chosen goes into
-kdbench/suites/digits.toml by hand, for every pair. Methods that cannot serve that pair keep their weights, and so do the
-data-free ones. A search that was cut off goes on.
+kdbench/suites/digits.toml by hand, for every pair. Methods that cannot serve that pair keep their weights, as data-free
+ones do. A search that was cut off goes on.
 """
 
 from __future__ import annotations
