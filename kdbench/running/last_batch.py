@@ -22,12 +22,17 @@ def check_last_batches(suite: Suite, students: Iterable[str], teachers: Iterable
         KdbenchError: one does; says how many images there are.
     """
     for name in sorted(students):
-        for rows in {suite.learned_from, suite.data.learned_from}:
-            check_last_batch(suite, name, rows, suite.recipe_of(name), f"recipe.students.{name}")
+        check_student(suite, name, (suite.learned_from, suite.data.learned_from))
     for name in teachers:
         if not suite.loads(name):
             rows = suite.data.for_teachers.learned_from
             check_last_batch(suite, name, rows, suite.teacher_recipe(), "recipe.teacher")
+
+
+def check_student(suite: Suite, name: str, numbers: Iterable[int]) -> None:
+    """The same of one student, in stages of so many images each; with tasks only their labels tell how many."""
+    for rows in dict.fromkeys(numbers):
+        check_last_batch(suite, name, rows, suite.recipe_of(name), f"recipe.students.{name}")
 
 
 def check_last_batch(suite: Suite, model: str, rows: int, recipe: Recipe, table: str) -> None:

@@ -18,6 +18,7 @@ from kdbench.networks.build import build_network
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.plugins import load_method
 from kdbench.records.record import Match
+from kdbench.running.last_batch import check_student
 from kdbench.running.method_setup import build_method, make_setup
 from kdbench.running.plan import Cell
 from kdbench.running.readers import build_networks
@@ -69,6 +70,7 @@ def prepare(
 
     Raises:
         NotApplicable: the method cannot serve the pair.
+        KdbenchError: a task's last batch has one image, of which batch norm has no variance.
     """
     cls = cls or load_method(cell.method)
     networks = build_networks(cell, cls, teachers)
@@ -106,6 +108,8 @@ def prepare(
         stored=stored_outputs(cell, cls, teacher, inputs, device, notice) if teacher else None,
         strong=StrongViews(cell.data, inputs.cut, device) if "strong_images" in cls.requires else None,
     )
+    if isinstance(trainer, TaskTrainer):
+        check_student(cell.suite, cell.student, map(len, trainer.rows))
     return trainer, networks.matching()
 
 

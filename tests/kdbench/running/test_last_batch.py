@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
 from kdbench.running.last_batch import check_last_batches
+from kdbench.running.plan import assemble
+from kdbench.running.prepare import prepare
 from kdbench.suite import Suite, list_suites, load_suite
+from kdbench.training.task_trainer import task_rows
+from kdbench_methods.lwf import LwF
 
 
 def with_rows(suite: Suite, train: int, **recipe: object) -> Suite:
@@ -42,3 +48,17 @@ def test_no_built_in_suite_has_such_a_batch(name: str) -> None:
     for one in (suite, suite.with_validation()):
         check_last_batches(one, [], [])
         assert all(one.data.learned_from % one.recipe_of(pair.student).batch_size != 1 for pair in suite.pairs)
+
+
+def test_a_task_whose_last_batch_is_one_image_is_told_before_its_first_step() -> None:
+    suite = load_suite("digits-tasks")
+    assert suite.tasks is not None
+    data = load_data(suite.data)
+    rows = [len(one) for one in task_rows(data.train_labels, suite.tasks, all_earlier=False)]
+    recipe = suite.recipe.model_copy(update={"batch_size": rows[-1] - 1})
+    assert len(data.train_labels) % recipe.batch_size != 1  # all tasks together have no such batch
+    pair = suite.pairs[0]
+    cell = assemble(suite.model_copy(update={"recipe": recipe}), LwF, pair, 0, {}, {}, source="")
+    said = rf"of {rows[-1]} images in batches of {rows[-1] - 1} the last batch has one image.*'{pair.student}'"
+    with pytest.raises(KdbenchError, match=said):
+        prepare(cell, data, [], torch.device("cpu"))
