@@ -1,4 +1,4 @@
-"""The learning rate of a step."""
+"""When things happen in a training: the learning rate of a step, the epochs after which it is evaluated."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if step <= top:
         return peak + (start - peak) * (1 + math.cos(math.pi * step / top)) / 2
     return end + (peak - end) * (1 + math.cos(math.pi * (step - top) / (total - 1 - top))) / 2
+
+
+def evaluated(epochs: int, of_recipe: int) -> list[int]:
+    """The epochs of a main stage, from 1 on, after which the test accuracy is taken.
+
+    Each one; of a stage that is longer than the recipe as many as that has, evenly spread. The last is among them.
+    """
+    count = min(epochs, of_recipe)
+    return [epochs * k // count for k in range(1, count + 1)]

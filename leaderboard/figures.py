@@ -9,6 +9,7 @@ import numpy as np
 
 from kdbench.records.rows import KD, PLAIN
 from kdbench.records.standings import Contrast, PairResult
+from kdbench.schedule import evaluated
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.cost_figures import compression, compute_cost, training_cost
 from kdbench_leaderboard.figure_parts import (
@@ -246,7 +247,7 @@ def curves(s: Standing, references: Sequence[Standing] = ()) -> Figure | None:
         return None
     traces = []
     for row in (s, *(r for r in references if r is not s)):
-        for n, (pair, mean) in enumerate(own.items() if row is s else curve_lines(row).items()):
+        for n, (pair, (epochs, mean)) in enumerate(own.items() if row is s else curve_lines(row).items()):
             if pair not in own:
                 continue
             dash = {PLAIN: "dot", KD: "dash"}.get(row.row.name, "solid") if row is not s else "solid"
@@ -255,7 +256,7 @@ def curves(s: Standing, references: Sequence[Standing] = ()) -> Figure | None:
                     "type": "scatter",
                     "mode": "lines",
                     "name": f"{label(row.row.title)}, {pair_name(pair)}",
-                    "x": list(range(1, len(mean) + 1)),
+                    "x": epochs,
                     "y": mean,
                     "line": {"dash": dash, "width": 2.5 if row is s else 1.5, "color": colors[n % len(colors)]},
                 }
@@ -266,14 +267,16 @@ def curves(s: Standing, references: Sequence[Standing] = ()) -> Figure | None:
     return {"data": traces, "layout": layout}
 
 
-def curve_lines(s: Standing) -> dict[Pair, list[float]]:
-    """By pair, the mean over seeds of the test accuracy after each epoch."""
+def curve_lines(s: Standing) -> dict[Pair, tuple[list[int], list[float]]]:
+    """By pair, the epochs after which the test accuracy was taken, and its mean over seeds."""
     found = {}
     for pair, result in s.pairs.items():
-        tops = [cell.curve["test_top1"] for cell in result.cells.values() if cell.curve.get("test_top1")]
-        if tops:
-            epochs = min(map(len, tops))
-            found[pair] = [round(float(v), 3) for v in np.mean([top[:epochs] for top in tops], axis=0)]
+        cells = [cell for cell in result.cells.values() if cell.curve.get("test_top1")]
+        if cells:
+            tops = [cell.curve["test_top1"] for cell in cells]
+            count = min(map(len, tops))
+            mean = [round(float(v), 3) for v in np.mean([top[:count] for top in tops], axis=0)]
+            found[pair] = evaluated(max(count, cells[0].record.main_epochs), count), mean
     return found
 
 

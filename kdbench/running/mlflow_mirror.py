@@ -28,6 +28,7 @@ from kdbench.records.metrics import all_metrics
 from kdbench.records.record import Record
 from kdbench.records.store import GRID, Entry
 from kdbench.records.tasks import task_metrics
+from kdbench.schedule import evaluated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -304,10 +305,17 @@ def metrics_of(entry: Entry, teacher: Evidence | None, start: int, end: int) -> 
         final["agreement"] = agreement(entry.evidence, teacher)
     last = record.recipe["epochs"]
     return [Metric(name, float(value), end, last) for name, value in final.items() if value is not None] + [
-        Metric(f"curve/{plain(name)}", value, start + (end - start) * epoch // len(values), epoch)
+        Metric(f"curve/{plain(name)}", value, start + (end - start) * epoch // epochs[-1], epoch)
         for name, values in (record.curve or {}).items()
-        for epoch, value in enumerate(values, start=1)
+        if (epochs := epochs_of(name, len(values), record))
+        for epoch, value in zip(epochs, values, strict=True)
     ]
+
+
+def epochs_of(quantity: str, count: int, record: Record) -> list[int]:
+    """The epochs, from 1, of a curve's values."""
+    epochs = max(count, record.main_epochs) if quantity == "test_top1" else count
+    return evaluated(epochs, count)
 
 
 def plain(name: str) -> str:

@@ -23,6 +23,7 @@ from kdbench.given import Batch, Outputs, Read
 from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
+from kdbench.schedule import evaluated
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
 from kdbench.training.contract import check_shifts, check_stages, check_terms
@@ -160,7 +161,7 @@ class Trainer(Resumable):
         while self.epochs_done < self.epochs:
             rhythm.begin()
             terms = self.next_epoch()
-            if self.stage.name == MAIN:
+            if self.stage.name == MAIN and self.stage_epochs_done in evaluated(self.stage.epochs, self.recipe.epochs):
                 terms["test_top1"] = self.test_top1()
             for name, value in terms.items():
                 self.curve.setdefault(f"{self.stage.name}.{name}".removeprefix("."), []).append(value)
@@ -174,6 +175,11 @@ class Trainer(Resumable):
     def epochs(self) -> int:
         """Of all stages."""
         return sum(stage.epochs for stage in self.stages)
+
+    @property
+    def stage_epochs_done(self) -> int:
+        """Of the stage that was entered, the main one."""
+        return self.stage.epochs - (self.epochs - self.epochs_done)
 
     @property
     def own_stages(self) -> list[Stage]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from kdbench.records.curves import Curve
 from kdbench.records.evidence import Evidence
-from kdbench.records.gate import plain_sizes, record_problems
+from kdbench.records.gate import lengths, plain_sizes, record_problems
 from kdbench.records.gate_rows import rows_problems
 from kdbench.records.reader import Contents, Reader
 from kdbench.records.record import Record
@@ -154,6 +154,8 @@ def test_a_missing_curve_is_a_problem(board: Board) -> None:
         (lambda curve: curve.update(loss=curve["loss"][:1]), "'loss' has 1 epochs"),
         (lambda curve: curve.update({"hint.mse": [1.0]}), "does not tell of the stage 'hint'"),
         (lambda curve: curve.update(test_top1=[101.0, *curve["test_top1"][1:]]), "is no accuracy"),
+        (lambda curve: curve.update(test_top1=curve["test_top1"][1:]), "'test_top1' has"),
+        (lambda curve: curve.update(test_top1=[]), "'test_top1' has 0 epochs"),
     ],
 )
 def test_a_curve_of_another_training_is_a_problem(change: Callable[[Curve], object], said: str, board: Board) -> None:
@@ -164,6 +166,17 @@ def test_a_curve_of_another_training_is_a_problem(change: Callable[[Curve], obje
     change(curve)
     found = board.problems(forged(record, put("curve_sha256", value=digest(curve))), curve=curve)
     assert [said in problem for problem in found] == [True], found
+
+
+def test_a_long_training_may_have_the_test_accuracy_as_often_as_the_recipe_has_epochs(board: Board) -> None:
+    record = board.record("kd")
+    epochs = record.recipe["epochs"]
+    assert record.cost is not None
+    long = record.model_copy(update={"cost": record.cost.model_copy(update={"main_epochs": 5 * epochs})})
+    assert lengths("test_top1", long) == {epochs, 5 * epochs}
+    assert lengths("loss", long) == {5 * epochs}
+    assert lengths("test_top1", record) == {epochs}
+    assert lengths("test_top1", record.model_copy(update={"recipe": {"epochs": "all"}, "cost": None})) == set()
 
 
 def test_a_foreign_method_says_where_its_source_is(board: Board) -> None:

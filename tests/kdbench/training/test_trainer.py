@@ -17,7 +17,7 @@ from kdbench.plugins import load_method
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
-from kdbench.schedule import learning_rate
+from kdbench.schedule import evaluated, learning_rate
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Recipe
 from kdbench.training.capture import Compiled
@@ -272,3 +272,32 @@ def test_strong_views_are_new_each_epoch_and_the_same_for_every_method() -> None
     alone = Bench(load_method("vanilla")).trainer()
     assert alone.batch(alone.feed(0), 0).strong_images is None
     assert alone.feed(0).strong.numel() == 0
+
+
+@pytest.mark.parametrize(
+    ("epochs", "of_recipe", "expected"),
+    [(4, 4, [1, 2, 3, 4]), (2, 4, [1, 2]), (12, 4, [3, 6, 9, 12]), (7, 3, [2, 4, 7]), (0, 4, [])],
+)
+def test_a_stage_is_evaluated_no_oftener_than_the_recipe_has_epochs(
+    epochs: int, of_recipe: int, expected: list[int]
+) -> None:
+    assert evaluated(epochs, of_recipe) == expected
+
+
+def test_a_long_main_stage_has_every_epochs_loss_and_the_recipes_number_of_accuracies() -> None:
+    bench = Bench(load_method("vanilla"))
+    trainer = bench.trainer()
+    first, main = replace(trainer.stage, name="warm-up", epochs=2), replace(trainer.stage, epochs=7)
+    trainer.recipe = trainer.recipe.model_copy(update={"epochs": 3})
+    trainer.replan([first, main])
+    seen: list[int] = []
+    trainer.test_top1 = lambda: float(seen.append(trainer.epochs_done) or 0.0)  # type: ignore[method-assign,func-returns-value]
+
+    curve = bench.train(trainer)
+
+    assert seen == [2 + 2, 2 + 4, 2 + 7]
+    assert {name: len(values) for name, values in curve.items() if name.endswith("loss") or name == "test_top1"} == {
+        "warm-up.loss": 2,
+        "loss": 7,
+        "test_top1": 3,
+    }
