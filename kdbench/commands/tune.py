@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -181,9 +181,11 @@ def show(search: Search, suite: Suite, tunings: Sequence[Tuning], outcome: Outco
     """Tables, what was chosen as tables of a suite's file, and what failed; returns the exit code."""
     request, notice, entries = search.request, line_printer(console), outcome.entries
     chosen: dict[str, dict[str, Any]] = {}
+    diverged = {failure.cell.key for failure in outcome.failures if failure.diverged}  # a bad setting, and no more
+    broken = [failure for failure in outcome.failures if not failure.diverged]
     for tuning in tunings:
         notice(f"\n{tuning.method}: top-1 validation accuracy in %, mean over pairs and seeds")
-        console.print(trial_table(tuning, entries))
+        console.print(trial_table(tuning, entries, diverged))
         if best := tuning.best(entries):
             chosen[tuning.method] = override_of(suite, tuning, best)
         else:
@@ -193,19 +195,19 @@ def show(search: Search, suite: Suite, tunings: Sequence[Tuning], outcome: Outco
         notice("\n".join(block(method, override) for method, override in chosen.items()))
     notice(f"Records: {request.out / suite.name}")
     written = None
-    if search.out is not None and chosen and not outcome.failures:
+    if search.out is not None and chosen and not broken:
         name = write_copy(request.suite, chosen, search.out)
         written = str(search.out)
         notice(
             f"Written: {search.out}, suite '{name}'. Next: kdbench run --method {','.join(chosen)} --suite {written}"
         )
-    for line in failed_lines(request, outcome):
+    for line in failed_lines(request, replace(outcome, failures=broken)):
         notice(line)
     if request.as_json:
         failures = [{"cell": str(f.cell), "key": f.cell.key, "message": f.message} for f in outcome.failures]
-        methods = [as_json(tuning, entries, chosen.get(tuning.method)) for tuning in tunings]
+        methods = [as_json(tuning, entries, diverged, chosen.get(tuning.method)) for tuning in tunings]
         write_json({"suite": suite.name, "methods": methods, "written": written, "failures": failures})
-    return 1 if outcome.failures or len(chosen) < len(tunings) else 0
+    return 1 if broken or len(chosen) < len(tunings) else 0
 
 
 def override_of(suite: Suite, tuning: Tuning, best: Trial) -> dict[str, Any]:
@@ -221,7 +223,7 @@ def override_of(suite: Suite, tuning: Tuning, best: Trial) -> dict[str, Any]:
     return {**found, "pairs": pairs} if pairs else found
 
 
-def trial_table(tuning: Tuning, entries: Entries) -> Table:
+def trial_table(tuning: Tuning, entries: Entries, diverged: Collection[str]) -> Table:
     """The trials of a method in their order, the best one marked."""
     best = tuning.best(entries)
     table = Table(box=None, pad_edge=False)
@@ -232,7 +234,7 @@ def trial_table(tuning: Tuning, entries: Entries) -> Table:
     for trial in tuning.trials:
         value = trial.accuracy(entries)
         words = ["best"] * (trial is best) + ["its own setting"] * (trial.number == 0)
-        words += [] if value is not None else [trial.lack(entries)]
+        words += [] if value is not None else [trial.lack(entries, diverged)]
         shown = [Text("per pair" if (v := trial.value(name)) is None else str(v)) for name in tuning.space]
         table.add_row(
             str(trial.number),
@@ -244,7 +246,9 @@ def trial_table(tuning: Tuning, entries: Entries) -> Table:
     return table
 
 
-def as_json(tuning: Tuning, entries: Entries, override: Mapping[str, Any] | None) -> dict[str, Any]:
+def as_json(
+    tuning: Tuning, entries: Entries, diverged: Collection[str], override: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """The same for a program."""
     best = tuning.best(entries)
     return {
@@ -254,7 +258,7 @@ def as_json(tuning: Tuning, entries: Entries, override: Mapping[str, Any] | None
                 "trial": trial.number,
                 "params": {name: trial.value(name) for name in tuning.space},
                 "accuracy": (accuracy := trial.accuracy(entries)),
-                "lack": trial.lack(entries) if accuracy is None else None,
+                "lack": trial.lack(entries, diverged) if accuracy is None else None,
             }
             for trial in tuning.trials
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,14 @@ class Trial:
         tops = [entry.record.accuracy for entry in found if entry and entry.evidence is not None]
         return sum(tops) / len(tops) if len(tops) == len(self.cells) else None
 
-    def lack(self, entries: Mapping[str, Entry]) -> str:
-        """Why it has no accuracy."""
+    def lack(self, entries: Mapping[str, Entry], diverged: Collection[str]) -> str:
+        """Why it has no accuracy.
+
+        Args:
+            diverged: keys of cells whose loss did.
+        """
+        if any(cell.key in diverged for cell in self.cells):
+            return "diverged"
         found = [entries[cell.key] for cell in self.cells if cell.key in entries]
         reasons = [entry.record.reason for entry in found if entry.evidence is None]
         return f"not applicable: {reasons[0]}" if reasons else "failed"

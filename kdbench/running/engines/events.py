@@ -50,6 +50,11 @@ class Failed:
     message: str
     details: str
 
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss did not stay finite, which it would not the next time either."""
+        return self.message.startswith("Diverged:")
+
 
 @dataclass(frozen=True)
 class Stopped:
