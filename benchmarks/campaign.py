@@ -219,7 +219,7 @@ def answer(options: argparse.Namespace, limit: TimeLimit) -> int:
     parse_data_dir(options.data_dir)
     campaign, devices = load_campaign(options.campaign), parse_device(options.device)
     execution: Execution = parse_execution("eager" if options.eager else None, devices)
-    machine = Machine(devices, parse_workers(options.workers, devices), execution, limit)
+    machine = Machine(devices, parse_workers(options.workers, devices), execution, limit, stored=True)
     plans = make_plans(campaign, console)
     if options.plan:
         show_plan(plans, Outcome(find_recorded(cells_of(plans), options.out, notice)), options.out, notice)
