@@ -288,8 +288,8 @@ def metrics_problems(network: Network, evidence: Evidence | None, suite: Suite, 
 def lengths(quantity: str, record: Record) -> set[int]:
     """How many values a curve may have; records of before have the test accuracy after every epoch."""
     epochs, recipe = record.main_epochs, record.recipe.get("epochs")
-    fewer = quantity == "test_top1" and isinstance(recipe, int)
-    return {epochs, len(evaluated(epochs, recipe)) if fewer else epochs} - {0}
+    tops = len(evaluated(epochs, recipe)) if quantity == "test_top1" and isinstance(recipe, int) else epochs
+    return {epochs, tops} - {0}
 
 
 def curve_problems(record: Record, curve: Curve | None, suite: Suite) -> Iterator[str]:

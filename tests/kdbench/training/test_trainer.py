@@ -92,9 +92,9 @@ def test_an_epoch_keeps_the_last_short_batch_and_counts_steps(short: Suite, monk
     original = trainer.step
     monkeypatch.setattr(trainer, "step", lambda batch, *watch: batches.append(batch) or original(batch, *watch))
     trainer.train_epoch(1)
-    assert [len(batch.labels) for batch in batches] == [64] * 15 + [40]
-    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(1000))
-    assert [batch.step.item() for batch in batches] == list(range(16, 32))
+    assert [len(batch.labels) for batch in batches] == [64] * 4 + [44]
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(300))
+    assert [batch.step.item() for batch in batches] == list(range(5, 10))
     assert batches[0].epoch.item() == 1
     assert batches[0].progress.item() == 0.25
     assert torch.equal(batches[3].labels, trainer.labels[batches[3].index])
