@@ -45,7 +45,6 @@ PUBLISHED = {
     "fcfd": ("map_weight", 5),
     "fitnets": ("hint_weight", 100),
     "fn": ("normalised_weight", 9),
-    "fsp": ("flow_weight", 1),
     "ft": ("factor_weight", 50),
     "ickd": ("correlation_weight", 2.5),
     "irg": ("graph_weight", 0.005),

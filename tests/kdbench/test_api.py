@@ -11,6 +11,8 @@ import pytest
 
 import kdbench
 from kdbench import KdbenchError
+from kdbench.suite import Suite
+from kdbench.tables import Pair
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import standings
@@ -44,7 +46,13 @@ def test_a_groupby_equals_the_board(suite: str, boards: dict[str, list], nowhere
             assert means.loc[s.row.name, metric] == pytest.approx(s.metrics[metric][0])
 
 
-def test_a_method_without_a_teacher_stands_under_every_pair_of_its_student(nowhere: Path) -> None:
+def test_a_method_without_a_teacher_stands_under_every_pair_of_its_student(
+    digits: Suite, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another = Pair(teacher="resnet8", student="resnet8_w4")
+    assert another not in digits.pairs
+    suite = digits.model_copy(update={"pairs": (*digits.pairs, another)})
+    monkeypatch.setattr("kdbench.api.part_of", lambda name: suite)
     found = kdbench.load_results(RESULTS, "digits", runs=nowhere, methods=["vanilla"])
     same = found[found.student == "resnet8_w4"].pivot_table(index="seed", columns="teacher", values="top1")
     assert list(same.columns) == ["resnet8", "vit"]
