@@ -41,7 +41,7 @@ class Layout:
     references: int
 
 
-DIGITS = Noise(Prior(0.50, 10, 0.1), 0.011)  # of the accepted records' ordinary methods
+DIGITS = Noise(Prior(0.45, 30, 0.05), 0.015)  # of the accepted records' ordinary methods
 NOISES = {
     "digits": (DIGITS, 5),
     "variances alike in all methods": (Noise(Prior(0.50, 1000, 0.1), 0.011), 5),
