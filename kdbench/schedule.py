@@ -20,10 +20,15 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     return end + (peak - end) * (1 + math.cos(math.pi * (step - top) / (total - 1 - top))) / 2
 
 
-def evaluated(epochs: int, of_recipe: int) -> list[int]:
-    """The epochs of a main stage, from 1 on, after which the test accuracy is taken.
+def evaluations(epochs: int, of_recipe: int, images: int, test_images: int) -> int:
+    """How often the test accuracy is taken in a main stage.
 
-    Each one; of a stage that is longer than the recipe as many as that has, evenly spread. The last is among them.
+    After each epoch; where one has fewer images than the test set, after as many epochs as have that many; and no
+    oftener than in the recipe's epochs, where the stage is longer.
     """
-    count = min(epochs, of_recipe)
+    return max(1, min(epochs, of_recipe // math.ceil(test_images / images)))
+
+
+def evaluated(epochs: int, count: int) -> list[int]:
+    """The epochs, from 1 on, after which so many test accuracies were taken: evenly spread, the last among them."""
     return [epochs * k // count for k in range(1, count + 1)]

@@ -275,7 +275,7 @@ def curve_lines(s: Standing) -> dict[Pair, tuple[list[int], list[float]]]:
         if cells:
             tops = [cell.curve["test_top1"] for cell in cells]
             count = min(map(len, tops))
-            mean = [round(float(v), 3) for v in np.mean([top[:count] for top in tops], axis=0)]
+            mean = [round(float(v), 3) for v in np.mean([top for top in tops if len(top) == count], axis=0)]
             found[pair] = evaluated(max(count, cells[0].record.main_epochs), count), mean
     return found
 

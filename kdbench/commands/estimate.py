@@ -28,7 +28,6 @@ from kdbench.running.timing import (
     time_steps,
     timed_trainer,
 )
-from kdbench.schedule import evaluated
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Pair, Recipe, Recipes
 from kdbench.training.capture import WARM_UP
@@ -129,8 +128,7 @@ def time_kind(subject: Subject) -> tuple[float, float, int]:
         if slow:
             break
     step = time_steps(trainer, warm_up if slow else TIMED) * whole / batch
-    predictions = len(evaluated(trainer.stages[-1].epochs, recipe.epochs))
-    beside = trainer.epochs * time_between(trainer) + predictions * time_prediction(trainer)
+    beside = trainer.epochs * time_between(trainer) + trainer.evaluations * time_prediction(trainer)
     return step, beside, trainer.epochs
 
 

@@ -114,8 +114,14 @@ def same_training(one: Record, other: Record) -> bool:
 
 
 def same_images(one: Record, other: Record) -> bool:
-    """Whether two records speak of the same test images."""
-    return bool(one.protocol["data"] == other.protocol["data"])
+    """Whether two records speak of the same test images, however many training images either has."""
+    return bool(tested_on(one) == tested_on(other))
+
+
+def tested_on(record: Record) -> Any:
+    """What a protocol says of the data, but for the part that its students learn from."""
+    data = record.protocol["data"]
+    return {key: value for key, value in data.items() if key != "train_fraction"} if isinstance(data, dict) else data
 
 
 def interval(difference: Difference) -> str:

@@ -22,7 +22,6 @@ from kdbench.records.record import Network, Record
 from kdbench.records.rows import FAMILY, PLAIN, REFERENCES
 from kdbench.records.tasks import in_order, task_result
 from kdbench.records.values import possible_day
-from kdbench.schedule import evaluated
 from kdbench.suite import Suite
 from kdbench.tables import Pair
 from kdbench.tasks import task_stages
@@ -285,11 +284,9 @@ def metrics_problems(network: Network, evidence: Evidence | None, suite: Suite, 
         yield str(error).removesuffix(".")
 
 
-def lengths(quantity: str, record: Record) -> set[int]:
-    """How many values a curve may have; records of before have the test accuracy after every epoch."""
-    epochs, recipe = record.main_epochs, record.recipe.get("epochs")
-    tops = len(evaluated(epochs, recipe)) if quantity == "test_top1" and isinstance(recipe, int) else epochs
-    return {epochs, tops} - {0}
+def may_have(quantity: str, count: int, epochs: int) -> bool:
+    """Whether a curve may have so many values: one an epoch; test accuracies are taken after some epochs alone."""
+    return 0 < count <= epochs if quantity == "test_top1" else count == epochs
 
 
 def curve_problems(record: Record, curve: Curve | None, suite: Suite) -> Iterator[str]:
@@ -310,7 +307,7 @@ def curve_problems(record: Record, curve: Curve | None, suite: Suite) -> Iterato
     main = {name: values for name, values in curve.items() if "." not in name}
     if wrong := next((name for name in ("loss", "test_top1") if name not in main), None):
         yield f"curve: it has no '{wrong}'"
-    elif wrong := next((name for name, values in main.items() if len(values) not in lengths(name, record)), None):
+    elif wrong := next((name for name, values in main.items() if not may_have(name, len(values), epochs)), None):
         yield f"curve: '{wrong}' has {len(main[wrong])} epochs, its main stage {epochs}"
     elif abs(main["test_top1"][-1] - record.main.metrics.top1) > LAST_EPOCH:
         yield (

@@ -254,7 +254,7 @@ class Record(GrownPart):
         networks: what was trained; empty for a cell that is not applicable.
         tasks: in a suite with tasks, what the student could after each.
         curve: a list a quantity with a value an epoch: every loss term, `loss`, `test_top1` (a diagnostic, never
-            ranked; of a main stage longer than the recipe, `schedule.evaluated`). Left out of the files in `results/`.
+            ranked; taken after the epochs that `schedule.evaluated` gives). Left out of the files in `results/`.
         distilled: the images that the student learned from, on a suite of distilled data.
         environment: library versions, hardware and kdbench's commit; no host, user or path names.
         finished: UTC time, ISO 8601.

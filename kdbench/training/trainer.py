@@ -22,7 +22,7 @@ from kdbench.given import Read
 from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
-from kdbench.schedule import evaluated
+from kdbench.schedule import evaluated, evaluations
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
 from kdbench.training.contract import check_shifts, check_stages
@@ -160,7 +160,7 @@ class Trainer(Stepping, Resumable):
         while self.epochs_done < self.epochs:
             rhythm.begin()
             terms = self.next_epoch()
-            if self.stage.name == MAIN and self.stage_epochs_done in evaluated(self.stage.epochs, self.recipe.epochs):
+            if self.is_evaluated():
                 terms["test_top1"] = self.test_top1()
             for name, value in terms.items():
                 self.curve.setdefault(f"{self.stage.name}.{name}".removeprefix("."), []).append(value)
@@ -174,11 +174,6 @@ class Trainer(Stepping, Resumable):
     def epochs(self) -> int:
         """Of all stages."""
         return sum(stage.epochs for stage in self.stages)
-
-    @property
-    def stage_epochs_done(self) -> int:
-        """Of the stage that was entered, the main one."""
-        return self.stage.epochs - (self.epochs - self.epochs_done)
 
     @property
     def own_stages(self) -> list[Stage]:
@@ -345,6 +340,17 @@ class Trainer(Stepping, Resumable):
         twin = self.twin()
         twin.load_state_dict(self.deployed.state_dict())
         return twin
+
+    @property
+    def evaluations(self) -> int:
+        """How often the test accuracy is taken in the main stage, once that was entered."""
+        return evaluations(self.stages[-1].epochs, self.recipe.epochs, self.samples, len(self.test_labels))
+
+    def is_evaluated(self) -> bool:
+        """Whether the test accuracy is taken after the epoch that was trained last."""
+        epochs = self.stages[-1].epochs
+        done = epochs - (self.epochs - self.epochs_done)
+        return self.stage.name == MAIN and done in evaluated(epochs, self.evaluations)
 
     def test_top1(self) -> float:
         """Test accuracy in percent: a diagnostic, never shown to the method."""

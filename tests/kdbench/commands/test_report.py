@@ -31,6 +31,7 @@ def test_the_line_over_all_pairs_is_the_mean_of_the_pairs(digits: Suite) -> None
     *pairs, overall = report(digits, "vanilla", "crd").results("crd")
     assert overall.contrast is not None
     assert overall.method is not None
+    assert all(line.teacher and line.agreement for line in (*pairs, overall))  # of whose images the students saw a part
     gains = [line.contrast.difference.mean for line in pairs if line.contrast]
     assert overall.contrast.difference.mean == pytest.approx(sum(gains) / 3)
     tops = [e.record.main.metrics.top1 for e in read_results(RESULTS / "digits" / "crd")]

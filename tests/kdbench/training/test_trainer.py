@@ -17,7 +17,7 @@ from kdbench.plugins import load_method
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
-from kdbench.schedule import evaluated, learning_rate
+from kdbench.schedule import evaluated, evaluations, learning_rate
 from kdbench.suite import Suite, load_suite
 from kdbench.tables import Recipe
 from kdbench.training.capture import Compiled
@@ -275,13 +275,28 @@ def test_strong_views_are_new_each_epoch_and_the_same_for_every_method() -> None
 
 
 @pytest.mark.parametrize(
-    ("epochs", "of_recipe", "expected"),
-    [(4, 4, [1, 2, 3, 4]), (2, 4, [1, 2]), (12, 4, [3, 6, 9, 12]), (7, 3, [2, 4, 7]), (0, 4, [])],
+    ("epochs", "count", "expected"), [(4, 4, [1, 2, 3, 4]), (12, 4, [3, 6, 9, 12]), (7, 3, [2, 4, 7])]
 )
-def test_a_stage_is_evaluated_no_oftener_than_the_recipe_has_epochs(
-    epochs: int, of_recipe: int, expected: list[int]
+def test_evaluations_are_evenly_spread_and_end_with_the_last_epoch(
+    epochs: int, count: int, expected: list[int]
 ) -> None:
-    assert evaluated(epochs, of_recipe) == expected
+    assert evaluated(epochs, count) == expected
+
+
+@pytest.mark.parametrize(
+    ("epochs", "of_recipe", "images", "test_images", "expected"),
+    [
+        (240, 240, 50000, 10000, 240),
+        (60, 60, 300, 797, 20),  # 900 images each
+        (960, 60, 300, 797, 20),
+        (2, 60, 300, 797, 2),
+        (1, 1, 300, 797, 1),
+    ],
+)
+def test_evaluation_takes_no_longer_than_training(
+    epochs: int, of_recipe: int, images: int, test_images: int, expected: int
+) -> None:
+    assert evaluations(epochs, of_recipe, images, test_images) == expected
 
 
 def test_a_long_main_stage_has_every_epochs_loss_and_the_recipes_number_of_accuracies() -> None:
