@@ -233,7 +233,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_a_dry_run_writes_nothing(here: Command, tmp_path: Path) -> None:
     done = here("run", "-m", "crd", "--dry-run")
     assert done.returncode == 0
-    assert "Cells 35 (20 crd, 15 vanilla): 0 recorded in runs/digits, 35 to train" in done.stdout
+    assert "Cells 30 (15 crd, 15 vanilla): 0 recorded in runs/digits, 30 to train" in done.stdout
     assert list(tmp_path.iterdir()) == [] or not (tmp_path / "runs").exists()
 
 
