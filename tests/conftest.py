@@ -52,6 +52,7 @@ def small_suite(tmp_path: Path) -> Path:
     text = re.sub(r"(?s)\n\[teams\].*?\n(?=\[assistants\])", "\n", text)
     between = '"resnet8:resnet8_w2" = ["resnet8_w8", "resnet8_w4"]'
     text = re.sub(r"(?s)(\n\[assistants\]).*?\n(?=\[)", rf"\1\n{between}\n", text)
+    text = re.sub(r"(?s)\n\[methods\].*?\n(?=\[methods\.)", "\n", text)  # weights are the papers'
     text = re.sub(r"(?s)\n\[statistics\].*?\n(?=\[data\])", "\n", text)  # of 60 epochs on all pairs
     path = tmp_path / "small.toml"
     path.write_text(text)

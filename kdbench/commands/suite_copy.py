@@ -88,23 +88,35 @@ def with_name(text: str, name: str) -> str:
 
 
 def with_block(text: str, method: str, new: str) -> str:
-    """A suite's text with another table of a method, where its own is, or at the end.
+    """A suite's text with another table of a method, where its own is, or at the end; a line in [methods] goes.
 
     Comments above the next table are that one's, and stay.
     """
     lines = text.splitlines(keepends=True)
     kept: list[str] = []
-    place, inside = None, False
+    place: int | None = None
+    inside, table = False, tuple[str, ...]()
     for i, line in enumerate(lines):
         header = header_of(line)
         if header is not None:
+            table = header
             inside = header[:2] == ("methods", method)
             place = len(kept) if inside and place is None else place
+        if table == ("methods",) and sets(line, method):
+            continue
         if not inside or (is_idle(line) and belongs_below(lines[i:])):
             kept.append(line)
     if place is None:
         return "".join(kept).rstrip("\n") + "\n\n" + new
     return "".join([*kept[:place], new, *kept[place:]])
+
+
+def sets(line: str, key: str) -> bool:
+    """Whether a line gives a key of its table a value."""
+    try:
+        return key in tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def header_of(line: str) -> tuple[str, ...] | None:

@@ -166,7 +166,7 @@ def test_a_failed_cell_does_not_stop_the_others(
 ) -> None:
     from kdbench.data.stream import epoch_stream
 
-    first = epoch_stream("small", 1, 0, 1000, 9)[0][0]
+    first = epoch_stream("small", 1, 0, 300, 9)[0][0]
     source = BROKEN.replace("FIRST_OF_SEED_1", str(first)).replace("ACTION", action)
     install_plugin("theirs", {"broken": "broken_method:Broken"}, broken_method=source)
     done = kdbench("run", "-m", "broken", "--suite", small_suite, "--no-mlflow")

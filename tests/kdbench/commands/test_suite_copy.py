@@ -67,6 +67,14 @@ def test_a_method_s_table_is_replaced_where_it_stands() -> None:
     )
 
 
+def test_a_line_among_the_methods_gives_way_to_a_table() -> None:
+    text = "[methods]  # all\nat = { params = { a = 1 } }\nkd = { params = { t = 1 } }\n\n[data]\nkd = 3\n"
+    assert with_block(text, "kd", block("kd", TUNED)) == (
+        "[methods]  # all\nat = { params = { a = 1 } }\n\n[data]\nkd = 3\n\n"
+        '[methods.kd]\nparams = { kd_weight = 2.5 }\nsource = "tuned"\ntrials = 8\n'
+    )
+
+
 @pytest.mark.parametrize(
     "methods",
     [
