@@ -67,7 +67,7 @@ def make(method: str, pair: Pair, device: torch.device, execution: Execution, no
     """A training of two epochs a stage, or of two of each of its cycles."""
     torch.set_num_threads(1)
     cls = load_method(method)
-    samples = 3 * SAMPLES if TASKS in cls.requires else SAMPLES  # each of two tasks has enough
+    samples = 3 * SAMPLES + 1 if TASKS in cls.requires else SAMPLES  # each of two tasks has enough
     suite = tiny_suite(samples, TASKS in cls.requires)
     params = cls.Params.model_validate(cls.checked_with).model_dump(mode="json")
     cell = assemble(suite, cls, pair, 7, params, {}, source="")
