@@ -1,7 +1,7 @@
 """The main weights of `digits`, for which no paper has one: PYTHONPATH=. python benchmarks/digits_weights.py OUT.toml
 
 Each method has the same small budget: eight trials of its main weight, powers of two from 1/32 to 4 times the published
-weight, beside that weight itself; two seeds of the first pair, on validation images. What is chosen goes into
+weight, beside the suite's own setting; two seeds of the first pair, on validation images. What is chosen goes into
 kdbench/suites/digits.toml by hand, for every pair. Methods that cannot serve that pair keep their weights, as data-free
 ones do. A search that was cut off goes on.
 """
