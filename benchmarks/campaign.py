@@ -45,7 +45,8 @@ from kdbench.running.fleet import Outcome, train, train_teachers
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Execution, Pair, Table
 from kdbench.training.limit import TimeLimit, time_limit
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 LOWEST, HIGHEST, TRIALS = 1 / 32, 4, 8
 # A method's parameter and its published weight, over 16 where it weighs a sum over positions (8 x 8, not 32 x 32).

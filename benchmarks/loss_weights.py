@@ -17,7 +17,7 @@ from pathlib import Path
 from kdbench.api import run
 from kdbench.errors import KdbenchError
 from kdbench.records.store import Entry, read_runs, write_results
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench_leaderboard.learn.weights import FOLDER
 
 WEIGHTS = ((0.9, 0.1), (0.5, 0.5), (0.1, 0.9), (0.0, 1.0))  # of the labels and of the teacher

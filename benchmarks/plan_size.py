@@ -22,7 +22,8 @@ from kdbench.plugins import list_plugins
 from kdbench.records.store import finish_cell
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_suite, load_test_labels
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.synthetic_records import write_methods
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench_leaderboard.build import build
 
 

@@ -17,7 +17,7 @@ from kdbench.records.moderation import Prior, estimate_prior, ordinary
 from kdbench.records.rows import PLAIN
 from kdbench.records.store import find_results
 from kdbench.records.tasks import ranked_by
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 NO_RUNS = Path("no runs")  # accepted records alone
 

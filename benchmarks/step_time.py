@@ -25,7 +25,8 @@ from benchmarks.reference_loop import kd_loss, reference_losses, view_of
 from kdbench.commands.request import parse_device, parse_execution, parse_pairs
 from kdbench.networks.build import build_network
 from kdbench.running.timing import Subject, random_dataset, time_steps, timed_trainer, wait_for
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Execution, Pair
 
 

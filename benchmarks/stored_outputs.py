@@ -24,7 +24,7 @@ from kdbench.commands.request import parse_device, parse_pairs
 from kdbench.plugins import load_method
 from kdbench.running.plan import resolve_params
 from kdbench.running.timing import Subject, random_dataset, time_steps, timed_trainer, wait_for
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench.training.row_store import open_stores
 from kdbench.training.stored_outputs import StoredOutputs
 from kdbench.training.trainer import Trainer

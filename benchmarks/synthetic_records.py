@@ -15,9 +15,11 @@ from kdbench.hashing import digest
 from kdbench.records.curves import Curve
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import metrics
-from kdbench.records.record import Metrics, Record
+from kdbench.records.parts import Metrics
+from kdbench.records.record import Record
 from kdbench.records.store import Entry, write_results
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_suite, load_test_labels
 
 HASH = "0" * 64
 

@@ -25,11 +25,13 @@ import torch
 from kdbench.data.small import Dataset
 from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.networks.build import build_network, count_parameters
-from kdbench.networks.outputs import OutputReader, feature_maps
+from kdbench.networks.maps import feature_maps
+from kdbench.networks.outputs import OutputReader
 from kdbench.plugins import load_method
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import prepare
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Model
 
 SIZES = (32, 64, 96, 128, 192, 224, 256)

@@ -25,7 +25,8 @@ from kdbench.data.small import load_data
 from kdbench.data.views import SmallImages
 from kdbench.records.softening import confusion
 from kdbench.running.teachers import Teacher
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_suite, load_test_labels
 from kdbench.training.prediction import predict
 from kdbench_leaderboard.learn.soft_targets import AT
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from kdbench.suite import Suite, list_suites, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_suite
 from kdbench_leaderboard.parameter_sources import Row, read_rows
 
 PAGE = Path(__file__).parent / "parameters.md"

@@ -19,7 +19,7 @@ from kdbench.layout import RESERVED
 
 if TYPE_CHECKING:
     from kdbench.method import Method
-    from kdbench.records.record import MethodInfo
+    from kdbench.records.parts import MethodInfo
 
 GROUP = "kdbench.methods"
 ALLOWED = {"_abc_impl"}  # of nn.Module's names, in a method's class
@@ -217,7 +217,7 @@ def method_info(cls: type[Method], plugin: Plugin) -> MethodInfo:
     Raises:
         pydantic.ValidationError: an attribute of another type or form.
     """
-    from kdbench.records.record import MethodInfo
+    from kdbench.records.parts import MethodInfo
     from kdbench.source import HARNESS, published_source, source_sha256
 
     paper = cls.paper

@@ -12,7 +12,8 @@ from kdbench.records.agreement import Answers, Reproduction, reproduction, same_
 from kdbench.records.contrast import Contrasts
 from kdbench.records.moderation import Prior, stated_prior
 from kdbench.records.rows import KD, PLAIN, RANDOM, Origin, Place
-from kdbench.suite import Suite, list_suites, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_suite
 from kdbench.tables import NAME
 from kdbench_leaderboard.read import Found, Store
 

@@ -17,7 +17,7 @@ from kdbench.files import exchange, restore
 from kdbench.records.agreement import Answers
 from kdbench.records.locks import folder_lock
 from kdbench.records.store import find_results
-from kdbench.suite import list_suites, load_suite
+from kdbench.suites import list_suites, load_suite
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.classes import ByClass, agreement
 from kdbench_leaderboard.origin import make_origin

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kdbench.records.record import MethodInfo, row_name
+from kdbench.records.parts import MethodInfo
+from kdbench.records.record import row_name
 from kdbench.records.rows import KD, PLAIN
 from kdbench.records.standings import Contrast, Estimate
 from kdbench_leaderboard import paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kdbench.records.record import MethodInfo
+from kdbench.records.parts import MethodInfo
 from kdbench.records.rows import FAMILY, KD, PLAIN, RANDOM
 from kdbench_leaderboard import figures, paths, views
 from kdbench_leaderboard.boards import Board, reproductions

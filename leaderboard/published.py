@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kdbench.records.record import MethodInfo
+from kdbench.records.parts import MethodInfo
 
 DATA = Path(__file__).parent / "data"
 KNOWLEDGE = {"response": "ResK", "feature": "FeaK", "relation": "RelK"}

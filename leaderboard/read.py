@@ -31,7 +31,8 @@ from kdbench.records.tasks import task_metrics
 from kdbench.records.verification import Verification, read_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
-from kdbench.suite import SUITES, Suite, list_suites, load_suite, load_test_labels, shipped_names
+from kdbench.suite import Suite
+from kdbench.suites import SUITES, list_suites, load_suite, load_test_labels, shipped_names
 from kdbench.tables import NAME
 from kdbench_leaderboard.classes import ByClass, by_class
 

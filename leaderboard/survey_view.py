@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kdbench.records.record import MethodInfo, Record
+from kdbench.records.parts import MethodInfo
+from kdbench.records.record import Record
 from kdbench.records.rows import PLAIN
 from kdbench.records.standings import PairResult
 from kdbench_leaderboard import paths

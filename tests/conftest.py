@@ -22,7 +22,8 @@ from torch import Tensor
 
 from kdbench.cli.app import main
 from kdbench.running import engines
-from kdbench.suite import SUITES, Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import SUITES, load_suite
 from tests.distilled import Ran, train
 
 if TYPE_CHECKING:

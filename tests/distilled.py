@@ -14,7 +14,8 @@ from kdbench.records.store import Entry
 from kdbench.running.cell import run_cell
 from kdbench.running.plan import Cell, plan_cells, plan_teacher
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import SUITES, Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import SUITES, load_suite
 
 NAME = "small-distilled"
 TEACHING = sorted(name for name, about in built_in().items() if FAMILY not in about.families)  # all other methods

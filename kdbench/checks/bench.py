@@ -19,7 +19,8 @@ from kdbench.method import Method
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Model, Pair
 from kdbench.tasks import TASKS, Tasks
 from kdbench.training.trainer import Trainer

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from kdbench.checks.bench import Bench, fail_if
 from kdbench.method import Method
 from kdbench.plugins import problems
-from kdbench.records.record import ROLE
+from kdbench.records.parts import ROLE
 
 GREEK = {"alpha", "beta", "gamma", "lambda", "lambd", "lamda", "lmbda"}
 

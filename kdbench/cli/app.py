@@ -252,7 +252,7 @@ def cost(
         parse_pairs,
         parse_settings,
     )
-    from kdbench.suite import load_suite
+    from kdbench.suites import load_suite
 
     names = split_names(method)
     check_request(Request(suite, names, tuple(pair or ()), settings=tuple(settings or ()), device=device, out=out))

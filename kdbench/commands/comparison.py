@@ -32,7 +32,8 @@ from kdbench.records.standings import Contrast, Standing, all_contrasts, scores_
 from kdbench.records.stats import mean_interval
 from kdbench.records.store import Entry, evidence_of, find_results, find_runs
 from kdbench.records.tasks import RANKED, TaskMetric, measures_of, ranked_by
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Statistics
 
 Measured = Metric | TaskMetric

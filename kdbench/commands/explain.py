@@ -22,7 +22,8 @@ from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.records.softening import entropy, soften
 from kdbench.records.store import find_results
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Data
 from kdbench.training.prediction import predict
 

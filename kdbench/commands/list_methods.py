@@ -28,7 +28,7 @@ def show_methods(long: bool, console: Console, as_json: bool, suite: str | None 
 def runs_on(name: str, suite: str) -> bool:
     """Whether a method is of a suite's kind; one that cannot be loaded runs on none."""
     from kdbench.running.plan import check_kinds
-    from kdbench.suite import load_suite
+    from kdbench.suites import load_suite
 
     found = load_suite(suite)
     try:
@@ -119,7 +119,7 @@ def bounds(schema: dict[str, Any]) -> str:
 
 def show_suites(console: Console, as_json: bool) -> None:
     """Built-in suites."""
-    from kdbench.suite import list_suites, load_suite
+    from kdbench.suites import list_suites, load_suite
 
     rows = [
         {"name": s.name, "title": s.title, "pairs": len(s.pairs), "seeds": s.seeds, "epochs": s.recipe.epochs}

@@ -20,7 +20,7 @@ from kdbench.data.sources import OnRows
 from kdbench.data.survey import Survey, mean_and_deviation, survey_folder
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import write_atomically
-from kdbench.suite import list_suites, load_suite
+from kdbench.suites import list_suites, load_suite
 from kdbench.tables import SMALL
 
 TEMPLATE = Path(__file__).parents[1] / "template"

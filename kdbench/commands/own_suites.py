@@ -12,7 +12,8 @@ from kdbench.data.access import load_dataset, with_content
 from kdbench.errors import KdbenchError
 from kdbench.networks.packages import with_sources
 from kdbench.running.own_weights import with_own_weights
-from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_suite, load_test_labels
 
 
 def suite_of(name: str, given: str | None, folder: Path) -> Suite:

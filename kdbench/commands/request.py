@@ -18,7 +18,8 @@ from kdbench.files import check_folder
 from kdbench.layout import RUNS
 from kdbench.plugins import find_plugin, load_method
 from kdbench.running.engines import check_engine
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Execution, Pair
 from kdbench.training.limit import TimeLimit
 

@@ -33,7 +33,8 @@ from kdbench.running.own_weights import with_own_weights
 from kdbench.running.plan import Cell, check_kinds, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import BASELINE, Teacher, find_teacher
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Pair
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from kdbench.commands.request import Request
 from kdbench.commands.spaces import Given, parse_spaces
 from kdbench.errors import KdbenchError
 from kdbench.running.study import Sampler, parse_sampler
-from kdbench.suite import list_suites, load_suite
+from kdbench.suites import list_suites, load_suite
 from kdbench.tables import NAME
 from kdbench.training.limit import parse_duration
 

@@ -18,17 +18,11 @@ from kdbench.console import line_printer, write_json
 from kdbench.errors import KdbenchError, NotApplicable, did_you_mean
 from kdbench.networks.build import build_network, count_macs, count_parameters, create
 from kdbench.networks.inputs import as_seen
-from kdbench.networks.outputs import (
-    FeatureMap,
-    OutputReader,
-    feature_maps,
-    match_maps,
-    paired_by,
-    pre_activations,
-    stem_maps,
-)
+from kdbench.networks.maps import FeatureMap, feature_maps, match_maps, paired_by, pre_activations, stem_maps
+from kdbench.networks.outputs import OutputReader
 from kdbench.networks.packages import list_networks
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Model
 
 

@@ -31,7 +31,8 @@ from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of
 from kdbench.running.plan import Cell, find_recorded, plan_cells
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, list_suites, load_suite, load_test_labels, without_content
+from kdbench.suite import Suite, without_content
+from kdbench.suites import list_suites, load_suite, load_test_labels
 from kdbench.tables import COMMIT, REPOSITORY
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench.errors import KdbenchError, writing
 from kdbench.files import write_atomically
-from kdbench.suite import SUITES, load_suite, suite_file
+from kdbench.suites import SUITES, load_suite, suite_file
 
 PATHS = ("file", "record")  # of a teacher's weights
 

@@ -19,7 +19,7 @@ from kdbench.running.last_batch import check_last_batches
 from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 
 def teach(

@@ -17,7 +17,7 @@ from kdbench.records.store import find_results, read_runs
 from kdbench.running.mlflow_mirror import Mirror
 from kdbench.running.own_weights import with_own_weights
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 
 def track_runs(runs: Path, uri: str | None, results: Path | None, suite_name: str | None, console: Console) -> int:

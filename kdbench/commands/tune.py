@@ -32,7 +32,8 @@ from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.space import Space, grid_size, is_finite
 from kdbench.running.study import open_study
 from kdbench.running.tuning import Trial, Tuning, study_path
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Override, Pair
 
 Entries = Mapping[str, Entry]

@@ -31,7 +31,8 @@ from kdbench.records.values import possible_day
 from kdbench.records.verification import parse_verification
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import place_of, read_withdrawn
-from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
 
 MAX_TEACHER = 16 * 2**20

@@ -30,7 +30,8 @@ from kdbench.records.record import Record
 from kdbench.records.store import CELL_FOLDER, CURVES, RECORDS, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import Teacher, find_teacher
-from kdbench.suite import Suite, list_suites, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_test_labels
 from kdbench.tables import Pair
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from kdbench.data.parquet import hub_tables, local_tables, splits
 from kdbench.data.small import data_folder
 from kdbench.errors import KdbenchError
 from kdbench.files import write_atomically
-from kdbench.suite import shipped_names
+from kdbench.suites import shipped_names
 from kdbench.tables import Data
 
 

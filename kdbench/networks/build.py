@@ -16,7 +16,7 @@ import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
 from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.networks.flops import FlopCounter
 from kdbench.networks.inputs import as_seen, own_input
-from kdbench.networks.outputs import wrong_size
+from kdbench.networks.maps import wrong_size
 from kdbench.networks.packages import is_registered, list_networks
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.suite import Suite

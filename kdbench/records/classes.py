@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from kdbench.errors import KdbenchError, first_problem
-from kdbench.records.record import Part, Record
+from kdbench.records.parts import Part
+from kdbench.records.record import Record
 
 FILE = "classes.json"
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.files import read_plain
 from kdbench.hashing import digest
-from kdbench.records.record import Hash, MethodInfo, Name, Part
+from kdbench.records.parts import Hash, MethodInfo, Name, Part
 from kdbench.records.values import Count, Line, Table
 
 MAX_COST = 2**20  # bytes

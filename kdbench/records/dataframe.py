@@ -14,7 +14,8 @@ from kdbench.records.metrics import metrics_for
 from kdbench.records.rows import PairNames, Row, seeds_of
 from kdbench.records.store import Entry, evidence_of
 from kdbench.records.tasks import task_metrics
-from kdbench.suite import Suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_test_labels
 
 PLACE = ["suite", "method", "origin", "version", "teacher", "student", "seed"]
 

@@ -17,8 +17,9 @@ from kdbench.records.curves import Curve
 from kdbench.records.evidence import Evidence
 from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.metrics import wrong_metrics
+from kdbench.records.parts import Network
 from kdbench.records.privacy import private_texts
-from kdbench.records.record import Network, Record
+from kdbench.records.record import Record
 from kdbench.records.rows import FAMILY, PLAIN, REFERENCES
 from kdbench.records.tasks import in_order, task_result
 from kdbench.records.values import possible_day

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdbench.errors import KdbenchError
 from kdbench.records.evidence import Evidence
-from kdbench.records.record import Metrics
+from kdbench.records.parts import Metrics
 
 CALIBRATION_BINS = 15
 ROUNDING = 0.01  # relative, of a probability that was stored as a half-precision logarithm

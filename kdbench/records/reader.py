@@ -21,9 +21,10 @@ from kdbench.records.columns import MAX_FILE
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.distilled import checked_images, read_distilled
 from kdbench.records.evidence import Evidence, read_evidence
-from kdbench.records.record import Part, Record, parse_record
+from kdbench.records.parts import Part
+from kdbench.records.record import Record, parse_record
 from kdbench.records.store import CURVES, DISTILLED, EVIDENCE, RECORDS, Entry, checked, checked_others
-from kdbench.suite import SUITES
+from kdbench.suites import SUITES
 
 Line = TypeVar("Line", bound=Part)
 

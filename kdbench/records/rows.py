@@ -13,8 +13,9 @@ import numpy as np
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.layout import RESERVED
+from kdbench.records.parts import MethodInfo
 from kdbench.records.reader import read_results
-from kdbench.records.record import MethodInfo, Record
+from kdbench.records.record import Record
 from kdbench.records.store import Entry, read_runs
 from kdbench.suite import Suite
 from kdbench.tables import NAME

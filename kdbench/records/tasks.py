@@ -16,7 +16,7 @@ import numpy as np
 
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import Measure, Metric, metrics_for
-from kdbench.records.record import TaskResult
+from kdbench.records.parts import TaskResult
 from kdbench.tasks import Tasks, after_task
 
 RANKED = "average"  # the metric by which rows of a suite with tasks are ranked

@@ -12,8 +12,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from kdbench.errors import KdbenchError, first_problem, writing
+from kdbench.records.parts import GrownPart, Hash
 from kdbench.records.reader import Problem, Reader
-from kdbench.records.record import GrownPart, Hash
 from kdbench.records.store import VERIFIED
 from kdbench.records.values import Line
 

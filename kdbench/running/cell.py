@@ -26,7 +26,8 @@ from kdbench.records.classes import write_classes
 from kdbench.records.distilled import images_sha256
 from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
-from kdbench.records.record import Cost, Distilled, Match, MethodInfo, Network, Record, TaskResult, TeacherRef
+from kdbench.records.parts import Cost, Distilled, Match, MethodInfo, Network, TaskResult, TeacherRef
+from kdbench.records.record import Record
 from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
 from kdbench.records.tasks import in_order, task_result
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks

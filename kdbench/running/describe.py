@@ -12,7 +12,7 @@ from kdbench.method import Stage
 from kdbench.networks.build import count_macs, count_parameters
 from kdbench.records.evidence import Evidence
 from kdbench.records.metrics import metrics
-from kdbench.records.record import Cost, Network, Passes
+from kdbench.records.parts import Cost, Network, Passes
 from kdbench.running.plan import Cell
 from kdbench.running.teachers import half_precision_weights
 from kdbench.training.guard import shapes_of

@@ -21,7 +21,8 @@ from kdbench.records.record import Record, row_name
 from kdbench.records.store import Entry, cell_folder, read_cell
 from kdbench.running.teachers import BASELINE, Teacher
 from kdbench.source import source_sha256
-from kdbench.suite import Suite, list_suites, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_suite
 from kdbench.tables import Data, Pair, Recipe
 from kdbench.tasks import FINE_TUNING, TASKS
 

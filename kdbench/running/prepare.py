@@ -17,7 +17,7 @@ from kdbench.method import Method
 from kdbench.networks.build import build_network
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.plugins import load_method
-from kdbench.records.record import Match
+from kdbench.records.parts import Match
 from kdbench.running.last_batch import check_student
 from kdbench.running.method_setup import build_method, make_setup
 from kdbench.running.plan import Cell

@@ -13,17 +13,9 @@ from kdbench.data.stream import torch_seed
 from kdbench.given import GIVEN
 from kdbench.method import Method
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import (
-    MAPPED,
-    FeatureMap,
-    OutputReader,
-    PairedBy,
-    feature_maps,
-    match_maps,
-    paired_by,
-    stem_maps,
-)
-from kdbench.records.record import Match
+from kdbench.networks.maps import FeatureMap, PairedBy, feature_maps, match_maps, paired_by, stem_maps
+from kdbench.networks.outputs import MAPPED, OutputReader
+from kdbench.records.parts import Match
 from kdbench.running.own_weights import load_own_weights
 from kdbench.running.plan import Cell
 

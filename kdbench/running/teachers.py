@@ -31,7 +31,8 @@ from kdbench.records.keys import teacher_key
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record
 from kdbench.records.store import Entry, read_runs, weights_name
-from kdbench.suite import SUITES, Suite
+from kdbench.suite import Suite
+from kdbench.suites import SUITES
 from kdbench.training.checkpoint import load_tensors
 
 MAX_WEIGHTS = 2**36  # bytes

@@ -1,6 +1,6 @@
 """Training one network under one method: its stages and their epochs.
 
-The trainer owns the data. A method sees training batches alone; the test set is read by `predict`, after an epoch.
+The trainer owns the data. A method sees training batches alone.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ from kdbench.given import Read
 from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
-from kdbench.schedule import evaluated, evaluations
 from kdbench.tables import Execution, Recipe
 from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
 from kdbench.training.contract import check_shifts, check_stages
+from kdbench.training.evaluation import Evaluating
 from kdbench.training.guard import Guard, one_of, shapes_of
 from kdbench.training.limit import TimeLimit
 from kdbench.training.optimizer import build_optimizer, optimizer_tensors
-from kdbench.training.prediction import predict
 from kdbench.training.resumable import Resumable
 from kdbench.training.rhythm import Rhythm
 from kdbench.training.spending import Spending
-from kdbench.training.step import MAIN, Stepping
+from kdbench.training.step import MAIN
 from kdbench.training.stored_outputs import StoredOutputs
 
 OnEpoch = Callable[[int, int, float | None], None]  # (epochs done, of how many, mean loss of the last one)
@@ -43,7 +42,7 @@ class Diverged(Exception):
     """A loss that is no longer finite."""
 
 
-class Trainer(Stepping, Resumable):
+class Trainer(Evaluating, Resumable):
     """One training from its first step to its last.
 
     Attributes:
@@ -169,11 +168,6 @@ class Trainer(Stepping, Resumable):
                 rhythm.keep()
             on_epoch(self.epochs_done, self.epochs, terms["loss"])
             rhythm.end()
-
-    @property
-    def epochs(self) -> int:
-        """Of all stages."""
-        return sum(stage.epochs for stage in self.stages)
 
     @property
     def own_stages(self) -> list[Stage]:
@@ -326,32 +320,3 @@ class Trainer(Stepping, Resumable):
         self.optimizer.zero_grad(set_to_none=True)
         with naming(self.method.name):
             self.captured = CapturedStep(feed, self.step_at, len(self.terms), self.generator, stream)
-
-    def predict(self, network: nn.Module | None = None) -> Tensor:
-        """Logits (I, C) of the test images: of the network that is ranked, or of another."""
-        return predict(network or self.ranked(), self.images.test(), self.device, self.recipe.precision)
-
-    def ranked(self) -> nn.Module:
-        """The network that is evaluated: the suite's student with the weights that are deployed, so that nothing of the
-        method runs; what the method deploys, where these are no weights of that student.
-        """
-        if self.twin is None or not self.is_suites:
-            return self.deployed
-        twin = self.twin()
-        twin.load_state_dict(self.deployed.state_dict())
-        return twin
-
-    @property
-    def evaluations(self) -> int:
-        """How often the test accuracy is taken in the main stage, once that was entered."""
-        return evaluations(self.stages[-1].epochs, self.recipe.epochs, self.samples, len(self.test_labels))
-
-    def is_evaluated(self) -> bool:
-        """Whether the test accuracy is taken after the epoch that was trained last."""
-        epochs = self.stages[-1].epochs
-        done = epochs - (self.epochs - self.epochs_done)
-        return self.stage.name == MAIN and done in evaluated(epochs, self.evaluations)
-
-    def test_top1(self) -> float:
-        """Test accuracy in percent: a diagnostic, never shown to the method."""
-        return 100 * (self.predict().argmax(1) == self.test_labels).float().mean().item()

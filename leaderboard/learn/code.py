@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.records.record import MethodInfo
+from kdbench.records.parts import MethodInfo
 
 PACKAGE, DISTRIBUTION = "kdbench_methods", "kdbench"
 MOST = 45  # lines of the functions that a loss calls

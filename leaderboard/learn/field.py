@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from kdbench.records.record import MethodInfo
+from kdbench.records.parts import MethodInfo
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.learn.drawing import Drawing
 from kdbench_leaderboard.learn.words import spoken

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kdbench.records.record import MethodInfo
+from kdbench.records.parts import MethodInfo
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.learn.words import spoken
 from kdbench_leaderboard.published import DATA, taxonomy

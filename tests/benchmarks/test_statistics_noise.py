@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.statistics_noise import samples_of, spread_of
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 
 @pytest.mark.parametrize("pair", ["", *map(str, load_suite("digits").pairs)])

@@ -9,7 +9,7 @@ from docs.make_learning import CLASSES, COMMAND, FILE, teachers_of
 from kdbench.commands.explain import CPU, teacher_of
 from kdbench.data.small import load_data
 from kdbench.data.views import Normalize
-from kdbench.suite import load_suite, load_test_labels
+from kdbench.suites import load_suite, load_test_labels
 from kdbench.training.prediction import predict
 from kdbench_leaderboard.learn.taught import classes, taught
 

@@ -7,7 +7,7 @@ import re
 
 from docs.make_parameters import COMMAND, PAGE, page, read_rows
 from kdbench.plugins import list_plugins, load_method
-from kdbench.suite import list_suites, load_suite
+from kdbench.suites import list_suites, load_suite
 
 ROWS = read_rows()
 SUITES = {name: load_suite(name) for name in list_suites()}

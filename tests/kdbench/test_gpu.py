@@ -18,7 +18,8 @@ from kdbench.running.plan import plan_cells, resolve_params
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
 from kdbench.running.timing import Subject, random_dataset, timed_trainer
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Execution
 from kdbench.tasks import TASKS
 from kdbench.training.trainer import Trainer

@@ -9,7 +9,7 @@ CODE = """
 import sys
 import kdbench.running.cell, kdbench.running.engines.local
 from kdbench.records.reader import Reader
-from kdbench.suite import SUITES
+from kdbench.suites import SUITES
 assert Reader().contents(SUITES / "digits" / "teachers").evidence
 print(*[name for name in ("torch._dynamo", "torch._dynamo.utils", "pandas", "mlflow", "sklearn", "scipy", "datasets")
         if name in sys.modules])

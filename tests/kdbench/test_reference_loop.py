@@ -16,7 +16,8 @@ from kdbench.data.views import Views
 from kdbench.networks.build import build_network
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import prepare
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Model
 
 STEPS = 20

@@ -11,7 +11,8 @@ from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
 from kdbench.networks.build import build_network, count_parameters
 from kdbench.records.keys import teacher_key
-from kdbench.suite import SUITES, Suite, list_suites, load_suite, without_content
+from kdbench.suite import Suite, without_content
+from kdbench.suites import SUITES, list_suites, load_suite
 from kdbench.tables import Pair
 
 TEXT = (SUITES / "digits.toml").read_text().replace('name = "digits"', 'name = "mine"')

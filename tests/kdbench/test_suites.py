@@ -12,11 +12,12 @@ import kdbench.models  # noqa: F401  (registers the networks)
 from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
 from kdbench.hashing import labels_sha256
-from kdbench.networks.outputs import FeatureMap, feature_maps, match_maps, paired_by, pre_activations
+from kdbench.networks.maps import FeatureMap, feature_maps, match_maps, paired_by, pre_activations
 from kdbench.plugins import load_method
 from kdbench.running.plan import resolve_params
 from kdbench.schedule import learning_rate
-from kdbench.suite import Suite, list_suites, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_suite, load_test_labels
 from kdbench.tables import Pair
 
 SUITES = list_suites()

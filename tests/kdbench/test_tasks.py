@@ -9,7 +9,8 @@ import pytest
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
 from kdbench.running.plan import check_tasks, plan_cells, teachers_of
-from kdbench.suite import SUITES, Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import SUITES, load_suite
 from kdbench.tasks import FINE_TUNING
 
 TEXT = (SUITES / "digits-tasks.toml").read_text().replace('name = "digits-tasks"', 'name = "mine"')

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 GUIDE = Path(__file__).parents[2] / "docs" / "your-own-model.md"
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_records import make_method, write_method
+from kdbench.records.parts import Cost
 from kdbench.records.reader import read_results
-from kdbench.records.record import Cost
 from kdbench.records.store import write_results
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_suite, load_test_labels
 from kdbench_leaderboard.build import build
 from kdbench_leaderboard.serve import make_server
 

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.synthetic_records import make_entry, make_method, make_record, write_method
 from kdbench.records.store import Entry, write_results
-from kdbench.suite import Suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_test_labels
 from kdbench_leaderboard.build import build
 
 PAYLOADS = [

@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from benchmarks.synthetic_records import make_entry, make_method
 from kdbench.records.store import Entry, write_results
-from kdbench.suite import load_suite, load_test_labels
+from kdbench.suites import load_suite, load_test_labels
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.published import by_trust, datasets, entries
 from kdbench_leaderboard.read import read_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdbench.plugins import list_plugins
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench_leaderboard.published import SurveyRow, method_names, network, survey
 from kdbench_leaderboard.survey_view import survey_table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.synthetic_records import make_method, make_record
 from kdbench.hashing import digest
 from kdbench.records.cost_record import CostRecord, StepCost
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench_leaderboard.boards import make_board
 from kdbench_leaderboard.read import Found, Store
 from kdbench_leaderboard.standings import standings

@@ -15,7 +15,7 @@ from torch import Tensor
 from kdbench import Batch, Outputs
 from kdbench.checks.bench import Bench, batches, evaluate
 from kdbench.networks.build import count_macs, count_parameters
-from kdbench.records.record import Network
+from kdbench.records.parts import Network
 from kdbench.running.describe import set_apart
 from kdbench.suite import Suite
 from kdbench_methods.fitnets import FitNets

@@ -13,12 +13,13 @@ from kdbench import Method, NotApplicable, Shapes
 from kdbench.checks.bench import batches, evaluate
 from kdbench.data.small import Dataset
 from kdbench.method import Outputs
-from kdbench.networks.outputs import feature_maps
+from kdbench.networks.maps import feature_maps
 from kdbench.plugins import list_plugins, load_method
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare
 from kdbench.running.timing import untrained_teachers
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Model, Pair
 from kdbench.training.trainer import Trainer
 from kdbench_methods.fitnets import FitNets

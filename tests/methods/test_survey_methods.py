@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from kdbench import NotApplicable, Outputs, OwnNetwork, Shapes
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import OutputReader, feature_maps
-from kdbench.suite import load_suite
+from kdbench.networks.maps import feature_maps
+from kdbench.networks.outputs import OutputReader
+from kdbench.suites import load_suite
 from kdbench_methods.dcm import DCM, divergences
 from kdbench_methods.jointrd import JointRD
 from kdbench_methods.mgd import MGD, matching, strongest, unlikeness

@@ -28,7 +28,7 @@ from kdbench.checks import run_check
 from kdbench.checks.bench import CheckFailed
 from kdbench.data.access import load_dataset
 from kdbench.foreign import Package, watching_method
-from kdbench.suite import SUITES, load_suite
+from kdbench.suites import SUITES, load_suite
 from tests.kdbench.checks.good import Good, assert_caught, each
 
 

@@ -20,7 +20,8 @@ from kdbench.data.folders import list_parts
 from kdbench.data.large import list_images
 from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 
 CLASSES = ["ant", "bee", "cat"]
 

@@ -13,7 +13,7 @@ import pytest
 from kdbench.commands import track
 from kdbench.commands.own_suites import known_test_labels, suite_of
 from kdbench.errors import KdbenchError
-from kdbench.suite import load_suite, load_test_labels
+from kdbench.suites import load_suite, load_test_labels
 
 
 def test_a_suite_of_one_s_own_is_found_beside_its_records(small_suite: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from kdbench.records.store import Entry, finish_cell, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified, read_verified
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
 from kdbench.running.stored_weights import weights_problem
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench.training.checkpoint import load_tensors, save_tensors
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

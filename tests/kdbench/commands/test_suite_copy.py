@@ -10,7 +10,7 @@ import pytest
 
 from kdbench.commands.suite_copy import block, to_toml, with_block, write_copy
 from kdbench.errors import KdbenchError
-from kdbench.suite import SUITES, list_suites, load_suite
+from kdbench.suites import SUITES, list_suites, load_suite
 
 TUNED: dict[str, Any] = {"params": {"kd_weight": 2.5}, "source": "tuned", "trials": 8}
 

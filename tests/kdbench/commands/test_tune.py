@@ -33,7 +33,7 @@ from kdbench.running.fleet import Outcome, train
 from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.teachers import find_teacher
 from kdbench.running.tuning import Trial
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 Tune = Callable[..., tuple[int, Any, str]]
 SPACE = "kd_weight=log:0.1..10"

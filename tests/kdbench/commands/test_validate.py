@@ -24,7 +24,7 @@ from kdbench.records.reader import Reader, read_results
 from kdbench.records.record import Record
 from kdbench.records.store import Entry, write_results
 from kdbench.records.withdrawn import add_superseded, place_of
-from kdbench.suite import SUITES
+from kdbench.suites import SUITES
 
 RESULTS = Path(__file__).parents[3] / "results"
 

@@ -17,7 +17,7 @@ from kdbench.data.access import load_dataset
 from kdbench.data.feed import epoch_feed
 from kdbench.data.large import FileDataset, LargeImages, files_content, list_images
 from kdbench.errors import KdbenchError
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench.tables import Data
 from kdbench_methods.dfad import DFAD
 

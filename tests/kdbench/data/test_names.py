@@ -12,7 +12,7 @@ import pytest
 
 from kdbench.data.names import class_names
 from kdbench.data.small import data_folder
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench.tables import Data
 
 NUMBERS = dict(train=4, test=2, validation=2, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -16,7 +16,8 @@ from kdbench.data.sources import sklearn_digits
 from kdbench.data.split import stratified_split
 from kdbench.data.views import Normalize, Views
 from kdbench.errors import KdbenchError
-from kdbench.suite import Suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_test_labels
 from kdbench.tables import Data
 
 

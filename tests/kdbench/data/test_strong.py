@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdbench.data.stream import strong_stream
 from kdbench.data.strong import DRAWS, OPERATIONS, StrongViews, color, erase, same
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH = 32, 30

@@ -14,8 +14,9 @@ from benchmarks.timm_families import check_outputs, check_training, suite_with
 from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.method import Outputs
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import FeatureMap, OutputReader, feature_maps, match_maps, stem_maps
-from kdbench.suite import load_suite
+from kdbench.networks.maps import FeatureMap, feature_maps, match_maps, stem_maps
+from kdbench.networks.outputs import OutputReader
+from kdbench.suites import load_suite
 from kdbench.tables import Model
 
 SWIN = {"window_size": 2, "embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)}

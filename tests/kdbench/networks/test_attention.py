@@ -10,7 +10,8 @@ from torch import Tensor
 
 from kdbench.errors import NotApplicable
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import OutputReader, feature_maps
+from kdbench.networks.maps import feature_maps
+from kdbench.networks.outputs import OutputReader
 from kdbench.suite import Suite
 
 IMAGES = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -14,12 +14,14 @@ from kdbench.data.small import Dataset
 from kdbench.errors import KdbenchError
 from kdbench.networks.build import build_network, count_macs
 from kdbench.networks.inputs import as_seen
+from kdbench.networks.maps import feature_maps
 from kdbench.networks.modalities import luminance
-from kdbench.networks.outputs import OutputReader, feature_maps
+from kdbench.networks.outputs import OutputReader
 from kdbench.plugins import load_method
 from kdbench.running.plan import Cell
 from kdbench.running.prepare import prepare
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Model, Pair
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)

@@ -7,15 +7,8 @@ import torch
 
 from kdbench.errors import NotApplicable
 from kdbench.networks.build import build_network, count_macs, count_parameters
-from kdbench.networks.outputs import (
-    FeatureMap,
-    OutputReader,
-    feature_maps,
-    match_maps,
-    paired_by,
-    stem_and_stages,
-    stem_maps,
-)
+from kdbench.networks.maps import FeatureMap, feature_maps, match_maps, paired_by, stem_and_stages, stem_maps
+from kdbench.networks.outputs import OutputReader
 from kdbench.suite import Suite
 
 EXAMPLE = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -14,7 +14,8 @@ from kdbench.commands.show_networks import show_models, show_names
 from kdbench.console import open_console
 from kdbench.errors import KdbenchError, NotApplicable
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import OutputReader, feature_maps
+from kdbench.networks.maps import feature_maps
+from kdbench.networks.outputs import OutputReader
 from kdbench.networks.packages import with_sources
 from kdbench.running.plan import Cell
 from kdbench.running.readers import build_networks

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from kdbench.networks.build import build_network
-from kdbench.networks.outputs import OutputReader, feature_maps
+from kdbench.networks.maps import feature_maps
+from kdbench.networks.outputs import OutputReader
 from kdbench.networks.statistics import still_statistics
 from kdbench.running.method_setup import from_map_still
 from kdbench.suite import Suite

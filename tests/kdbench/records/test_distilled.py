@@ -14,10 +14,11 @@ from kdbench.commands.validate import folder_problems
 from kdbench.errors import KdbenchError
 from kdbench.records.distilled import images_sha256, read_distilled, write_distilled
 from kdbench.records.gate import distilled_problems
+from kdbench.records.parts import Distilled
 from kdbench.records.reader import read_results
-from kdbench.records.record import Distilled, parse_record
+from kdbench.records.record import parse_record
 from kdbench.records.store import read_cell, write_results
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from tests.distilled import NAME, Ran
 
 IMAGES = np.arange(2 * 64, dtype=np.uint8).reshape(2, 1, 8, 8)

@@ -18,7 +18,8 @@ from kdbench.records.gate import may_have, plain_sizes, record_problems
 from kdbench.records.gate_rows import rows_problems
 from kdbench.records.reader import Contents, Reader
 from kdbench.records.record import Record
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_suite, load_test_labels
 
 RESULTS = Path(__file__).parents[3] / "results" / "digits"
 Change = Callable[[dict[str, Any]], object]

@@ -13,7 +13,8 @@ from kdbench.records.gate_change import change_problems
 from kdbench.records.reader import read_results
 from kdbench.records.verification import Verification, add_verified
 from kdbench.records.withdrawn import FILE, add_superseded, place_of
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 
 Change = Callable[[Path], object]
 

@@ -13,7 +13,8 @@ from kdbench.records.gate import record_problems
 from kdbench.records.reader import Reader
 from kdbench.records.record import Record
 from kdbench.records.store import Entry
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_suite, load_test_labels
 from kdbench.tasks import after_task
 
 RESULTS = Path(__file__).parents[3] / "results" / "digits-tasks"

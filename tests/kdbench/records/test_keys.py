@@ -5,7 +5,8 @@ from __future__ import annotations
 from kdbench.layout import TEACHERS
 from kdbench.records.keys import teacher_key
 from kdbench.records.reader import read_results
-from kdbench.suite import SUITES, Suite
+from kdbench.suite import Suite
+from kdbench.suites import SUITES
 
 
 def test_teachers_of_the_first_version_keep_the_keys_that_they_were_accepted_under(digits: Suite) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kdbench.records.moderation import Prior, estimate_prior, moderated, moderation, seed_correlation, stated_prior
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Statistics
 
 

@@ -10,7 +10,7 @@ from benchmarks.synthetic_records import make_method, write_method
 from kdbench.errors import KdbenchError
 from kdbench.records.reader import Problem, Reader, read_results
 from kdbench.records.store import CURVES, EVIDENCE, RECORDS, Entry
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from kdbench.errors import KdbenchError
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record, parse_record
 from kdbench.records.store import write_results
-from kdbench.suite import SUITES
+from kdbench.suites import SUITES
 
 FOLDER = SUITES / "digits" / "teachers"
 

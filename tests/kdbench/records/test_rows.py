@@ -12,7 +12,8 @@ from benchmarks.synthetic_records import make_entry, make_method
 from kdbench.records.rows import Row, group, seeds_of, set_apart
 from kdbench.records.standings import accuracy_sample, mean_accuracy, pair_result
 from kdbench.records.store import Entry
-from kdbench.suite import Suite, load_suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_suite, load_test_labels
 
 PAIR = ("resnet8", "resnet8_w8")
 

@@ -22,7 +22,8 @@ from kdbench.running import cell as cell_module
 from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.plan import Cell, plan_cells, plan_teacher
 from kdbench.running.teachers import find_teacher
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 
 CPU = torch.device("cpu")
 
@@ -312,7 +313,7 @@ def test_what_foreign_code_reads_stands_on_its_record(
 ) -> None:
     source = """
 from pathlib import Path
-from kdbench.suite import SUITES
+from kdbench.suites import SUITES
 from tests.kdbench.checks.honest import Honest
 
 HERE = Path(__file__)

@@ -25,7 +25,7 @@ from kdbench.records.evidence import evidence_from_logits
 from kdbench.running.distilling import Distilling, distilled_data, forget, learner
 from kdbench.running.plan import check_kinds, plan_cells, resolve_params
 from kdbench.running.timing import Subject, random_dataset, time_distilling, timed_trainer
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench.training.limit import OutOfTime, TimeLimit
 from kdbench.training.trainer import Diverged
 from tests.distilled import CPU, Ran, silent

@@ -10,7 +10,8 @@ from kdbench.errors import KdbenchError
 from kdbench.running.last_batch import check_last_batches
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare
-from kdbench.suite import Suite, list_suites, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import list_suites, load_suite
 from kdbench.training.task_trainer import task_rows
 from kdbench_methods.lwf import LwF
 

@@ -21,7 +21,8 @@ from kdbench.running.cell import run_cell
 from kdbench.running.own_weights import with_own_weights
 from kdbench.running.plan import plan_cells, plan_teacher
 from kdbench.running.teachers import Teacher, find_teacher, half_precision_weights
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.training.prediction import predict
 
 CPU = torch.device("cpu")

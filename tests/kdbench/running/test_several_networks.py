@@ -20,7 +20,8 @@ from kdbench.records.store import Entry, other_key, read_cell, write_results
 from kdbench.running.cell import run_cell
 from kdbench.running.plan import Cell, plan_cells, teachers_of
 from kdbench.running.teachers import find_teacher
-from kdbench.suite import Suite, load_test_labels
+from kdbench.suite import Suite
+from kdbench.suites import load_test_labels
 
 CPU = torch.device("cpu")
 

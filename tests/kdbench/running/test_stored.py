@@ -19,7 +19,8 @@ from kdbench.running.plan import Cell, plan_cells, plan_teacher
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.stored import can_be_served
 from kdbench.running.teachers import find_teacher
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Execution
 from kdbench.training.trainer import Trainer
 

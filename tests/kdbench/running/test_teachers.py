@@ -16,7 +16,8 @@ from kdbench.plugins import load_method
 from kdbench.records.keys import teacher_key
 from kdbench.running.plan import plan_teacher
 from kdbench.running.teachers import BASELINE, find_teacher
-from kdbench.suite import SUITES, Suite
+from kdbench.suite import Suite
+from kdbench.suites import SUITES
 from kdbench.tables import Weights
 
 SHIPPED = SUITES / "digits" / "teachers"

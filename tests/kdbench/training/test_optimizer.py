@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kdbench.checks.bench import Bench
 from kdbench.errors import NotApplicable
 from kdbench.plugins import load_method
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench.training.contract import check_shifts, check_terms
 from kdbench.training.guard import RecipeBroken, StepWatch
 from kdbench.training.optimizer import build_optimizer, clip, differentiate, optimizer_tensors

@@ -11,7 +11,7 @@ import torch
 from kdbench.checks.bench import Bench, batches, first_difference, state
 from kdbench.data.small import load_data
 from kdbench.method import Stage
-from kdbench.suite import load_suite
+from kdbench.suites import load_suite
 from kdbench.tasks import Tasks, after_task
 from kdbench.training.task_trainer import SHUT, TaskTrainer, shut_classes, task_rows
 from kdbench_methods.joint import Joint

@@ -18,7 +18,8 @@ from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.prepare import load_teachers, prepare
 from kdbench.running.teachers import find_teacher
 from kdbench.schedule import evaluated, evaluations, learning_rate
-from kdbench.suite import Suite, load_suite
+from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Recipe
 from kdbench.training.capture import Compiled
 from kdbench.training.trainer import Diverged, Trainer

@@ -10,7 +10,8 @@ import pytest
 
 from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.metrics import metrics
-from kdbench.records.record import Cost, MethodInfo, Network, Record, TeacherRef
+from kdbench.records.parts import Cost, MethodInfo, Network, TeacherRef
+from kdbench.records.record import Record
 from kdbench.records.store import Entry, finish_cell
 from kdbench.suite import digest
 
