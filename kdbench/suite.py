@@ -36,6 +36,8 @@ class Suite(Table):
 
     Attributes:
         revision: raised when a change of kdbench itself alters the suite's results.
+        most_seeds: how many a method may have in place of `seeds`. They count if it has them all on every pair, else
+            the first `seeds` do; a number between, where one could stop because the result pleases, never does.
         teachers: "trained" here by the suite's recipe, or "pretrained": timm's own weights, fetched by timm.
         students: "fresh", or "pretrained": from timm's own weights, with a classifier for the data's classes.
         weights: of single teachers: a state dict of one's own, a distilled student, or where the file of an accepted
@@ -58,6 +60,7 @@ class Suite(Table):
     teachers: Literal["trained", "pretrained"] = "trained"
     students: Literal["fresh", "pretrained"] = "fresh"
     seeds: int = Field(ge=1)
+    most_seeds: int | None = None
     pairs: tuple[Pair, ...] = Field(min_length=1)
     models: dict[Annotated[str, Field(pattern=NAME)], Model]
     data: Data
@@ -94,6 +97,8 @@ class Suite(Table):
 
     @model_validator(mode="after")
     def _numbers_fit(self) -> Suite:
+        if self.most_seeds is not None and self.most_seeds <= self.seeds:
+            raise ValueError("most_seeds must be greater than seeds")
         if self.data.validation >= self.data.train:
             raise ValueError("data.validation must be smaller than data.train")
         if self.data.learned_from < self.data.num_classes:

@@ -63,6 +63,11 @@ class Board:
         return stated_prior(self.shipped, ":".join(pair) if pair else None) if self.shipped else None
 
     @property
+    def most_seeds(self) -> int | None:
+        """How many seeds the suite allows a method in place of its usual number."""
+        return self.shipped.most_seeds if self.shipped else None
+
+    @property
     def images_per_class(self) -> int | None:
         """How many images a class its methods make; None of a board on which students are taught."""
         distilled = self.protocol.get("distilled")

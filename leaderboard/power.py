@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from kdbench.records.limits import limit
 from kdbench.records.moderation import moderation
-from kdbench.records.power import detectable_from
-from kdbench.records.rows import PLAIN
+from kdbench.records.power import detectable_from, seeds_said
+from kdbench.records.rows import PLAIN, REFERENCES
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.standings import Standing, differences_of
 
@@ -22,15 +22,22 @@ def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
     least = detectable_from(found, plain) if plain is not None else None
     said = []
     if plain is not None and least is not None:
-        own = len(next(iter(ranked[plain].pairs.values())).cells)
-        beside = f" and {own} of the plain student" if own != len(board.seeds) else ""
+        own, others = ranked[plain].seeds, method_seeds(ranked)
+        beside = f" and {own} of the plain student" if others != seeds_said([own]) else ""
         said.append(
-            f"{len(board.seeds)} seeds{beside} tell a method from the plain student from {least:.1f} points on: so "
+            f"{others}{beside} tell a method from the plain student from {least:.1f} points on: so "
             f"large a gain is found with 80 % power among {len(ranked)} rows."
         )
     elif least is None and len(board.seeds) < 2:
         said.append("One seed tells no methods apart.")
     return [*said, moderation(found.prior)]
+
+
+def method_seeds(rows: Sequence[Standing]) -> str:
+    """How many seeds ranked rows have, the references left out where there are others: "5 to 10 seeds"."""
+    ranked = [s for s in rows if not s.gaps]
+    others = [s.seeds for s in ranked if s.row.name not in REFERENCES] or [s.seeds for s in ranked]
+    return seeds_said(others or [0])
 
 
 def pair_limits(board: Board, rows: Sequence[Standing]) -> dict[Pair, str]:

@@ -71,6 +71,11 @@ class Standing(of_rows.Standing[Row]):
         return self.against[PLAIN].difference if PLAIN in self.against else None
 
     @property
+    def seeds(self) -> int:
+        """How many of its seeds count, on the pair that has most."""
+        return max((len(result.cells) for result in self.pairs.values()), default=0)
+
+    @property
     def trained_again(self) -> tuple[int, int]:
         """How many of its cells were trained again, for an epoch or as a whole, and of how many."""
         levels = [cell.level for cell in self.row.cells.values() if cell.correct is not None]
@@ -176,7 +181,7 @@ def rows_on(found: Sequence[Standing], pair: Pair) -> list[Standing]:
 
 def standing(board: Board, row: Row) -> Standing:
     """A row's result on each pair, and what keeps it from being ranked."""
-    seeds = seeds_of(row, board.pairs, board.seeds)
+    seeds = seeds_of(row, board.pairs, board.seeds, board.most_seeds)
     pairs = {pair: pair_result(row.seeds(pair, seeds), seeds) for pair in board.pairs}
     gaps = [f"{t}:{s}: {result.why}" for (t, s), result in pairs.items() if result.why]
     if row.foreign:

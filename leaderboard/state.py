@@ -26,9 +26,10 @@ def sections(site: Site) -> list[tuple[str, Said]]:
                 gaps.append((where, "; ".join(s.gaps[:6]) + (f"; {len(s.gaps) - 6} more" if len(s.gaps) > 6 else "")))
             reasons = {c.record.reason: c.record.student for c in s.row.cells.values() if c.record.reason}
             inapplicable += [(where, f"{student}: {reason}") for reason, student in reasons.items()]
-            if strange := sorted({seed for _, _, seed in s.row.cells} - set(seeds_of(s.row, board.pairs, board.seeds))):
+            counted = seeds_of(s.row, board.pairs, board.seeds, board.most_seeds)
+            if strange := sorted({seed for _, _, seed in s.row.cells}.difference(counted)):
                 seeds = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
-                elsewhere.append((where, f"seeds {seeds}: none of the {len(board.seeds)} that the board compares"))
+                elsewhere.append((where, f"seeds {seeds}: none of the {len(counted)} that the board compares"))
             if s.row.older:
                 older.append((where, f"{s.row.older} records that newer ones replace, or of other test images"))
     problems = [(" / ".join(filter(None, (p.suite, p.method))), p.what) for p in store.problems]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kdbench.records.built_in import DISTRIBUTION
 from kdbench.records.metrics import METRICS
-from kdbench.records.rows import KD, PLAIN, RANDOM
+from kdbench.records.rows import KD, PLAIN, RANDOM, REFERENCES
 from kdbench.records.standings import track_title, tracks
 from kdbench.records.tasks import ranked_by
 from kdbench.tasks import EARLIER
@@ -159,6 +159,7 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
         Column("alone", "Time alone", "number", help="A step alone on the machine; plain student = 1", hidden=True),
         Column("spent", "Compute", "number", help="FLOPs of the whole training; plain student = 1", hidden=True),
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),
+        Column("seeds", "Seeds", "number", hidden=True),
         Column("version", "Version", "number", hidden=True),
         Column("level", "Verified", help=VERIFIED_HELP, hidden=True),
         Column("verdict", "Verdict in words", help=VERDICT_HELP, group="all", wide=True, hidden=True),
@@ -213,6 +214,7 @@ def suite_line(s: Standing, board: Board, measure: Measure) -> Line:
         "alone": times(s.step_ratio, s.cost_hardware),
         "spent": times(COMPUTE.of(s)),
         "extra": Cell(f"{max(extra):,}", max(extra)) if extra else Cell("–"),
+        "seeds": number(s.seeds, 0),
         "version": number(s.row.info.version, 0),
         "level": Cell(s.verified),
         "verdict": verdict_cell(s),
@@ -236,7 +238,7 @@ def times(value: float | None, where: str = "") -> Cell:
 
 def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table:
     """All methods on one pair, each seed linked to its record."""
-    seeds = [Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds]
+    seeds = seed_columns([s for s in standings if s.row.name not in REFERENCES] or standings, [pair])
     columns = [
         Column("method", "Method"),
         Column("accuracy", board.accuracy, "number", help="Mean over seeds ± half its 95 % interval"),
@@ -265,6 +267,12 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
     return Table("pair", title, shown(board, columns), lines, filters)
 
 
+def seed_columns(rows: Sequence[Standing], pairs: Sequence[Pair]) -> list[Column]:
+    """A column a seed that counts of any of these rows."""
+    seeds = sorted({seed for s in rows for pair in pairs for seed in s.pairs[pair].cells})
+    return [Column(f"seed{n}", f"Seed {n}", "number") for n in seeds]
+
+
 def seed_cells(s: Standing, pair: Pair) -> dict[str, Cell]:
     return {
         f"seed{n}": Cell(f"{c.record.accuracy:.2f}", c.record.accuracy, href=paths.cell(c.record))
@@ -282,7 +290,7 @@ def method_table(board: Board, rows: Sequence[Standing]) -> Table:
         Column("accuracy", board.accuracy, "number", help="Mean over seeds ± half its 95 % interval"),
         Column("gain", "Over the plain student", "number", help=GAIN_HELP),
         rival_column(board),
-        *(Column(f"seed{n}", f"Seed {n}", "number") for n in board.seeds),
+        *seed_columns(rows, board.pairs),
         *(
             [
                 Column(

@@ -15,7 +15,7 @@ from kdbench.console import line_printer, write_json
 from kdbench.records.contrast import Contrasts
 from kdbench.records.metrics import Measure
 from kdbench.records.moderation import moderation
-from kdbench.records.power import detectable_between
+from kdbench.records.power import detectable_between, seeds_said
 from kdbench.records.rows import Row
 from kdbench.records.standings import Standing, track_title, tracks
 from kdbench.records.store import Entry
@@ -41,26 +41,25 @@ def compare(
     if as_json:
         write_json(to_json(it.suite, it.metric, it.contrasts, it.standing, it.incomplete))
         return 0
-    pairs, seeds, protocol = len(it.suite.pairs), it.suite.seeds, it.suite.fingerprint[:12]
-    notice(f"Suite {it.suite.name}: {counted(pairs, 'pair')}, {counted(seeds, 'seed')}, protocol {protocol}")
+    pairs, seeds, protocol = len(it.suite.pairs), seeds_said(it.found.seeds), it.suite.fingerprint[:12]
+    notice(f"Suite {it.suite.name}: {pairs} pair{'' if pairs == 1 else 's'}, {seeds}, protocol {protocol}")
     for reason in it.suite.off_protocol:
         notice(f"Off protocol, not for the board: {reason}")
     console.print(standing_table(it.standing, it.suite))
     console.print()
     console.print(contrast_table(it.contrasts, it.metric))
-    notice("\n".join(notes(it.found, it.contrasts, it.suite, it.metric)))
+    notice("\n".join(notes(it.found, it.contrasts, it.metric)))
     return 0
 
 
-def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Measure) -> list[str]:
+def notes(found: Contrasts, contrasts: Sequence[Named], metric: Measure) -> list[str]:
     """What a reader must know of the verdicts."""
     said = ["Rank: place of the mean [ranks that 95 % confidence leaves open]; * not separable from the first."]
     least = detectable_between(found)
     if least is not None:
         size = f"{least:.1f} percentage points" if metric.unit == "%" else f"{least:.2g} {metric.unit}"
-        said.append(
-            f"{counted(suite.seeds, 'seed')} tell two methods of usual variance apart from {size} on, with 80 % power."
-        )
+        seeds = seeds_said(found.seeds)
+        said.append(f"{seeds} tell two methods of usual variance apart from {size} on, with 80 % power.")
     if any(c.undecided for c in contrasts):
         said.append(
             "Undecided: not told apart, and a difference that would be found as a rule is not ruled out either."
@@ -71,10 +70,6 @@ def notes(found: Contrasts, contrasts: Sequence[Named], suite: Suite, metric: Me
         "p-values are corrected over the differences shown; the board corrects over all its rows and may say less.",
         "Intervals are of seeds and test images; one teacher of each architecture stands behind them.",
     ]
-
-
-def counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Table:

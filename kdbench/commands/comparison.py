@@ -128,7 +128,8 @@ def part_of(name: str, pairs: Sequence[str] = (), seeds: int | None = None, vali
     if wanted != suite.pairs:  # what is stated of the mean over all pairs says nothing of some of them
         one = pair_statistics.get(str(wanted[0])) if len(wanted) == 1 else None
         statistics = Statistics(**one.model_dump()) if one else None
-    return suite.model_copy(update={"pairs": wanted, "seeds": seeds or suite.seeds, "statistics": statistics})
+    chosen = {} if seeds is None else {"seeds": seeds, "most_seeds": None}
+    return suite.model_copy(update={"pairs": wanted, "statistics": statistics, **chosen})
 
 
 def find_metric(name: str, suite: Suite) -> Measured:
@@ -191,7 +192,7 @@ def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
 def values_of(row: Row[Entry], suite: Suite, of: Callable[[Entry], np.ndarray | float]) -> np.ndarray:
     """(P, S, ...) of a complete row: what `of` says of the record of each pair and seed."""
     pairs = pairs_of(suite)
-    return row.values(pairs, seeds_of(row, pairs, range(suite.seeds)), of)
+    return row.values(pairs, seeds_in(row, suite), of)
 
 
 def measured(
@@ -212,7 +213,12 @@ def measured(
 
 def sample_of(row: Row[Entry], suite: Suite, metric: Measured) -> Sample:
     """What a complete row scored, the mean over pairs."""
-    return sample(values_of(row, suite, partial(by_image, metric)), seeds_of(row, pairs_of(suite), range(suite.seeds)))
+    return sample(values_of(row, suite, partial(by_image, metric)), seeds_in(row, suite))
+
+
+def seeds_in(row: Row[Entry], suite: Suite) -> list[int]:
+    """The seeds of a complete row that are compared."""
+    return seeds_of(row, pairs_of(suite), range(suite.seeds), suite.most_seeds)
 
 
 def complete_rows(suite: Suite, runs: Path, results: Path | None) -> list[Row[Entry]]:

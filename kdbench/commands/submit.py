@@ -68,8 +68,12 @@ def submit_methods(
     suite, notice = with_content(suite), line_printer(console)
     with changing(folder) as staging:
         teachers = accepted_teachers(suite, folder, notice)
-        checked = {method: check_method(suite, method, runs, teachers, published, notice) for method in methods}
-        checked = {method: with_checks(method, entries) for method, entries in checked.items()}
+        standing = {method: accepted_records(folder / suite.name / method) for method in methods}
+        checked = {
+            method: check_method(suite, method, runs, standing[method], teachers, published, notice)
+            for method in methods
+        }
+        checked = {method: with_checks(method, entries, standing[method]) for method, entries in checked.items()}
         check_together(suite, checked, folder)
         for method, entries in checked.items():  # nothing is written before all hold
             check_replaced(folder / suite.name / method, entries, reason)
@@ -142,8 +146,8 @@ def check_together(suite: Suite, checked: Mapping[str, Sequence[Entry]], results
             raise KdbenchError(f"{where}: {problem}.")
 
 
-def with_checks(method: str, entries: Sequence[Entry]) -> list[Entry]:
-    """The records, saying with what outcome the method passed the conformance checks.
+def with_checks(method: str, entries: Sequence[Entry], accepted: Mapping[str, Entry]) -> list[Entry]:
+    """The records, new ones saying with what outcome the method passed the conformance checks.
 
     Raises:
         KdbenchError: it did not.
@@ -154,7 +158,10 @@ def with_checks(method: str, entries: Sequence[Entry]) -> list[Entry]:
         info = record.method.model_copy(update={"checks": outcome})
         return record.model_copy(update={"method": info}).sealed()
 
-    return [replace(entry, record=stamped(entry.record)) for entry in entries]
+    return [
+        entry if accepted.get(entry.record.key) is entry else replace(entry, record=stamped(entry.record))
+        for entry in entries
+    ]
 
 
 def hashes(entries: Sequence[Entry]) -> set[str]:
@@ -189,31 +196,40 @@ def check_method(
     suite: Suite,
     method: str,
     runs: Path,
+    accepted: Mapping[str, Entry],
     teachers: dict[str, Teacher],
     published: tuple[str, str] | None,
     notice: Notice,
 ) -> list[Entry]:
     """The records of a method for the board: every pair and seed of the suite, each as the gate wants it.
 
-    Of the references, further seeds that every pair has come along, up to the first that is lacking.
+    Further seeds come along where every pair has them: of the references up to the first that is lacking, of a method
+    all that the suite allows. A cell that was not trained again stands as it is among the accepted ones.
 
     Raises:
         KdbenchError: names the first record that is missing or does not hold.
     """
     cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds), teachers)
-    found = find_recorded(cells, runs, notice)
+    more = further_cells(suite, method, runs, accepted, teachers)
+    new = find_recorded([*cells, *more], runs, notice)
+    same = [cell for cell in (*cells, *more) if cell.key in accepted and cell.is_served_by(accepted[cell.key].record)]
+    found = {cell.key: accepted[cell.key] for cell in same} | new
     if missing := [cell for cell in cells if cell.key not in found]:
         raise KdbenchError(
             f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
             f"Run: kdbench run --method {method} --suite {suite.name}"
         )
-    if method in REFERENCES:
-        more = further_cells(suite, method, runs, teachers, notice)
-        cells += more
-        found |= find_recorded(more, runs, notice)
+    if not new:
+        raise KdbenchError(
+            f"{method}: {runs} has no record of it, and the accepted ones stand. Run: kdbench run --method {method} "
+            f"--suite {suite.name}, with more --seeds if they are to be more"
+        )
+    end = min((cell.seed for cell in more if cell.key not in found), default=None)
+    if end is None or method in REFERENCES:
+        cells += [cell for cell in more if end is None or cell.seed < end]
     labels = load_test_labels(suite)
     known = {teacher.sha256: name for name, teacher in teachers.items()}
-    entries = [restamped(found[cell.key], cell, published) for cell in cells]
+    entries = [restamped(new[cell.key], cell, published) if cell.key in new else found[cell.key] for cell in cells]
     for entry in entries:
         record = entry.record
         given = (record, entry.evidence, suite, labels, known, record.curve, entry.others)
@@ -222,13 +238,19 @@ def check_method(
     return entries
 
 
-def further_cells(suite: Suite, method: str, runs: Path, teachers: dict[str, Teacher], notice: Notice) -> list[Cell]:
-    """The cells of a method's seeds that follow the suite's, up to the first seed that lacks a record on a pair."""
+def accepted_records(place: Path) -> dict[str, Entry]:
+    """The accepted records of a method, with their curves, by key."""
+    return {entry.record.key: entry for entry in read_results(place, with_curves=True)}
+
+
+def further_cells(
+    suite: Suite, method: str, runs: Path, accepted: Mapping[str, Entry], teachers: dict[str, Teacher]
+) -> list[Cell]:
+    """The cells of the seeds after the suite's that a method may have: of a reference as many as were trained."""
     trained = [e.record.seed for e in read_runs(runs, suite.name, method) if isinstance(e, Entry)]
-    cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds, max(trained, default=0) + 1), teachers)
-    found = find_recorded(cells, runs, notice)
-    end = min((cell.seed for cell in cells if cell.key not in found), default=None)
-    return [cell for cell in cells if end is None or cell.seed < end]
+    trained += [entry.record.seed for entry in accepted.values()]
+    end = max(trained, default=0) + 1 if method in REFERENCES else suite.most_seeds or 0
+    return plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds, end), teachers)
 
 
 def restamped(entry: Entry, cell: Cell, published: tuple[str, str] | None) -> Entry:

@@ -57,6 +57,7 @@ class Contrasts:
         freedom: degrees of freedom of each error.
         shared: the part of the variance that all differences from row j have in common.
         usual: (M,) rows whose variance the prior speaks for.
+        seeds: (M,) how many each row has.
         prior: what the variances were moderated by, if anything.
     """
 
@@ -65,6 +66,7 @@ class Contrasts:
     freedom: np.ndarray
     shared: np.ndarray
     usual: np.ndarray
+    seeds: np.ndarray
     prior: Prior | None = None
 
     def p_value(self, i: int, j: int) -> float | None:
@@ -142,9 +144,8 @@ def contrast_scores(scores: Sequence[dict[int, float]], by_image: np.ndarray | f
         shared = np.clip(1 - own / total, 0.0, 1.0)
         widening, df = t_of_sum(part[:, None] / independent, part[None, :] / independent, freedom)
     usual = freedom >= count - 1 + (prior.df if prior else 0.0)
-    return Contrasts(
-        means[:, None] - means[None, :], np.sqrt(total) * widening, df, np.nan_to_num(shared), usual, prior
-    )
+    error, shared = np.sqrt(total) * widening, np.nan_to_num(shared)
+    return Contrasts(means[:, None] - means[None, :], error, df, shared, usual, count.astype(int), prior)
 
 
 def t_of_sum(one: np.ndarray, other: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

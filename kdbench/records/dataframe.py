@@ -63,7 +63,7 @@ def places_of(
     """Each pair and seed of a row that has a record."""
     pairs = [(pair.teacher, pair.student) for pair in suite.pairs]
     for pair in pairs:
-        for seed, entry in row.seeds(pair, seeds_of(row, pairs, seeds)).items():
+        for seed, entry in row.seeds(pair, seeds_of(row, pairs, seeds, suite.most_seeds)).items():
             yield row, pair, seed, entry
 
 

@@ -105,8 +105,9 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
         if record.key != teacher_key(suite, record.student, record.method.version):
             yield "its key does not follow from its content"
         return
-    if record.seed >= suite.seeds and record.row not in REFERENCES:
-        yield f"seed {record.seed} is not one of the suite's {suite.seeds}"
+    most = suite.most_seeds or suite.seeds
+    if record.seed >= most and record.row not in REFERENCES:
+        yield f"seed {record.seed} is not one of the suite's {most}"
     if record.student not in students:
         yield f"'{record.student}' is no student of the suite"
     method, pair = record.method, Pair(teacher=record.teacher or "", student=record.student)

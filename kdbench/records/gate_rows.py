@@ -10,6 +10,7 @@ import numpy as np
 
 from kdbench.records.evidence import Evidence
 from kdbench.records.record import Record
+from kdbench.records.rows import REFERENCES
 from kdbench.suite import Suite
 
 Placed = tuple[str, Record]  # where a record lies, for messages
@@ -20,8 +21,9 @@ ALIKE = 0.5  # of these images; between seeds it is at most 0.06 on the accepted
 def rows_problems(found: Sequence[Placed], evidence: Mapping[str, Evidence], suite: Suite) -> Iterator[tuple[str, str]]:
     """Where something is wrong with the rows of a method, and what.
 
-    A row is of one version of its method, has every seed of each pair that it has, further ones without gaps, each with
-    evidence of its own, and the same parameters under all of them but for what the suite sets for single pairs.
+    A row is of one version of its method, has every seed of each pair that it has, further ones without gaps (a method
+    all that the suite allows), each with evidence of its own, and the same parameters under all of them but for what
+    the suite sets for single pairs.
     """
     rows: dict[str, list[Placed]] = {}
     for where, record in found:
@@ -42,7 +44,9 @@ def missing_seeds(name: str, members: Sequence[Placed], suite: Suite) -> Iterato
     for _, record in members:
         seeds.setdefault((record.teacher, record.student), set()).add(record.seed)
     for (teacher, student), have in seeds.items():
-        if missing := sorted(set(range(max(suite.seeds, *(seed + 1 for seed in have)))) - have):
+        further = max(have) >= suite.seeds
+        asked = suite.most_seeds if further and suite.most_seeds and name not in REFERENCES else suite.seeds
+        if missing := sorted(set(range(max(asked, *(seed + 1 for seed in have)))) - have):
             pair = f"{teacher}:{student}" if teacher else student
             yield members[0][0], f"'{name}' on {pair} lacks seeds {', '.join(map(str, missing[:10]))}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from kdbench.records.contrast import Contrasts
@@ -39,6 +41,12 @@ def detectable_between(found: Contrasts, level: float = 0.05) -> float | None:
     if not chosen.any():
         return None
     return usual_detectable(found.error[one, other][chosen], found.freedom[one, other][chosen], level / len(one))
+
+
+def seeds_said(counts: Iterable[int]) -> str:
+    """How many seeds rows have: "5 seeds", or "5 to 10 seeds" where they differ."""
+    low, high = min(counts := list(counts)), max(counts)
+    return f"{low} seed{'' if low == 1 else 's'}" if low == high else f"{low} to {high} seeds"
 
 
 def correction(found: Contrasts, reference: int, level: float = 0.05) -> float:

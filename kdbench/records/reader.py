@@ -155,14 +155,14 @@ class Reader:
         return found
 
 
-def read_results(folder: Path) -> list[Entry]:
-    """The accepted records of one method (or of a suite's teachers), without curves; empty where there are none.
+def read_results(folder: Path, with_curves: bool = False) -> list[Entry]:
+    """The accepted records of one method (or of a suite's teachers), by default without curves; it may have none.
 
     Raises:
         KdbenchError: a line or the evidence is corrupt; names the file and line.
     """
     entries: list[Entry] = []
-    for entry in Reader().contents(folder, with_curves=False).entries():
+    for entry in Reader().contents(folder, with_curves).entries():
         if isinstance(entry, Problem):
             raise entry.error
         entries.append(entry)

@@ -85,12 +85,17 @@ class Row(Generic[Cell]):
         return np.array([[of(cell) for cell in self.seeds(pair, seeds).values()] for pair in pairs])
 
 
-def seeds_of(row: Row[Cell], pairs: Sequence[PairNames], seeds: Sequence[int]) -> list[int]:
-    """The seeds that count of a row: the suite's; of the references all that every pair has a result of."""
-    if row.name not in REFERENCES:
-        return list(seeds)
+def seeds_of(row: Row[Cell], pairs: Sequence[PairNames], seeds: Sequence[int], most: int | None = None) -> list[int]:
+    """The seeds that count of a row.
+
+    Those of the suite, or as many as it allows at most, if every pair has a result of them all; of the references all
+    that every pair has a result of.
+    """
     known = [{seed for _, _, seed in row.cells if done(row.cell(pair, seed))} for pair in pairs]
-    return sorted(set(seeds) | (set.intersection(*known) if known else set()))
+    common = set.intersection(*known) if known else set()
+    if row.name in REFERENCES:
+        return sorted(set(seeds) | common)
+    return list(range(most)) if most and common.issuperset(range(most)) else list(seeds)
 
 
 def done(cell: Result | None) -> bool:

@@ -18,11 +18,11 @@ from kdbench.records.reader import read_results
 from kdbench.records.store import Entry, finish_cell, write_results
 from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards, reproductions
-from kdbench_leaderboard.power import board_notes, pair_limits
+from kdbench_leaderboard.power import board_notes, method_seeds, pair_limits
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import Standing, compute_ratio, standings
 from kdbench_leaderboard.verdicts import verdict_cell
-from kdbench_leaderboard.views import suite_table
+from kdbench_leaderboard.views import pair_table, suite_table
 
 
 def by_name(results: Path, runs: Path | None = None) -> dict[str, Standing]:
@@ -280,6 +280,22 @@ def test_all_seeds_of_the_references_count(copy: Path, suite: Suite):
     assert found["vanilla"].accuracy
     assert after.mean == pytest.approx(found["good"].accuracy[0] - found["vanilla"].accuracy[0])
     assert after.high - after.low < before.high - before.low  # type: ignore[operator]
+
+
+def test_ten_seeds_of_a_method_count_and_the_board_says_how_many_there_are(copy: Path, suite: Suite):
+    assert by_name(copy)["good"].seeds == 5
+    with_seeds(copy, suite, "good", 10, 0.97)
+    found = by_name(copy)["good"]
+    scores = [cell.record.accuracy for result in found.pairs.values() for cell in result.cells.values()]
+    assert len(scores) == 10 * len(found.pairs)
+    assert found.accuracy
+    assert found.accuracy[0] == pytest.approx(np.mean(scores))
+    [board] = [board for board in make_boards(read_store(copy, None)) if board.suite == "digits"]
+    rows = standings(board, [])
+    assert method_seeds(rows) == "5 to 10 seeds"
+    assert board_notes(board, rows)[0].startswith("5 to 10 seeds")
+    seeds = [c.key for c in pair_table(board, rows, board.pairs[0]).columns if c.key.startswith("seed")]
+    assert seeds == [f"seed{n}" for n in range(10)]
 
 
 def test_on_a_board_that_kdbench_does_not_ship_methods_are_not_asked_for_the_references_seeds(copy: Path, suite: Suite):

@@ -144,6 +144,32 @@ def test_further_seeds_of_a_reference_come_along(ran: Path) -> None:
     assert {entry.record.seed for entry in read_results(ran / "results" / "small" / "kd")} == {0, 1}
 
 
+def test_seeds_that_a_method_may_have_come_beside_its_accepted_ones(
+    ran: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdbench.records.rows.REFERENCES", ())
+    monkeypatch.setattr("kdbench.commands.submit.REFERENCES", ())
+    monkeypatch.setattr("kdbench.records.gate.REFERENCES", ())
+    monkeypatch.setattr("kdbench.records.gate_rows.REFERENCES", ())
+    suite, place = ran / "small.toml", ran / "results" / "small" / "kd"
+    submit(ran)
+    first = {entry.record.seed: entry.record.sha256 for entry in read_results(place)}
+    shutil.rmtree(ran / "runs" / "small" / "kd")
+    with pytest.raises(KdbenchError, match=r"runs has no record of it, and the accepted ones stand\. Run: kdbench run"):
+        submit(ran)
+    text = suite.read_text()
+    assert "most_seeds = 10" in text
+    done = here("run", "-m", "kd", "--suite", suite, "--seeds", "2,3", "--no-mlflow", "--results", "results")
+    assert done.returncode == 0, done.stderr
+    for most, counted in ((5, {0, 1}), (4, {0, 1, 2, 3})):
+        suite.write_text(text.replace("most_seeds = 10", f"most_seeds = {most}"))
+        assert f"kd: {len(counted)} records" in submit(ran)
+        now = {entry.record.seed: entry.record.sha256 for entry in read_results(place)}
+        assert set(now) == counted
+        assert first.items() <= now.items()  # neither trained nor stamped again
+    assert all(entry.record.curve for entry in read_results(place, with_curves=True))
+
+
 def test_a_missing_seed_is_refused(ran: Path) -> None:
     shutil.rmtree(first_cell(ran).folder)
     with pytest.raises(KdbenchError, match="1 of 2 cells have no valid record"):

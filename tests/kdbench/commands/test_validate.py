@@ -196,7 +196,18 @@ def test_further_seeds_of_a_reference_have_no_gaps(results: Path) -> None:
 
 def test_only_references_have_further_seeds(results: Path) -> None:
     edit(results, lambda entries: with_seed_27(entries, variant={"x": 1}))
-    assert any("seed 27 is not one of the suite's 5" in text for text in problems(results))
+    assert any("seed 27 is not one of the suite's 10" in text for text in problems(results))
+
+
+def test_a_method_has_all_seeds_that_the_suite_allows_or_its_usual_number(results: Path) -> None:
+    shutil.copytree(RESULTS / "digits" / "crd", results / "digits" / "crd")
+
+    def with_seed_7(entries: list[Entry]) -> list[Entry]:
+        first = [entry for entry in entries if entry.record.seed < 5]
+        return [*first, replace(first[0], record=first[0].record.model_copy(update={"seed": 7}).sealed())]
+
+    edit(results, with_seed_7, "crd")
+    assert any("lacks seeds 5, 6, 8, 9" in text for text in problems(results))
 
 
 def test_a_record_without_its_teacher_is_a_problem(results: Path) -> None:

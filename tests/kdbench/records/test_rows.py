@@ -104,6 +104,15 @@ def test_of_the_references_all_seeds_count_that_every_pair_has(suite: Suite) -> 
     assert seeds_of(row("kd"), pairs, range(5)) == [0, 1, 2, 3, 4]  # what the suite asks for may be missing
 
 
+def test_of_a_method_all_seeds_count_that_the_suite_allows_or_none_of_the_further_ones(suite: Suite) -> None:
+    labels, pairs = load_test_labels(suite), [PAIR, ("resnet8", "vit_w32")]
+    places = [*((PAIR, seed) for seed in range(4)), *((pairs[1], seed) for seed in range(3))]
+    found = group([make_entry(suite, labels, make_method("crd"), p, seed, 0.9) for p, seed in places], "accepted")[0]
+    assert seeds_of(found, pairs, range(2), most=3) == [0, 1, 2]
+    assert seeds_of(found, pairs, range(2), most=4) == [0, 1]  # one pair lacks a seed
+    assert seeds_of(found, pairs[:1], range(2), most=4) == [0, 1, 2, 3]
+
+
 def test_values_of_a_row_are_by_pair_and_seed(suite: Suite) -> None:
     found = [entry(suite, "kd", seed) for seed in range(3)]
     row: Row[Entry] = group(found, "accepted")[0]
