@@ -3,8 +3,9 @@
     PYTHONPATH=. python benchmarks/campaign.py benchmarks/campaigns/cifar100.toml --time-limit 9m --archive new.tar.gz
     PYTHONPATH=. python benchmarks/campaign.py --unpack new.tar.gz
 
-Run again, it goes on where it stopped, on another machine too once the archive is unpacked there. A campaign is a TOML
-file of `[[parts]]`, each of a suite, pairs, methods and seeds as `kdbench run` has them. Exit codes are kdbench's.
+Run again, it goes on where it stopped, on another machine too once the archive is unpacked there. Cells that have an
+accepted record are done, unless --again. A campaign is a TOML file of `[[parts]]`, each of a suite, pairs, methods and
+seeds as `kdbench run` has them. Exit codes are kdbench's.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from kdbench.commands.run import seek_teachers
 from kdbench.console import Notice, line_printer, open_console
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.layout import RUNS
-from kdbench.records.store import find_results
+from kdbench.records.reader import read_results
+from kdbench.records.store import Entry, find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, train, train_teachers
 from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
@@ -134,6 +136,17 @@ def make_plans(campaign: Campaign, console: Console) -> list[Plan]:
     return plans
 
 
+def find_done(cells: Sequence[Cell], out: Path, results: Path | None, notice: Notice) -> dict[str, Entry]:
+    """The records of cells below `out`, and the accepted ones of others, by key."""
+    found: dict[str, Entry] = {}
+    for suite, method in dict.fromkeys((cell.suite.name, cell.method) for cell in cells) if results else ():
+        found |= {entry.record.key: entry for entry in read_results(results / suite / method)}
+    accepted = {
+        cell.key: found[cell.key] for cell in cells if cell.key in found and cell.is_served_by(found[cell.key].record)
+    }
+    return accepted | find_recorded(cells, out, notice)
+
+
 def cells_of(plans: Sequence[Plan]) -> list[Cell]:
     """The cells of parts in their order, each once."""
     return list({cell.key: cell for plan in plans for cell in plan.cells}.values())
@@ -167,13 +180,15 @@ def batches(plans: Sequence[Plan], machine: Machine, console: Console) -> Iterat
     yield cells_of(ready)
 
 
-def run_campaign(plans: Sequence[Plan], out: Path, machine: Machine, limit: TimeLimit, console: Console) -> int:
+def run_campaign(
+    plans: Sequence[Plan], out: Path, results: Path | None, machine: Machine, limit: TimeLimit, console: Console
+) -> int:
     """Train what has no record, in the list's order; returns the exit code."""
     notice, outcome = line_printer(console), Outcome()
-    outcome.entries |= find_recorded(cells_of(plans), out, notice)
+    outcome.entries |= find_done(cells_of(plans), out, results, notice)
     show_plan(plans, outcome, out, notice)
     for cells in batches(plans, machine, console) if limit.suffices() else ():
-        outcome.entries |= find_recorded(cells, out, notice)
+        outcome.entries |= find_done(cells, out, results, notice)
         todo = [cell for cell in unfinished(cells, outcome) if not cell.awaits]
         for suite in {cell.suite.name: cell.suite for cell in todo}.values():
             load_with_progress(suite, console)
@@ -199,6 +214,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--archive", type=Path, help="write what is new, records and checkpoints, into this .tar.gz")
     parser.add_argument("--unpack", type=Path, help="restore such an archive first")
     parser.add_argument("--out", type=Path, default=RUNS, help="where records go")
+    parser.add_argument("--again", action="store_true", help="train cells that have an accepted record, too")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", default="auto", help="cells at a time, on each GPU")
@@ -221,12 +237,12 @@ def answer(options: argparse.Namespace, limit: TimeLimit) -> int:
     campaign, devices = load_campaign(options.campaign), parse_device(options.device)
     execution: Execution = parse_execution("eager" if options.eager else None, devices)
     machine = Machine(devices, parse_workers(options.workers, devices), execution, limit, stored=True)
-    plans = make_plans(campaign, console)
+    plans, results = make_plans(campaign, console), None if options.again else find_results(None)
     if options.plan:
-        show_plan(plans, Outcome(find_recorded(cells_of(plans), options.out, notice)), options.out, notice)
+        show_plan(plans, Outcome(find_done(cells_of(plans), options.out, results, notice)), options.out, notice)
         return 0
     try:
-        return run_campaign(plans, options.out, machine, limit, console)
+        return run_campaign(plans, options.out, results, machine, limit, console)
     finally:
         if options.archive:
             notice(f"{pack(options.archive, options.out, started)} new files in {options.archive}")

@@ -8,6 +8,7 @@ ones do. A search that was cut off goes on.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
@@ -90,7 +91,9 @@ PUBLISHED = {
 
 
 def main() -> None:
-    [out] = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("out", help="the suite's file with what was chosen, OUT.toml")
+    out = parser.parse_args().out
     spaces = [
         f"--space={method}.{parameter}=log:{weight * LOWEST:g}..{weight * HIGHEST:g}"
         for method, (parameter, weight) in PUBLISHED.items()

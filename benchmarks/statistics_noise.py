@@ -5,6 +5,7 @@ Prints the table of its TOML file, and what test images add to the variance of a
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from kdbench.records.moderation import Prior, estimate_prior, ordinary
 from kdbench.records.rows import PLAIN
 from kdbench.records.store import find_results
 from kdbench.records.tasks import ranked_by
-from kdbench.suites import load_suite
+from kdbench.suites import list_suites, load_suite
 
 NO_RUNS = Path("no runs")  # accepted records alone
 
@@ -63,4 +64,6 @@ def lines(name: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in lines(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("suite", choices=list_suites())
+    sys.stdout.writelines(f"{line}\n" for line in lines(parser.parse_args().suite))

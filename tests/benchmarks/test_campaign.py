@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import tarfile
 import threading
@@ -17,7 +18,7 @@ from benchmarks import campaign
 from benchmarks.archive import unpack
 from benchmarks.campaign import load_campaign, main
 from kdbench.errors import KdbenchError
-from kdbench.records.store import Entry, read_runs
+from kdbench.records.store import Entry, read_runs, write_results
 from kdbench.training.limit import TimeLimit, time_limit
 
 CAMPAIGNS = Path(__file__).parents[2] / "benchmarks" / "campaigns"
@@ -89,6 +90,25 @@ def test_a_campaign_stopped_by_its_limit_goes_on_elsewhere_with_its_archive(
     assert unpack(tmp_path / "rest.tar.gz", here) > 0
     assert sorted(records(here)) == sorted(records(there))
     assert unpack(tmp_path / "new.tar.gz", here) == 0  # a checkpoint of a cell with a record is of no use
+
+
+def test_cells_with_an_accepted_record_are_done_unless_they_are_to_be_trained_again(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--device", "cpu", "--workers", "1", "--out", tmp_path / "runs")
+    tiny.write_text(tiny.read_text().split("[[parts]]")[1].replace("suite", "[[parts]]\nsuite", 1))  # the plain student
+    assert run(monkeypatch, tiny, *options) == 0
+    first = [e for e in read_runs(tmp_path / "runs") if isinstance(e, Entry) and e.record.seed == 0]
+    write_results(tmp_path / "results" / "small" / "vanilla", first)
+    shutil.rmtree(tmp_path / "runs")
+    monkeypatch.setattr(campaign, "find_results", lambda given: tmp_path / "results")
+    capsys.readouterr()
+    assert run(monkeypatch, tiny, *options, "--plan") == 0
+    assert "vanilla: 2 cells, 1 done" in capsys.readouterr().out
+    assert run(monkeypatch, tiny, *options, "--plan", "--again") == 0
+    assert "vanilla: 2 cells, 0 done" in capsys.readouterr().out
+    assert run(monkeypatch, tiny, *options) == 0
+    assert [seed for _, seed, _ in records(tmp_path / "runs")] == [1]
 
 
 @pytest.mark.parametrize(
