@@ -252,7 +252,10 @@ def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table
     def on_pair(s: Standing) -> Line:
         result, line = s.pairs[pair], line_of(s, board)
         line.muted = result.accuracy is None
-        line.cells = {k: line.cells[k] for k in ("method", "scheme")} | {
+        method = line.cells["method"]
+        line.cells = {
+            "method": replace(method, tags=tuple(tag for tag in method.tags if tag != LEADER)),  # it is of all pairs
+            "scheme": line.cells["scheme"],
             "accuracy": estimate(result.accuracy),
             "gain": contrast_cell(result.against.get(PLAIN), draw=True),
             "kd": contrast_cell(result.against.get(board.rival)),

@@ -21,6 +21,7 @@ from kdbench_leaderboard.boards import make_boards, reproductions
 from kdbench_leaderboard.power import board_notes, method_seeds, pair_limits
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import Standing, compute_ratio, standings
+from kdbench_leaderboard.tables import Table
 from kdbench_leaderboard.verdicts import verdict_cell
 from kdbench_leaderboard.views import pair_table, suite_table
 
@@ -296,6 +297,18 @@ def test_ten_seeds_of_a_method_count_and_the_board_says_how_many_there_are(copy:
     assert board_notes(board, rows)[0].startswith("5 to 10 seeds")
     seeds = [c.key for c in pair_table(board, rows, board.pairs[0]).columns if c.key.startswith("seed")]
     assert seeds == [f"seed{n}" for n in range(10)]
+
+
+def test_who_is_level_with_the_leader_over_all_pairs_is_not_said_of_one_pair(copy: Path, suite: Suite):
+    write_method(copy, suite, make_method("as_good"), 0.97)
+    board = make_boards(read_store(copy, None))[0]
+    rows = standings(board, [])
+
+    def tags(table: Table) -> set[str]:
+        return {word for line in table.lines for word, _ in line.cells["method"].tags}
+
+    assert "≈ leader" in tags(suite_table(board, rows))
+    assert "≈ leader" not in tags(pair_table(board, rows, board.pairs[0]))
 
 
 def test_on_a_board_that_kdbench_does_not_ship_methods_are_not_asked_for_the_references_seeds(copy: Path, suite: Suite):
