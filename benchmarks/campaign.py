@@ -40,11 +40,10 @@ from kdbench.commands.run import seek_teachers
 from kdbench.console import Notice, line_printer, open_console
 from kdbench.errors import KdbenchError, first_problem
 from kdbench.layout import RUNS
-from kdbench.records.reader import read_results
 from kdbench.records.store import Entry, find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, train, train_teachers
-from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
+from kdbench.running.plan import Cell, find_accepted, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher
 from kdbench.suite import Suite
@@ -138,13 +137,7 @@ def make_plans(campaign: Campaign, console: Console) -> list[Plan]:
 
 def find_done(cells: Sequence[Cell], out: Path, results: Path | None, notice: Notice) -> dict[str, Entry]:
     """The records of cells below `out`, and the accepted ones of others, by key."""
-    found: dict[str, Entry] = {}
-    for suite, method in dict.fromkeys((cell.suite.name, cell.method) for cell in cells) if results else ():
-        found |= {entry.record.key: entry for entry in read_results(results / suite / method)}
-    accepted = {
-        cell.key: found[cell.key] for cell in cells if cell.key in found and cell.is_served_by(found[cell.key].record)
-    }
-    return accepted | find_recorded(cells, out, notice)
+    return (find_accepted(cells, results) if results else {}) | find_recorded(cells, out, notice)
 
 
 def cells_of(plans: Sequence[Plan]) -> list[Cell]:
@@ -188,7 +181,7 @@ def run_campaign(
     outcome.entries |= find_done(cells_of(plans), out, results, notice)
     show_plan(plans, outcome, out, notice)
     for cells in batches(plans, machine, console) if limit.suffices() else ():
-        outcome.entries |= find_done(cells, out, results, notice)
+        outcome.entries |= find_recorded(cells, out, notice)
         todo = [cell for cell in unfinished(cells, outcome) if not cell.awaits]
         for suite in {cell.suite.name: cell.suite for cell in todo}.values():
             load_with_progress(suite, console)
@@ -202,7 +195,7 @@ def run_campaign(
     if unfinished(cells, outcome):
         notice(not_finished(cells, outcome, out, f"PYTHONPATH=. python {shlex.join(sys.argv)}"))
         return NOT_FINISHED
-    notice(f"All {len(cells)} cells of the campaign are done: {out}")
+    notice(f"All {len(cells)} cells of the campaign are done; new records are in {out}")
     return 1 if outcome.failures else 0
 
 

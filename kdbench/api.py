@@ -181,7 +181,8 @@ def frame_of(outcome: Outcome, suite: Suite, results: Path | None) -> pd.DataFra
     """What a run has recorded, whatever its protocol."""
     rows = group(outcome.entries.values(), "yours")
     seeds = sorted({entry.record.seed for entry in outcome.entries.values()})
-    return results_frame(rows, suite, seeds, teachers_of(suite, find_results(results)))
+    recorded = suite.model_copy(update={"most_seeds": None})
+    return results_frame(rows, recorded, seeds, teachers_of(suite, find_results(results)))
 
 
 def rows_of(

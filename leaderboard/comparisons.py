@@ -37,7 +37,6 @@ def suite_index(board: Board, known: Sequence[Standing]) -> dict[str, Any]:
     return {
         "suite": board.suite,
         "title": board.title,
-        "seeds": len(board.seeds),
         "page": paths.suite(board),
         "pairs": [f"{teacher} → {student}" for teacher, student in board.pairs],
         "ranked": sum(not s.gaps for s in known),

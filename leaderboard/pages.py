@@ -59,7 +59,7 @@ def home_page(site: Site) -> Page:
             "more": max(0, len(rows) - 100),
             "fingerprint": board.fingerprint,
             "pairs": len(board.pairs),
-            "seeds": power.method_seeds(rows),
+            "seeds": power.method_seeds(board, rows),
             "notes": [*lifelong.notes(board), *power.board_notes(board, rows)],
             "path": paths.suite(board),
         }
@@ -98,7 +98,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         summary=" ".join(answer.text for answer in answers) or board.title,
         **({"card": paths.card(board)} if board.main else {}),
         table=table,
-        seeds=power.method_seeds(rows),
+        seeds=power.method_seeds(board, rows),
         ranked=sum(not s.gaps for s in rows),
         verified=sum(s.trained_again[0] > 0 for s in rows),
         notes=[*lifelong.notes(board), *power.board_notes(board, rows)],

@@ -22,7 +22,7 @@ def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
     least = detectable_from(found, plain) if plain is not None else None
     said = []
     if plain is not None and least is not None:
-        own, others = ranked[plain].seeds, method_seeds(ranked)
+        own, others = ranked[plain].seeds, method_seeds(board, ranked)
         beside = f" and {own} of the plain student" if others != seeds_said([own]) else ""
         said.append(
             f"{others}{beside} tell a method from the plain student from {least:.1f} points on: so "
@@ -33,11 +33,11 @@ def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
     return [*said, moderation(found.prior)]
 
 
-def method_seeds(rows: Sequence[Standing]) -> str:
+def method_seeds(board: Board, rows: Sequence[Standing]) -> str:
     """How many seeds ranked rows have, the references left out where there are others: "5 to 10 seeds"."""
     ranked = [s for s in rows if not s.gaps]
     others = [s.seeds for s in ranked if s.row.name not in REFERENCES] or [s.seeds for s in ranked]
-    return seeds_said(others or [0])
+    return seeds_said(others or [len(board.seeds)])
 
 
 def pair_limits(board: Board, rows: Sequence[Standing]) -> dict[Pair, str]:

@@ -238,7 +238,8 @@ def times(value: float | None, where: str = "") -> Cell:
 
 def pair_table(board: Board, standings: Sequence[Standing], pair: Pair) -> Table:
     """All methods on one pair, each seed linked to its record."""
-    seeds = seed_columns([s for s in standings if s.row.name not in REFERENCES] or standings, [pair])
+    methods = [s for s in standings if s.row.name not in REFERENCES]
+    seeds = seed_columns(methods, [pair]) or seed_columns(standings, [pair])
     columns = [
         Column("method", "Method"),
         Column("accuracy", board.accuracy, "number", help="Mean over seeds ± half its 95 % interval"),

@@ -41,7 +41,7 @@ def compare(
     if as_json:
         write_json(to_json(it.suite, it.metric, it.contrasts, it.standing, it.incomplete))
         return 0
-    pairs, seeds, protocol = len(it.suite.pairs), seeds_said(it.found.seeds), it.suite.fingerprint[:12]
+    pairs, seeds, protocol = len(it.suite.pairs), seeds_said(it.found.seeds.tolist()), it.suite.fingerprint[:12]
     notice(f"Suite {it.suite.name}: {pairs} pair{'' if pairs == 1 else 's'}, {seeds}, protocol {protocol}")
     for reason in it.suite.off_protocol:
         notice(f"Off protocol, not for the board: {reason}")
@@ -58,7 +58,7 @@ def notes(found: Contrasts, contrasts: Sequence[Named], metric: Measure) -> list
     least = detectable_between(found)
     if least is not None:
         size = f"{least:.1f} percentage points" if metric.unit == "%" else f"{least:.2g} {metric.unit}"
-        seeds = seeds_said(found.seeds)
+        seeds = seeds_said(found.seeds.tolist())
         said.append(f"{seeds} tell two methods of usual variance apart from {size} on, with 80 % power.")
     if any(c.undecided for c in contrasts):
         said.append(

@@ -29,7 +29,7 @@ from kdbench.records.store import VERIFIED, Entry, find_results, find_runs, read
 from kdbench.records.verification import read_verified, write_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of
-from kdbench.running.plan import Cell, find_recorded, plan_cells
+from kdbench.running.plan import Cell, find_accepted, find_recorded, plan_cells
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Suite, without_content
 from kdbench.suites import list_suites, load_suite, load_test_labels
@@ -68,12 +68,8 @@ def submit_methods(
     suite, notice = with_content(suite), line_printer(console)
     with changing(folder) as staging:
         teachers = accepted_teachers(suite, folder, notice)
-        standing = {method: accepted_records(folder / suite.name / method) for method in methods}
-        checked = {
-            method: check_method(suite, method, runs, standing[method], teachers, published, notice)
-            for method in methods
-        }
-        checked = {method: with_checks(method, entries, standing[method]) for method, entries in checked.items()}
+        checked = {method: check_method(suite, method, runs, folder, teachers, published, notice) for method in methods}
+        checked = {method: with_checks(method, checked[method], folder / suite.name / method) for method in methods}
         check_together(suite, checked, folder)
         for method, entries in checked.items():  # nothing is written before all hold
             check_replaced(folder / suite.name / method, entries, reason)
@@ -146,22 +142,26 @@ def check_together(suite: Suite, checked: Mapping[str, Sequence[Entry]], results
             raise KdbenchError(f"{where}: {problem}.")
 
 
-def with_checks(method: str, entries: Sequence[Entry], accepted: Mapping[str, Entry]) -> list[Entry]:
-    """The records, new ones saying with what outcome the method passed the conformance checks.
+def with_checks(method: str, entries: Sequence[Entry], place: Path) -> list[Entry]:
+    """The records, each saying with what outcome the method passed the conformance checks.
+
+    Those that are accepted keep the outcome that they have.
 
     Raises:
-        KdbenchError: it did not.
+        KdbenchError: it did not pass.
     """
-    outcome = conformance(method)
+    outcome, accepted = conformance(method), {entry.record.key: entry.record for entry in read_results(place)}
 
-    def stamped(record: Record) -> Record:
-        info = record.method.model_copy(update={"checks": outcome})
+    def stamped(record: Record, checks: Any) -> Record:
+        info = record.method.model_copy(update={"checks": checks})
         return record.model_copy(update={"method": info}).sealed()
 
-    return [
-        entry if accepted.get(entry.record.key) is entry else replace(entry, record=stamped(entry.record))
-        for entry in entries
-    ]
+    def checked(record: Record) -> Record:
+        old = accepted.get(record.key)
+        same = stamped(record, old.method.checks) if old else None
+        return same if old and same and same.sha256 == old.sha256 else stamped(record, outcome)
+
+    return [replace(entry, record=checked(entry.record)) for entry in entries]
 
 
 def hashes(entries: Sequence[Entry]) -> set[str]:
@@ -196,40 +196,46 @@ def check_method(
     suite: Suite,
     method: str,
     runs: Path,
-    accepted: Mapping[str, Entry],
+    results: Path,
     teachers: dict[str, Teacher],
     published: tuple[str, str] | None,
     notice: Notice,
 ) -> list[Entry]:
     """The records of a method for the board: every pair and seed of the suite, each as the gate wants it.
 
-    Further seeds come along where every pair has them: of the references up to the first that is lacking, of a method
-    all that the suite allows. A cell that was not trained again stands as it is among the accepted ones.
+    Accepted ones stand, beside further seeds, unless all of them were trained again. Further seeds come along where
+    every pair has them: of the references up to the first that is lacking, of a method all that the suite allows.
 
     Raises:
-        KdbenchError: names the first record that is missing or does not hold.
+        KdbenchError: names the first record that is missing or does not hold; or nothing is new.
     """
     cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds), teachers)
-    more = further_cells(suite, method, runs, accepted, teachers)
-    new = find_recorded([*cells, *more], runs, notice)
-    same = [cell for cell in (*cells, *more) if cell.key in accepted and cell.is_served_by(accepted[cell.key].record)]
-    found = {cell.key: accepted[cell.key] for cell in same} | new
+    more = further_cells(suite, method, runs, results, teachers)
+    recorded = find_recorded([*cells, *more], runs, notice)
+    new = {c.key: restamped(recorded[c.key], c, published) for c in (*cells, *more) if c.key in recorded}
+    accepted = find_accepted([*cells, *more], results)
+    found = accepted | new if all(cell.key in new for cell in cells) else new | accepted
     if missing := [cell for cell in cells if cell.key not in found]:
         raise KdbenchError(
             f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
             f"Run: kdbench run --method {method} --suite {suite.name}"
         )
-    if not new:
-        raise KdbenchError(
-            f"{method}: {runs} has no record of it, and the accepted ones stand. Run: kdbench run --method {method} "
-            f"--suite {suite.name}, with more --seeds if they are to be more"
-        )
     end = min((cell.seed for cell in more if cell.key not in found), default=None)
     if end is None or method in REFERENCES:
         cells += [cell for cell in more if end is None or cell.seed < end]
+    elif left := sorted({cell.seed for cell in more if cell.key in new}):
+        notice(
+            f"{method}: seeds {', '.join(map(str, left))} are left out: the suite takes {suite.seeds} or "
+            f"{suite.most_seeds} of a method, on every pair."
+        )
+    entries = [found[cell.key] for cell in cells]
+    if all(entry is accepted.get(entry.record.key) for entry in entries):
+        raise KdbenchError(
+            f"{method}: {runs} has no record that {results} lacks. Run: kdbench run --method {method} "
+            f"--suite {suite.name}, with --seeds {suite.most_seeds or suite.seeds} for further ones"
+        )
     labels = load_test_labels(suite)
     known = {teacher.sha256: name for name, teacher in teachers.items()}
-    entries = [restamped(new[cell.key], cell, published) if cell.key in new else found[cell.key] for cell in cells]
     for entry in entries:
         record = entry.record
         given = (record, entry.evidence, suite, labels, known, record.curve, entry.others)
@@ -238,17 +244,10 @@ def check_method(
     return entries
 
 
-def accepted_records(place: Path) -> dict[str, Entry]:
-    """The accepted records of a method, with their curves, by key."""
-    return {entry.record.key: entry for entry in read_results(place, with_curves=True)}
-
-
-def further_cells(
-    suite: Suite, method: str, runs: Path, accepted: Mapping[str, Entry], teachers: dict[str, Teacher]
-) -> list[Cell]:
+def further_cells(suite: Suite, method: str, runs: Path, results: Path, teachers: dict[str, Teacher]) -> list[Cell]:
     """The cells of the seeds after the suite's that a method may have: of a reference as many as were trained."""
-    trained = [e.record.seed for e in read_runs(runs, suite.name, method) if isinstance(e, Entry)]
-    trained += [entry.record.seed for entry in accepted.values()]
+    entries = [*read_results(results / suite.name / method), *read_runs(runs, suite.name, method)]
+    trained = [entry.record.seed for entry in entries if isinstance(entry, Entry)]
     end = max(trained, default=0) + 1 if method in REFERENCES else suite.most_seeds or 0
     return plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds, end), teachers)
 

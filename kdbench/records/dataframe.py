@@ -26,7 +26,7 @@ def results_frame(
     """Every result that counts; a method without a teacher stands under every pair of its student, as on the board.
 
     Args:
-        seeds: that count; of the plain student and KD further ones do that every pair has.
+        seeds: that count; further ones do as `rows.seeds_of` says.
         teachers: evidence by the hash of weights, from which `agreement` follows.
     """
     labels = known_labels(suite)

@@ -43,25 +43,21 @@ def missing_seeds(name: str, members: Sequence[Placed], suite: Suite) -> Iterato
     seeds: dict[tuple[str | None, str], set[int]] = {}
     for _, record in members:
         seeds.setdefault((record.teacher, record.student), set()).add(record.seed)
+    last = max(seed for have in seeds.values() for seed in have)
+    asked = suite.most_seeds if last >= suite.seeds and name not in REFERENCES else None
     for (teacher, student), have in seeds.items():
-        further = max(have) >= suite.seeds
-        asked = suite.most_seeds if further and suite.most_seeds and name not in REFERENCES else suite.seeds
-        if missing := sorted(set(range(max(asked, *(seed + 1 for seed in have)))) - have):
+        if missing := sorted(set(range(max(asked or suite.seeds, *(seed + 1 for seed in have)))) - have):
             pair = f"{teacher}:{student}" if teacher else student
             yield members[0][0], f"'{name}' on {pair} lacks seeds {', '.join(map(str, missing[:10]))}"
 
 
 def origin(record: Record) -> tuple[Any, ...]:
-    """Which code a record comes from; what a cell deviates in may differ from pair to pair."""
+    """Which code a record comes from; what a cell deviates in may differ from pair to pair.
+
+    Its package may have a newer version or commit by the time that further seeds are trained, with this code unchanged.
+    """
     method = record.method
-    return (
-        method.version,
-        method.source_sha256,
-        method.distribution,
-        method.distribution_version,
-        method.repository,
-        method.commit,
-    )
+    return method.version, method.source_sha256, method.distribution, method.repository
 
 
 def common_params(record: Record, suite: Suite) -> dict[str, Any]:

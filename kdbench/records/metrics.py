@@ -1,7 +1,7 @@
 """The metrics, a row each: what a network's evidence says of it. Terminal and site show all of them.
 
 To add one, add a row to `METRICS`: it is derived from the evidence of every record, old and new. Records store those
-that `kdbench.records.record.Metrics` has a key for, and are compared on what they store.
+that `kdbench.records.parts.Metrics` has a key for, and are compared on what they store.
 """
 
 from __future__ import annotations

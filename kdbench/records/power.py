@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 
@@ -43,9 +43,9 @@ def detectable_between(found: Contrasts, level: float = 0.05) -> float | None:
     return usual_detectable(found.error[one, other][chosen], found.freedom[one, other][chosen], level / len(one))
 
 
-def seeds_said(counts: Iterable[int]) -> str:
+def seeds_said(counts: Collection[int]) -> str:
     """How many seeds rows have: "5 seeds", or "5 to 10 seeds" where they differ."""
-    low, high = min(counts := list(counts)), max(counts)
+    low, high = min(counts), max(counts)
     return f"{low} seed{'' if low == 1 else 's'}" if low == high else f"{low} to {high} seeds"
 
 

@@ -88,12 +88,16 @@ class Row(Generic[Cell]):
 def seeds_of(row: Row[Cell], pairs: Sequence[PairNames], seeds: Sequence[int], most: int | None = None) -> list[int]:
     """The seeds that count of a row.
 
-    Those of the suite, or as many as it allows at most, if every pair has a result of them all; of the references all
+    Those of the suite, or as many as it allows at most, if every pair has a record of them all; of the references all
     that every pair has a result of.
     """
-    known = [{seed for _, _, seed in row.cells if done(row.cell(pair, seed))} for pair in pairs]
+    is_reference = row.name in REFERENCES
+    known = [
+        {seed for _, _, seed in row.cells if (cell := row.cell(pair, seed)) and (done(cell) or not is_reference)}
+        for pair in pairs
+    ]
     common = set.intersection(*known) if known else set()
-    if row.name in REFERENCES:
+    if is_reference:
         return sorted(set(seeds) | common)
     return list(range(most)) if most and common.issuperset(range(most)) else list(seeds)
 
@@ -246,4 +250,9 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
         raise KdbenchError(
             f"No records of '{name}' on suite '{suite.name}'.{did_you_mean(name, {row.name for row in rows})}"
         )
-    return min(named, key=lambda row: (-row.info.version, len(gaps(row, suite)), row.origin == "yours"))
+
+    def last_is_best(row: Row[Entry]) -> tuple[int, int, int, bool]:
+        seeds = seeds_of(row, pairs_of(suite), range(suite.seeds), suite.most_seeds)
+        return row.info.version, -len(gaps(row, suite)), len(seeds), row.origin == "accepted"
+
+    return max(named, key=last_is_best)

@@ -17,6 +17,7 @@ from kdbench.layout import TEACHERS
 from kdbench.method import Method
 from kdbench.plugins import load_method
 from kdbench.records.keys import cell_key, teacher_key
+from kdbench.records.reader import read_results
 from kdbench.records.record import Record, row_name
 from kdbench.records.store import Entry, cell_folder, read_cell
 from kdbench.running.teachers import BASELINE, Teacher
@@ -123,7 +124,7 @@ class Cell:
         return row_name(self.method, self.variant, self.trials if self.params_source == "tuned" else None)
 
     def is_served_by(self, record: Record) -> bool:
-        """Whether a record in `runs/` is this cell's result: an equal key, by an unchanged method."""
+        """Whether a record is this cell's result: an equal key, by an unchanged method."""
         return record.key == self.key and record.method.source_sha256 == self.source_sha256
 
 
@@ -314,3 +315,11 @@ def find_recorded(cells: Sequence[Cell], root: Path, notice: Notice) -> dict[str
         if cell.is_served_by(entry.record):
             found[cell.key] = entry
     return found
+
+
+def find_accepted(cells: Sequence[Cell], results: Path) -> dict[str, Entry]:
+    """The accepted records of cells, with their curves, by key."""
+    found: dict[str, Entry] = {}
+    for suite, method in dict.fromkeys((cell.suite.name, cell.method) for cell in cells):
+        found |= {entry.record.key: entry for entry in read_results(results / suite / method, with_curves=True)}
+    return {c.key: found[c.key] for c in cells if c.key in found and c.is_served_by(found[c.key].record)}

@@ -293,10 +293,21 @@ def test_ten_seeds_of_a_method_count_and_the_board_says_how_many_there_are(copy:
     assert found.accuracy[0] == pytest.approx(np.mean(scores))
     [board] = [board for board in make_boards(read_store(copy, None)) if board.suite == "digits"]
     rows = standings(board, [])
-    assert method_seeds(rows) == "5 to 10 seeds"
+    assert method_seeds(board, rows) == "5 to 10 seeds"
     assert board_notes(board, rows)[0].startswith("5 to 10 seeds")
     seeds = [c.key for c in pair_table(board, rows, board.pairs[0]).columns if c.key.startswith("seed")]
     assert seeds == [f"seed{n}" for n in range(10)]
+
+
+def test_a_pair_that_only_references_serve_keeps_their_seeds(copy: Path, suite: Suite, labels: np.ndarray):
+    board = make_boards(read_store(copy, None))[0]
+    rows = [s for s in standings(board, []) if s.row.name in ("vanilla", "kd", "good")]
+    for s in rows:
+        if s.row.name == "good":
+            s.pairs[board.pairs[0]].cells.clear()
+    columns = [c.key for c in pair_table(board, rows, board.pairs[0]).columns]
+    assert [key for key in columns if key.startswith("seed")] == [f"seed{n}" for n in range(5)]
+    assert method_seeds(board, []) == "5 seeds"
 
 
 def test_who_is_level_with_the_leader_over_all_pairs_is_not_said_of_one_pair(copy: Path, suite: Suite):

@@ -113,6 +113,16 @@ def test_of_a_method_all_seeds_count_that_the_suite_allows_or_none_of_the_furthe
     assert seeds_of(found, pairs[:1], range(2), most=4) == [0, 1, 2, 3]
 
 
+def test_a_pair_that_a_method_cannot_serve_does_not_keep_its_further_seeds_from_counting(suite: Suite) -> None:
+    labels, pairs, method = load_test_labels(suite), [PAIR, ("resnet8", "vit_w32")], make_method("crd")
+    found = [make_entry(suite, labels, method, PAIR, seed, 0.9) for seed in range(4)]
+    for seed in range(4):
+        entry = make_entry(suite, labels, method, pairs[1], seed, 0.9)
+        empty = {"status": "not_applicable", "reason": "no maps", "networks": [], "cost": None, "evidence_sha256": None}
+        found.append(replace(entry, record=entry.record.model_copy(update=empty), evidence=None))
+    assert seeds_of(group(found, "accepted")[0], pairs, range(2), most=4) == [0, 1, 2, 3]
+
+
 def test_values_of_a_row_are_by_pair_and_seed(suite: Suite) -> None:
     found = [entry(suite, "kd", seed) for seed in range(3)]
     row: Row[Entry] = group(found, "accepted")[0]
