@@ -299,7 +299,8 @@ def summary(method: str, entries: Sequence[Entry]) -> str:
     record = entries[0].record
     tops = [entry.record.accuracy for entry in entries if entry.evidence]
     which = "average accuracy" if record.tasks else "top-1"
-    mean = f"mean {which} {sum(tops) / len(tops):.2f} %" if tops else "not applicable to any pair"
+    where = "" if len(tops) == len(entries) else " on the pairs that it serves"
+    mean = f"mean {which} {sum(tops) / len(tops):.2f} %{where}" if tops else "not applicable to any pair"
     source = f"{record.method.distribution} {record.method.distribution_version}"
     return f"- `{method}` version {record.method.version} ({source}): {len(entries)} records, {mean}"
 
