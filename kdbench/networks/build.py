@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import kdbench.models  # noqa: F401  (registers kdbench's networks with timm)
 from kdbench.errors import KdbenchError, did_you_mean, first_line
 from kdbench.networks.flops import FlopCounter
-from kdbench.networks.inputs import as_seen, own_input
+from kdbench.networks.inputs import as_seen, own_input, seen_size
 from kdbench.networks.maps import wrong_size
 from kdbench.networks.packages import is_registered, list_networks
 from kdbench.networks.processor import without_broken_kernels
@@ -64,8 +64,8 @@ def build_network(suite: Suite, name: str, seed: int | None = None, pretrained: 
         network: Any = create(spec, where, classes, channels, pretrained, is_student and suite.students == "pretrained")
     if has_timms_weights(suite, name):
         spec = with_pretrained_input(spec, network.pretrained_cfg, suite.data.channels)
-    without_broken_kernels(network)
     network.own_input, network.suite_model = own_input(suite.data, spec), name
+    without_broken_kernels(network, seen_size(network, suite.data))
     return network
 
 

@@ -55,6 +55,12 @@ def own_input(data: Data, model: Model) -> nn.Module:
     return OwnInput(data, model) if differs else nn.Identity()
 
 
+def seen_size(network: nn.Module, data: Data) -> tuple[int, int]:
+    """Height and width of the images as a network sees them."""
+    before = getattr(network, "own_input", None)
+    return before.size if isinstance(before, OwnInput) else data.image_size
+
+
 def as_seen(network: nn.Module, images: Tensor) -> Tensor:
     """Images as a network sees them; those of a model outside a suite as they are."""
     before = getattr(network, "own_input", None)

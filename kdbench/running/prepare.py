@@ -15,6 +15,7 @@ from kdbench.data.stream import torch_seed
 from kdbench.data.strong import StrongViews
 from kdbench.method import Method
 from kdbench.networks.build import build_network
+from kdbench.networks.inputs import seen_size
 from kdbench.networks.processor import without_broken_kernels
 from kdbench.plugins import load_method
 from kdbench.records.parts import Match
@@ -81,7 +82,7 @@ def prepare(
     setup = make_setup(cell, cls, networks, inputs, labels.clone(), generator, device)
     method = build_method(cls, cell, setup, networks.student)
     guard.after_build("student.network" in cls.requires)
-    without_broken_kernels(method)
+    without_broken_kernels(method, max(seen_size(network, cell.data) for network in (networks.student, *teachers)))
     for module in (networks.student, *teachers, method):
         module.to(device).to(memory_format=torch.channels_last)
     teacher = networks.readers.get("teacher") if stored else None
