@@ -95,7 +95,7 @@ def label(node_id: str, host: str | None = None) -> str:
 
 
 def look_around(cells: Sequence[Cell], luggage: Luggage, runtime: dict[str, Any]) -> Iterator[Event]:
-    """Have every computer show that it may train the cells, before anything runs.
+    """Have every computer show that it may train the cells, before anything runs; one that leaves meanwhile will not.
 
     Raises:
         KdbenchError: the first that may not.
@@ -116,7 +116,9 @@ def look_around(cells: Sequence[Cell], luggage: Luggage, runtime: dict[str, Any]
             try:
                 problem, remark = ray.get(answer, timeout=SURVEY)
             except (RayError, GetTimeoutError) as error:
-                problem, remark = f"{alive().get(node, node)} cannot run kdbench: {last_line(error)}", ""
+                if (name := alive().get(node)) is None:
+                    continue
+                problem, remark = f"{name} cannot run kdbench: {last_line(error)}", ""
             if problem:
                 raise KdbenchError(problem)
             if remark:
