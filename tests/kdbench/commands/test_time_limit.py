@@ -26,20 +26,20 @@ def test_a_limit_shorter_than_the_start_trains_nothing_and_says_so(
     here: Command, small_suite: Path, tmp_path: Path
 ) -> None:
     cache = str(tmp_path / "cache")
-    run = ("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--time-limit", "0.1s")
+    run = ("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--time-limit", "0.01s")
     done = here(*run, "--json", KDBENCH_CACHE=cache)
     assert done.returncode == 3, done.stderr
     said = "Not finished: 0 of 4 cells are done, 0 in training, 4 waiting (teachers first: resnet8). Go on: kdbench run"
     assert [line for line in done.stderr.splitlines() if line.startswith(said)]
     assert json.loads(done.stdout)["unfinished"] == 4
     assert not list((tmp_path / "runs").rglob("*.partial"))
-    done = here("teach", "--suite", small_suite, "--time-limit", "0.1s", KDBENCH_CACHE=cache)
+    done = here("teach", "--suite", small_suite, "--time-limit", "0.01s", KDBENCH_CACHE=cache)
     assert done.returncode == 3, done.stderr
     assert "Not finished: 0 of 1 teachers are done, 0 in training, 1 waiting. Go on: kdbench teach" in done.stdout
 
 
 def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(here: Command, small_suite: Path, tmp_path: Path) -> None:
-    options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "40", "--workers", "1"]
+    options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "100", "--workers", "1"]
     done = 0.0
     for kill in (os.kill, os.killpg):  # the parent alone, as by hand; all processes, as SLURM does
         process = subprocess.Popen(
