@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from kdbench.commands.resuming import is_begun
 from kdbench.errors import KdbenchError
 from kdbench.records.store import Entry, read_cell, read_runs
 from kdbench.running.engines import local
@@ -179,13 +180,13 @@ def test_a_parent_that_was_killed_finds_its_jobs_and_starts_none_twice(slurm: Pa
 def test_a_failed_cell_is_alone_and_jobs_end_with_the_command(slurm: Path, digits: Suite, tmp_path: Path) -> None:
     from kdbench.running.engines import on_slurm
 
-    cells = cells_of(digits, 30, 1)
+    cells = cells_of(digits, 100, 1)
     broken = replace(cells[1], params={"temperature": "hot"})
     events = []
     running = on_slurm.execute([broken, cells[0]], tmp_path, on_cluster())
     for event in running:
         events.append(event)
-        if isinstance(event, Progressed) and event.epochs_done == 3:
+        if isinstance(event, Progressed) and is_begun(cells[0], tmp_path):
             running.close()  # as Ctrl-C does
     [failed] = [e for e in events if isinstance(e, Failed)]
     assert failed.cell.key == broken.key
