@@ -41,7 +41,7 @@ class Layout:
     references: int
 
 
-DIGITS = Noise(Prior(0.46, 30, 0.05), 0.013)  # of the accepted records' ordinary methods
+DIGITS = Noise(Prior(0.45, 30, 0.13), 0.013)  # of the accepted records' ordinary methods
 NOISES = {
     "digits": (DIGITS, 5),
     "digits, ten seeds": (DIGITS, 10),

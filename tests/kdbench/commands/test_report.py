@@ -34,7 +34,7 @@ def test_the_line_over_all_pairs_is_the_mean_of_the_pairs(digits: Suite) -> None
     assert all(line.teacher and line.agreement for line in (*pairs, overall))  # of whose images the students saw a part
     gains = [line.contrast.difference.mean for line in pairs if line.contrast]
     assert overall.contrast.difference.mean == pytest.approx(sum(gains) / 3)
-    tops = [e.record.main.metrics.top1 for e in read_results(RESULTS / "digits" / "crd")]
+    tops = [e.record.main.metrics.top1 for e in read_results(RESULTS / "digits" / "crd") if e.record.seed < 5]
     assert overall.method[0] == pytest.approx(sum(tops) / len(tops))
 
 
