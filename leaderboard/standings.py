@@ -12,7 +12,7 @@ from kdbench.records import standings as of_rows
 from kdbench.records.contrast import Contrasts, contrast_samples
 from kdbench.records.cost_record import CostRecord
 from kdbench.records.moderation import estimate_prior
-from kdbench.records.record import row_name
+from kdbench.records.record import Record, row_name
 from kdbench.records.rows import KD, PLAIN, seeds_of, set_apart
 from kdbench.records.standings import (
     Contrast,
@@ -46,7 +46,7 @@ class Standing(of_rows.Standing[Row]):
         beside: by reference, the title of the row that it was compared with: tuned rows have a KD of their own.
         further: means over pairs of what only some records know: "balanced" accuracy, "agreement" with the teacher.
         compute: mean floating-point operations of one of its trainings, as a multiple of the plain students'.
-        seconds: mean wall time of one of its trainings, and the same of the plain students beside it.
+        seconds: mean wall time of one of its trainings, and its ratio to the plain students' beside it.
         step_ratio: a training step's time alone on a machine, as a multiple of the plain student's.
     """
 
@@ -248,15 +248,23 @@ def compute_ratio(row: Row, plain: Row | None) -> float | None:
 
 
 def training_seconds(row: Row, plain: Row | None) -> tuple[float, float | None] | None:
-    """Mean wall time of the row's trainings, and of the plain student's with the same students and seeds."""
-    own, beside = [], []
-    for (_, student, seed), cell in row.cells.items():
-        if cell.record.cost is None:
-            continue
-        own.append(cell.record.cost.train_seconds)
-        other = plain.cells.get((None, student, seed)) if plain else None
-        if other and other.record.cost:
-            beside.append(other.record.cost.train_seconds)
-    if not own:
+    """Mean wall time of the row's trainings, and its ratio to the plain student's of the same students and seeds.
+
+    The ratio is over trainings with one state of kdbench on one kind of machine; None where there are none.
+    """
+    costs = [(place, cell.record) for place, cell in row.cells.items() if cell.record.cost is not None]
+    if not costs:
         return None
-    return float(np.mean(own)), float(np.mean(beside)) if len(beside) == len(own) else None
+    own, beside = [], []
+    for (_, student, seed), record in costs:
+        other = plain.cells.get((None, student, seed)) if plain else None
+        if other and other.record.cost and record.cost and same_machine(record, other.record):
+            own.append(record.cost.train_seconds)
+            beside.append(other.record.cost.train_seconds)
+    seconds = float(np.mean([record.cost.train_seconds for _, record in costs if record.cost]))
+    return seconds, float(np.sum(own) / np.sum(beside)) if beside and np.sum(beside) else None
+
+
+def same_machine(one: Record, other: Record) -> bool:
+    """Whether two trainings took place with one state of kdbench, on machines of one kind."""
+    return all(one.environment.get(key) == other.environment.get(key) for key in ("commit", "cpu", "device"))

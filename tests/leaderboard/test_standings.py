@@ -45,6 +45,14 @@ def test_compute_is_a_multiple_of_the_plain_students_where_both_are_known(result
     assert found["good"].compute is None
 
 
+def test_wall_times_are_compared_on_one_kind_of_machine_alone(copy: Path, suite: Suite):
+    cost = {"train_seconds": 10.0, "steps": 100, "method_parameters": 0}
+    write_method(copy, suite, make_method("slow"), 0.9, cost=cost)
+    assert by_name(copy)["slow"].seconds == (10.0, 2.0)
+    write_method(copy, suite, make_method("slow"), 0.9, cost=cost, environment={"device": "cpu", "cpu": "another"})
+    assert by_name(copy)["slow"].seconds == (10.0, None)
+
+
 def test_means_and_intervals_equal_a_direct_calculation(results: Path, suite: Suite):
     found = by_name(results)["good"]
     entries = read_results(results / "digits" / "good")

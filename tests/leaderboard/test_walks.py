@@ -56,6 +56,7 @@ def test_who_wrote_a_method_reads_first_where_it_stands(accepted: Path, open_pag
     page = open_page((accepted / "index.html").as_uri())
     page.click("section:visible tbody th a:text-is('reviewkd')")
     first = page.locator("main section").first
+    first.locator("td:has-text('×')").first.wait_for()
     text = first.inner_text()
     assert re.search(r"place \d+ of \d+", text)
     assert "plain student" in text
