@@ -49,6 +49,7 @@ def tiny(small_suite: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_campaign_stopped_by_its_limit_goes_on_elsewhere_with_its_archive(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

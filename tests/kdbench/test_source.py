@@ -120,6 +120,7 @@ def test_what_was_loaded_is_what_the_source_says_whatever_is_edited_later(tmp_pa
     assert source_sha256(cls) == before
 
 
+@pytest.mark.slow
 def test_a_method_that_is_edited_while_it_trains_adopts_no_record_of_before(
     kdbench: Command, small_suite: Path, tmp_path: Path, install_plugin: Install
 ) -> None:

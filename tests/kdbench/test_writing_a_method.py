@@ -101,6 +101,7 @@ def stranger(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.mark.slow
 def test_a_new_package_is_installed_checked_tested_and_run(
     stranger: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_new_package_is_installed_checked_tested_and_run(
     assert files() == before
 
 
+@pytest.mark.slow
 def test_a_new_network_is_installed_tested_and_shown_with_its_package(
     stranger: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ SCREENS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("screen", SCREENS)
 def test_axe_finds_no_violation(site: Path, screen: str, open_page: Any):
     page = open_page((site / "index.html").as_uri(), **SCREENS[screen], bypass_csp=True)

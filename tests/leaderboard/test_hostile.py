@@ -90,6 +90,7 @@ def test_no_file_lies_outside_of_the_site(hostile: Path):
     assert sorted(path.name for path in hostile.parent.iterdir()) == ["results", "site"]
 
 
+@pytest.mark.slow
 def test_every_row_is_there_and_nothing_of_it_is_more_than_text(hostile: Path, open_page: Any):
     page = open_page((hostile / "suite/digits/index.html").as_uri())
     assert page.locator("#board tbody tr").count() == len(PAYLOADS) + 1

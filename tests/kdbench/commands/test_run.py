@@ -67,6 +67,7 @@ def test_the_second_run_finds_all_recorded(kdbench: Command, small_suite: Path, 
     assert row["results"][0]["method_top1"] == pytest.approx(sum(tops) / 2)
 
 
+@pytest.mark.slow
 def test_numbers_do_not_depend_on_the_number_of_workers(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
     for workers in ("1", "3"):
         done = kdbench(
@@ -77,6 +78,7 @@ def test_numbers_do_not_depend_on_the_number_of_workers(kdbench: Command, small_
     assert len(evidence(tmp_path / "1")) == 4
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments_ends_in_the_same_predictions(
     here: Command, small_suite: Path, tmp_path: Path
 ) -> None:

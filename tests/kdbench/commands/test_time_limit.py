@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from kdbench.records.store import Entry, read_runs
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -38,6 +40,7 @@ def test_a_limit_shorter_than_the_start_trains_nothing_and_says_so(
     assert "Not finished: 0 of 1 teachers are done, 0 in training, 1 waiting. Go on: kdbench teach" in done.stdout
 
 
+@pytest.mark.slow
 def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(here: Command, small_suite: Path, tmp_path: Path) -> None:
     options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "100", "--workers", "1"]
     done = 0.0

@@ -323,6 +323,7 @@ def finished(runs: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in runs.glob(f"*/*/{'?' * 16}/record.json")}
 
 
+@pytest.mark.slow
 def test_kill_9_ends_in_the_same_choice(quick_suite: Path, run: Tune, tmp_path: Path) -> None:
     _, whole, _ = run("kd", trials=3, seeds="2", runs="whole")
     options = ("kd", "--suite", quick_suite, "--space", SPACE, "--trials", "3", "--seeds", "2", "--sampler", "random")

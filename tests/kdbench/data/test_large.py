@@ -83,6 +83,7 @@ def test_an_epochs_batches_are_a_function_of_the_stream(folder: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)  # from which a training may draw
 
 
+@pytest.mark.slow
 def test_processes_are_started_for_many_images_once_and_end_with_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_worker_takes_outputs_from_a_store_where_the_machine_does(
     assert any("computed once and kept" in event.text for event in events if isinstance(event, Noticed)) == stored
 
 
+@pytest.mark.slow
 def test_workers_stop_at_their_epochs_end_begin_nothing_new_and_go_on_bit_equal(digits: Suite, tmp_path: Path) -> None:
     cells = plan_cells(digits.with_epochs(40), {"vanilla": {}}, digits.pairs[:1], [0, 1], {})
     limit, events = TimeLimit(600), []

@@ -69,7 +69,7 @@ def test_a_node_that_dies_costs_its_own_cell_alone_and_predictions_stay(
 def test_a_failed_cell_is_alone_and_what_is_broken_off_goes_on(cluster: Any, digits: Suite, tmp_path: Path) -> None:
     from kdbench.running.engines import on_ray
 
-    good, other = cells_of(digits, 30, 1)
+    good, other = cells_of(digits, 150, 1)
     broken = replace(other, params={"temperature": "hot"})
     events: list[Any] = []
     running = on_ray.execute([broken, good], tmp_path, on(cluster, workers=1))
