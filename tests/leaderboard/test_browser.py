@@ -59,6 +59,7 @@ def csv_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+@pytest.mark.slow
 def test_pages_of_every_kind_open_from_disk_without_a_complaint(site: Path, open_page: Any):
     """Of each folder some: the hundred pages of methods that others published are of one template."""
     by_folder: dict[Path, list[Path]] = {}

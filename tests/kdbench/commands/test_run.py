@@ -46,6 +46,7 @@ def start(tmp_path: Path, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_second_run_finds_all_recorded(kdbench: Command, small_suite: Path, tmp_path: Path) -> None:
     first = kdbench("run", "--method", "kd", "--suite", small_suite)
     assert first.returncode == 0, first.stderr
@@ -160,6 +161,7 @@ class Broken(Method):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "said"), [("raise ValueError('no such luck')", "no such luck"), ("os._exit(7)", "exit code 7")]
 )

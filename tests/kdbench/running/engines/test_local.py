@@ -105,6 +105,7 @@ class Odd(Vanilla):
 """
 
 
+@pytest.mark.slow
 def test_a_cell_that_cannot_be_captured_is_trained_eagerly_by_a_fresh_process_as_are_those_like_it(
     digits: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_plugin: Callable[..., Path]
 ) -> None:
