@@ -19,21 +19,26 @@ class CifarVGG(ChainNetwork):
 
     Args:
         convolutions: how many in each stage.
+        width: channels of the first stage; the others have 2, 4, 8 and 8 times as many.
     """
 
-    def __init__(self, convolutions: tuple[int, int, int, int, int], in_chans: int = 3, **head: Any) -> None:
+    def __init__(
+        self, convolutions: tuple[int, int, int, int, int], width: int = 64, in_chans: int = 3, **head: Any
+    ) -> None:
         super().__init__()
         maps, in_width, stride = {}, in_chans, 1
-        for i, (count, width) in enumerate(zip(convolutions, (64, 128, 256, 512, 512), strict=True)):
+        for i, (count, times) in enumerate(zip(convolutions, (1, 2, 4, 8, 8), strict=True)):
+            out_width = times * width
             layers: list[nn.Module] = []
             if i in (1, 2, 3):
                 layers.append(nn.MaxPool2d(2))
                 stride *= 2
             for _ in range(count):
-                layers += [nn.Conv2d(in_width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-                in_width = width
+                convolution = nn.Conv2d(in_width, out_width, 3, padding=1)
+                layers += [convolution, nn.BatchNorm2d(out_width), nn.ReLU(inplace=True)]
+                in_width = out_width
             setattr(self, f"layer{i + 1}", nn.Sequential(*layers))
-            maps[f"layer{i + 1}"] = (width, stride)
+            maps[f"layer{i + 1}"] = (out_width, stride)
         ends = {name: f"{name}.{len(getattr(self, name)) - 1}" for name in maps}
         self.add_head(maps, in_width, ends, **head)
         init_convolutions(self)

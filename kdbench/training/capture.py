@@ -1,4 +1,4 @@
-"""Faster ways to run a step: recorded once as a CUDA graph, or with its networks compiled.
+"""Faster ways to run a step: recorded once as a CUDA graph, and with its networks compiled.
 
 A captured step reads everything that changes from the buffers of its epoch, at a cursor that it moves itself. Running
 it again is all that a step takes: no copy to the device, no wait for it.
@@ -150,13 +150,19 @@ class CapturedStep:
 
 
 class Compiled:
-    """A network's outputs through torch.compile; eagerly, and said so, where that fails."""
+    """A network's outputs through torch.compile; eagerly, and said so, where that fails.
 
-    def __init__(self, read: Callable[[Tensor], Outputs], notice: Notice) -> None:
-        self.read, self.notice = read, notice
+    Args:
+        size: the batch size that it is compiled for; other batches run eagerly, as each size is compiled anew.
+    """
+
+    def __init__(self, read: Callable[[Tensor], Outputs], size: int, notice: Notice) -> None:
+        self.read, self.size, self.notice = read, size, notice
         self.fast = torch.compile(read)
 
     def __call__(self, images: Tensor) -> Outputs:
+        if len(images) != self.size:
+            return self.read(images)
         try:
             return self.fast(images)
         except torch.OutOfMemoryError:

@@ -48,6 +48,7 @@ class Trainer(Evaluating, Resumable):
     Attributes:
         stages: all of them, the main one last; `stage` is the one that was entered.
         terms: names of the stage's loss terms, and "loss", once a step was taken.
+        captures: whether steps are recorded, where a stage has enough of them.
         captured: the stage's step, once it was recorded.
         guard: what the method changed of the protocol.
         is_suites: whether what is deployed are weights of the suite's student.
@@ -67,8 +68,9 @@ class Trainer(Evaluating, Resumable):
         readers: make the outputs that the method requires: of the "student", of the "teacher" if it reads one, and of
             further teachers.
         generator: the method's own.
-        execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (by torch.compile).
-        notice: is told, in a line, of steps that never run so and run eagerly instead.
+        execution: how steps run: "eager", "captured" (a CUDA graph) or "compiled" (networks by torch.compile, and on a
+            GPU a CUDA graph of them).
+        notice: is told, in a line, of steps that never run so.
         stored: the teacher's outputs, where they need no teacher in the step.
         strong: makes strong views of the training images, if the method reads them.
     """
@@ -130,14 +132,16 @@ class Trainer(Evaluating, Resumable):
         guard.declare_momenta({term: recipe.momentum + shift for term, shift in self.shifts.items()})
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate, self.shifts)
         self.execution: Execution = execution
-        if execution == "captured" and (why := self.never_captured()):
-            self.execution = "eager"
-            notice(f"{why}, so steps are not captured and run eagerly.")
+        self.captures = execution == "captured" or (execution == "compiled" and device.type != "cpu")
+        if self.captures and (why := self.never_captured()):
+            self.captures = False
+            self.execution = "eager" if execution == "captured" else execution
+            notice(f"{why}, so steps are not captured{' and run eagerly' if execution == 'captured' else ''}.")
         self.notice = notice
         if execution == "compiled":
             torch.compiler.reset()  # compiled code of earlier trainings counts against a limit
-            self.read_student = Compiled(self.read_student, notice)
-            self.read_teacher = Compiled(self.read_teacher, notice) if self.read_teacher else None
+            self.read_student = Compiled(self.read_student, recipe.batch_size, notice)
+            self.read_teacher = Compiled(self.read_teacher, recipe.batch_size, notice) if self.read_teacher else None
         self.spending = Spending(backwards=max(1, len(self.shifts)))
         self.epochs_done = 0
         self.seconds = 0.0
@@ -267,7 +271,7 @@ class Trainer(Evaluating, Resumable):
         full = self.samples // self.recipe.batch_size
         if self.captured is not None or not self.watches or (epoch > 0 and one_of(16) >= steps):
             self.watched = -1
-        elif self.execution == "captured" and full > WARM_UP:
+        elif self.captures and full > WARM_UP:
             self.watched = one_of(WARM_UP)
         else:
             self.watched = one_of(steps)
@@ -293,7 +297,7 @@ class Trainer(Evaluating, Resumable):
         """
         full = len(feed.index) // self.recipe.batch_size
         done: list[Tensor] = []
-        if self.execution == "captured" and self.captured is None and full > WARM_UP:
+        if self.captures and self.captured is None and full > WARM_UP:
             with side_stream(self.device) as stream:
                 done = [self.step_at(feed, i, counted=counted and i == 0)[:, None] for i in range(WARM_UP)]
                 self.capture(feed, stream)
