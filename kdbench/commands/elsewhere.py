@@ -33,14 +33,15 @@ class Device(Table):
     Attributes:
         teraflops: its peak by precision, "float32" and "bf16", in 1e12 dense operations a second.
         utilisation: the part of the peak that is reached.
-        eager_us, captured_us: microseconds of one of PyTorch's operations, at least; in a CUDA graph or compiled.
+        eager_us, captured_us: microseconds of one of PyTorch's operations, at least; in a CUDA graph or compiled. The
+            defaults are an H100's (docs/gpus.md).
     """
 
     title: str
     teraflops: dict[str, Positive]
     utilisation: Annotated[float, Field(gt=0, le=1)] = 0.3
-    eager_us: Positive = 10.0
-    captured_us: Positive = 3.0
+    eager_us: Positive = 30.0
+    captured_us: Positive = 4.0
 
     def assumptions(self, precision: str, execution: Execution) -> str:
         """What an estimate goes by, in words."""
