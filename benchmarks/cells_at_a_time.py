@@ -117,4 +117,5 @@ if __name__ == "__main__":
     try:
         main()
     except KdbenchError as error:
-        sys.exit(f"cells_at_a_time: {error}")
+        sys.stderr.write(f"cells_at_a_time: {error}\n")
+        sys.exit(2)

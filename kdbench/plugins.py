@@ -8,11 +8,11 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from kdbench.errors import KdbenchError, did_you_mean, first_problem
@@ -54,14 +54,14 @@ def list_plugins(group: str = GROUP) -> dict[str, list[Plugin]]:
 def modified(folder: str) -> int | None:
     """When something was last put into a folder, or removed, in nanoseconds; None where there is none."""
     try:
-        return os.stat(folder or ".").st_mtime_ns
+        return Path(folder).stat().st_mtime_ns
     except OSError:
         return None
 
 
 @functools.lru_cache(maxsize=8)
 def read_plugins(group: str, path: tuple[tuple[str, int | None], ...]) -> dict[str, list[Plugin]]:
-    """The entries of the packages on the path, whose metadata take 10 ms to read: once, while the path stays as it is."""
+    """The entries of the packages on the path; their metadata take 10 ms, so once, while the path stays as it is."""
     found: dict[str, list[Plugin]] = {}
     packages: dict[int, tuple[str, str]] = {}  # their metadata is parsed once each, not once an entry
     for entry in entry_points(group=group):

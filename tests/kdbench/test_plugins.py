@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kdbench import plugins
 from kdbench.errors import KdbenchError
 from kdbench.method import Method
 from kdbench.plugins import list_plugins, load_method, method_info, problems
@@ -42,6 +43,19 @@ def test_a_strangers_method_is_found_with_its_distribution(install_plugin: Insta
     assert load_method("good").version == 3
     [plugin] = list_plugins()["good"]
     assert (plugin.distribution, plugin.version) == ("their-package", "1.2")
+
+
+def test_metadata_are_read_once_until_a_package_comes(install_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    list_plugins()
+    reads: list[str] = []
+    original = plugins.entry_points
+    monkeypatch.setattr(plugins, "entry_points", lambda **about: reads.append(about["group"]) or original(**about))
+    list_plugins().clear()  # a copy
+    assert "kd" in list_plugins()
+    assert reads == []
+    install_plugin("their-package", {"good": "good_module:Good"}, good_module=GOOD)
+    assert {"kd", "good"} <= set(list_plugins())
+    assert reads == ["kdbench.methods"]
 
 
 def test_a_method_cannot_take_the_name_of_a_folder_of_kdbench(install_plugin: Install) -> None:

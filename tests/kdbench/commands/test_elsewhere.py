@@ -9,10 +9,21 @@ import pytest
 import torch
 
 from kdbench.cli.app import main
-from kdbench.commands.elsewhere import DEVICES, Device, load_device, seconds_elsewhere, training_seconds
+from kdbench.commands.elsewhere import (
+    DEVICES,
+    Device,
+    OperationCounter,
+    load_device,
+    seconds_elsewhere,
+    training_seconds,
+)
+from kdbench.commands.request import parse_pairs
 from kdbench.errors import KdbenchError
+from kdbench.plugins import load_method
+from kdbench.running.plan import resolve_params
 from kdbench.running.timing import Subject, random_dataset, timed_trainer
 from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Execution
 
 FLOPS_ALONE = Device(title="x", teraflops={"float32": 1e-6}, utilisation=1, eager_us=1e-9, captured_us=1e-9)
@@ -32,6 +43,27 @@ def test_a_training_takes_its_flops_at_the_peak_and_a_while_for_each_operation(d
     assert eager / 10 < captured < eager / 2  # tests run eagerly
     half = Device(**{**FLOPS_ALONE.model_dump(), "utilisation": 0.5})
     assert training_seconds(trainer, images, half, "eager") == pytest.approx(2 * seconds)
+
+
+@pytest.mark.parametrize(
+    ("pair", "method", "execution", "milliseconds"),  # of a step on an H100, under a live teacher: docs/gpus.md
+    [
+        ("vgg13:vgg8", "vanilla", "captured", 0.88),
+        ("vgg13:vgg8", "kd", "captured", 1.3),
+        ("vgg13:vgg8", "kd", "eager", 8.8),
+        ("resnet32x4:resnet8x4", "kd", "captured", 2.2),
+        ("resnet32x4:resnet8x4", "kd", "eager", 14.2),
+    ],
+)
+def test_an_h100_is_foretold_within_a_fifth(pair: str, method: str, execution: Execution, milliseconds: float) -> None:
+    suite = load_suite("cifar100")
+    [found] = parse_pairs(suite, [pair])
+    params, _ = resolve_params(load_method(method), suite, found, {})
+    trainer = timed_trainer(Subject(suite, found, method, params, random_dataset(suite.data), torch.device("cpu")))
+    with OperationCounter() as step:
+        trainer.run_steps(trainer.feed(0).head(1))
+    seconds = DEVICES["h100"].seconds(step.flops, step.operations, "bf16", execution)
+    assert 1000 * seconds == pytest.approx(milliseconds, rel=0.2)
 
 
 def test_cells_and_missing_teachers_add_up(digits: Suite) -> None:
@@ -55,7 +87,7 @@ def test_a_file_describes_a_device_of_ones_own(tmp_path: Path, digits: Suite) ->
     path.write_text('title = "NVIDIA L4"\nteraflops = { bf16 = 121 }\nutilisation = 0.2\n')
     device = load_device(str(path))
     assert device is not None
-    assert device.assumptions("bf16", "eager") == "20 % of 121 TFLOPS (bf16), 10 us an operation"
+    assert device.assumptions("bf16", "eager") == "20 % of 121 TFLOPS (bf16), 30 us an operation"
     with pytest.raises(KdbenchError, match="no peak for float32"):
         seconds_elsewhere(digits, {}, {}, [], device, "eager")
     path.write_text('title = "NVIDIA L4"\nteraflops = { bf16 = 121 }\nutilization = 0.2\n')
@@ -88,5 +120,5 @@ def test_a_dry_run_says_what_it_assumed(
     monkeypatch.setattr(sys, "argv", ["kdbench", *words])
     with pytest.raises(SystemExit) as stopped:
         main()
-    said = "on one NVIDIA A100, cell after cell, assuming 30 % of 19.5 TFLOPS (float32), 3 us an operation: "
+    said = "on one NVIDIA A100, cell after cell, assuming 30 % of 19.5 TFLOPS (float32), 4 us an operation: "
     assert (stopped.value.code, said in capsys.readouterr().out) == (0, True)

@@ -237,3 +237,10 @@ def test_other_layouts_of_maps_are_refused() -> None:
 def test_impossible_depths_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not 21"):
         build(name, depth=21)
+
+
+def test_a_vgg_of_a_quarter_of_the_width_has_the_students_maps() -> None:
+    network = timm.create_model("cifar_vgg8", num_classes=100, width=16)
+    assert sum(p.numel() for p in network.parameters()) == 258_660
+    maps = network.forward_intermediates(torch.zeros(1, 3, 16, 16), intermediates_only=True)
+    assert [tuple(m.shape[1:]) for m in maps] == [(16, 16, 16), (32, 8, 8), (64, 4, 4), (128, 2, 2), (128, 2, 2)]

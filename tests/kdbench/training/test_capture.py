@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kdbench.checks.simulated import GPU, simulated_gpu
-from kdbench.given import Batch, Outputs
+from kdbench.given import Batch, Outputs, Read
 from kdbench.method import Method
 from kdbench.tables import Pair
 from kdbench.training import capture as capture_module
@@ -113,6 +113,42 @@ def test_a_method_whose_steps_differ_is_never_captured_and_says_so() -> None:
         trainer = make("dfad", PAIR, GPU, "captured", notice=said.append)
         assert trainer.execution == "eager"
     assert said == ["Steps of 'dfad' differ, so steps are not captured and run eagerly."]
+
+
+def test_compiled_networks_are_captured_on_a_gpu_for_full_batches_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def compiled(read: Read) -> Read:
+        def fast(images: Tensor) -> Outputs:
+            sizes.append(len(images))
+            return read(images)
+
+        return fast
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    with simulated_gpu():
+        trainer, eager = make("kd", PAIR, GPU, "compiled"), make("kd", PAIR, GPU, "eager")
+        assert trainer.execution == "compiled"
+        assert trainer.next_epoch() == eager.next_epoch()
+        assert trainer.captured is not None
+    # Of student and teacher: two eager steps (the first is counted), and the recorded one.
+    assert sizes == [trainer.recipe.batch_size] * 6
+
+
+def test_compiled_networks_whose_steps_differ_are_not_captured_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda read: read)
+    said: list[str] = []
+    with simulated_gpu():
+        trainer = make("dfad", PAIR, GPU, "compiled", notice=said.append)
+    assert (trainer.execution, trainer.captures) == ("compiled", False)
+    assert said == ["Steps of 'dfad' differ, so steps are not captured."]
+
+
+def test_compiled_networks_are_not_captured_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda read: read)
+    trainer = make("kd", PAIR, torch.device("cpu"), "compiled")
+    trainer.next_epoch()
+    assert (trainer.execution, trainer.captured) == ("compiled", None)
 
 
 def test_a_capture_that_recorded_nothing_is_not_taken_for_a_training(monkeypatch: pytest.MonkeyPatch) -> None:

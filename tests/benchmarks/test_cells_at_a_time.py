@@ -1,0 +1,33 @@
+"""What several cells at a time take: a table beside one cell alone, and names that are not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "benchmarks/cells_at_a_time.py", *options]
+    where = {"cwd": ROOT, "env": {"PYTHONPATH": "."}}
+    return subprocess.run(command, **where, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_yardstick_is_one_cell_alone() -> None:
+    ended = run("--suite", "digits", "--pair", "resnet8:resnet8_w8", "--cells", "1,2", "--seconds", "0.2")
+    assert ended.returncode == 0, ended.stderr
+    one, two = (line.split() for line in ended.stdout.splitlines()[-2:])
+    assert (one[0], one[-1]) == ("1", "1.00")
+    assert two[0] == "2"
+    assert float(two[-1]) == pytest.approx(float(two[-2]) / float(one[-2]), abs=0.02)
+
+
+def test_an_unknown_pair_is_one_line() -> None:
+    ended = run("--pair", "resnet8:nothing")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("cells_at_a_time: Suite 'cifar100' has no pair 'resnet8:nothing'")
+    assert len(ended.stderr.splitlines()) == 1
