@@ -31,7 +31,9 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Your copy of the data sets' Parquet files. Default: KDBENCH_DATA, else download."),
 ]
-CompileOption = Annotated[bool, typer.Option("--compile", help="Run networks through torch.compile.")]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Run networks through torch.compile; a GPU captures them then.")
+]
 EagerOption = Annotated[
     bool, typer.Option("--eager", help="Run steps operation by operation; by default a GPU runs them as a CUDA graph.")
 ]

@@ -26,7 +26,7 @@ from kdbench.running.teachers import BASELINE
 from kdbench.running.timing import Subject, eagerly_if_need_be, random_dataset, time_steps, timed_trainer
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Pair
-from kdbench.training.capture import WARM_UP
+from kdbench.training.capture import WARM_UP, captures
 from kdbench.training.trainer import Trainer
 
 ROUNDS = 5  # of plain and method steps in turn, so that a change of the machine's pace meets both
@@ -52,7 +52,9 @@ def measure(subject: Subject, steps: int, notice: Notice) -> CostRecord:
             torch.cuda.reset_peak_memory_stats(device)
         time_steps(trainers[-1], steps)  # the warm-up
         memory.append(torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None)
-    time_steps(trainers[0], steps)  # again: compiled code was forgotten when the second one was set up
+    time_steps(
+        trainers[0], steps
+    )  # again: what no graph holds of compiled code was forgotten when the second one was set up
     rounds = [[time_steps(trainer, steps) for trainer in trainers] for _ in range(ROUNDS)]
     plain, own = (
         StepCost(
@@ -97,7 +99,7 @@ def cost(
     """
     if distilling := [name for name in methods if load_method(name).distils_data()]:
         raise KdbenchError(f"'{distilling[0]}' distils data: under it a student's step is the plain student's.")
-    if execution == "captured" and steps <= WARM_UP:
+    if captures(execution, torch.device(device_name)) and steps <= WARM_UP:
         raise KdbenchError(f"--steps {steps}: give more than {WARM_UP}, which run before the capture; or --eager.")
     check_kinds(suite, methods)
     rows: list[dict[str, Any]] = []

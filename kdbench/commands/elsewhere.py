@@ -1,7 +1,7 @@
 """What a plan would take on a device that is not here: an estimate, from what a step computes and stated assumptions.
 
-A step takes its floating-point operations at a part of the device's peak, and a while for each of PyTorch's operations,
-which is what small networks mostly take. Both are counted here, on one step of each kind of cell.
+A step takes its floating-point operations at a part of the device's peak, or a while for each of PyTorch's operations,
+whichever is longer: small networks wait for the latter. Both are counted here, on one step of each kind of cell.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Device(Table):
     Attributes:
         teraflops: its peak by precision, "float32" and "bf16", in 1e12 dense operations a second.
         utilisation: the part of the peak that is reached.
-        eager_us, captured_us: microseconds of one of PyTorch's operations, at least; in a CUDA graph or compiled. The
-            defaults are an H100's (docs/gpus.md).
+        eager_us, captured_us: microseconds of one of PyTorch's operations, at least; in a CUDA graph. The defaults are
+            what an H100 and its host took (docs/gpus.md).
     """
 
     title: str
@@ -53,7 +53,8 @@ class Device(Table):
 
     def seconds(self, flops: float, operations: float, precision: str, execution: Execution) -> float:
         """Of so much computation."""
-        return flops / (self.utilisation * 1e12 * self.teraflops[precision]) + operations * self.pause(execution) / 1e6
+        computing = flops / (self.utilisation * 1e12 * self.teraflops[precision])
+        return max(computing, operations * self.pause(execution) / 1e6)
 
 
 DEVICES = {  # dense peaks of the makers' data sheets, float32 without TF32
@@ -116,7 +117,7 @@ def seconds_elsewhere(
         with suppress(NotApplicable):  # such cells take no time
             trainer = timed_trainer(subject)
             alone = suite.data.is_large or trainer.never_captured()
-            how: Execution = "eager" if execution == "captured" and alone else execution
+            how: Execution = "eager" if alone else execution
             taken += count * training_seconds(trainer, images, device, how)
             if subject.method not in distilled:  # once a seed, for all students
                 distilled.add(subject.method)

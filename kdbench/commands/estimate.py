@@ -123,7 +123,7 @@ def time_kind(subject: Subject) -> tuple[float, float, int]:
     for batch in (max(2, whole // 8), whole) if subject.device.type == "cpu" else (whole,):
         suite = with_recipe(subject.suite, recipe.model_copy(update={"batch_size": batch}))
         trainer = timed_trainer(replace(subject, suite=suite), notice=lambda text: None)
-        warm_up = TIMED if trainer.execution == "captured" else 1
+        warm_up = TIMED if trainer.captures else 1
         slow = time_steps(trainer, warm_up) > SLOW
         if slow:
             break

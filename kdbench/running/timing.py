@@ -75,6 +75,7 @@ def timed_trainer(subject: Subject, notice: Notice = print) -> Trainer:
     else:
         teachers = untrained_teachers(suite, cls, pair)
         trainer, _ = prepare(cell, subject.dataset, teachers, subject.device, execution, notice)
+    trainer.captures = trainer.captures and not suite.data.is_large  # nor are steps on real images
     trainer.begin(trainer.stages[-1])
     return trainer
 

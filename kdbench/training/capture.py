@@ -20,9 +20,15 @@ from torch import Tensor
 from kdbench.console import Notice
 from kdbench.data.feed import Feed
 from kdbench.given import Outputs
+from kdbench.tables import Execution
 
 Body = Callable[[], None]
 WARM_UP = 3  # eager steps that initialise libraries and caches before the capture
+
+
+def captures(execution: Execution, device: torch.device) -> bool:
+    """Whether steps that run so are recorded on a device, if they can be."""
+    return execution == "captured" or (execution == "compiled" and device.type == "cuda")
 
 
 class CaptureFailed(Exception):
@@ -152,15 +158,17 @@ class CapturedStep:
 class Compiled:
     """A network's outputs through torch.compile; eagerly, and said so, where that fails.
 
-    Args:
-        size: the batch size that it is compiled for; other batches run eagerly, as each size is compiled anew.
+    It is compiled for batches as large as the first one. Others, as an epoch's last, run eagerly: each size would be
+    compiled anew.
     """
 
-    def __init__(self, read: Callable[[Tensor], Outputs], size: int, notice: Notice) -> None:
-        self.read, self.size, self.notice = read, size, notice
+    def __init__(self, read: Callable[[Tensor], Outputs], notice: Notice) -> None:
+        self.read, self.notice = read, notice
         self.fast = torch.compile(read)
+        self.size: int | None = None
 
     def __call__(self, images: Tensor) -> Outputs:
+        self.size = self.size or len(images)
         if len(images) != self.size:
             return self.read(images)
         try:
@@ -168,6 +176,8 @@ class Compiled:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # what compilers raise
+            if images.is_cuda and torch.cuda.is_current_stream_capturing():
+                raise  # it was compiled before
             said = (str(error).splitlines() or [type(error).__name__])[0]
             self.notice(f"torch.compile failed, the network runs eagerly: {said}")
             self.fast = self.read

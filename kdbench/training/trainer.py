@@ -23,7 +23,7 @@ from kdbench.method import Method, Stage
 from kdbench.networks.outputs import OutputReader
 from kdbench.networks.own import Adam, OwnNetwork
 from kdbench.tables import Execution, Recipe
-from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, naming, side_stream
+from kdbench.training.capture import WARM_UP, CapturedStep, Compiled, captures, naming, side_stream
 from kdbench.training.contract import check_shifts, check_stages
 from kdbench.training.evaluation import Evaluating
 from kdbench.training.guard import Guard, one_of, shapes_of
@@ -132,16 +132,17 @@ class Trainer(Evaluating, Resumable):
         guard.declare_momenta({term: recipe.momentum + shift for term, shift in self.shifts.items()})
         self.optimizer = build_optimizer(recipe, self.parameters, self.rate, self.shifts)
         self.execution: Execution = execution
-        self.captures = execution == "captured" or (execution == "compiled" and device.type != "cpu")
+        self.captures = captures(execution, device)
         if self.captures and (why := self.never_captured()):
-            self.captures = False
-            self.execution = "eager" if execution == "captured" else execution
-            notice(f"{why}, so steps are not captured{' and run eagerly' if execution == 'captured' else ''}.")
+            self.captures, how = False, ""
+            if execution == "captured":
+                self.execution, how = "eager", " and run eagerly"
+            notice(f"{why}, so steps are not captured{how}.")
         self.notice = notice
         if execution == "compiled":
             torch.compiler.reset()  # compiled code of earlier trainings counts against a limit
-            self.read_student = Compiled(self.read_student, recipe.batch_size, notice)
-            self.read_teacher = Compiled(self.read_teacher, recipe.batch_size, notice) if self.read_teacher else None
+            self.read_student = Compiled(self.read_student, notice)
+            self.read_teacher = Compiled(self.read_teacher, notice) if self.read_teacher else None
         self.spending = Spending(backwards=max(1, len(self.shifts)))
         self.epochs_done = 0
         self.seconds = 0.0

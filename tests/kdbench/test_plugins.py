@@ -53,9 +53,14 @@ def test_metadata_are_read_once_until_a_package_comes(install_plugin: Install, m
     list_plugins().clear()  # a copy
     assert "kd" in list_plugins()
     assert reads == []
-    install_plugin("their-package", {"good": "good_module:Good"}, good_module=GOOD)
+    folder = install_plugin("their-package", {"good": "good_module:Good"}, good_module=GOOD)
     assert {"kd", "good"} <= set(list_plugins())
     assert reads == ["kdbench.methods"]
+    info = folder / "later-1.0.dist-info"  # into a folder that is on the path already
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kdbench.methods]\nlater = later_module:Later\n")
+    assert "later" in list_plugins()
 
 
 def test_a_method_cannot_take_the_name_of_a_folder_of_kdbench(install_plugin: Install) -> None:

@@ -20,6 +20,7 @@ from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.plan import plan_cells
 from kdbench.running.timing import Subject, eagerly_if_need_be, random_dataset, time_steps, timed_trainer
 from kdbench.suite import Suite
+from kdbench.tables import Execution
 from kdbench.training.capture import CaptureFailed
 from tests.conftest import Command
 
@@ -87,9 +88,12 @@ def test_a_driver_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr().err == ""
 
 
-def test_a_graph_wants_more_steps_than_run_before_its_capture(digits: Suite, tmp_path: Path) -> None:
+@pytest.mark.parametrize("execution", ["captured", "compiled"])
+def test_a_graph_wants_more_steps_than_run_before_its_capture(
+    execution: Execution, digits: Suite, tmp_path: Path
+) -> None:
     with pytest.raises(KdbenchError, match="--steps 3: give more than 3, which run before the capture; or --eager"):
-        cost(digits, {"kd": {}}, digits.pairs[:1], "cuda", "captured", 3, tmp_path, Console(), as_json=False)
+        cost(digits, {"kd": {}}, digits.pairs[:1], "cuda", execution, 3, tmp_path, Console(), as_json=False)
 
 
 def test_a_device_that_is_full_between_cells_is_one_line(

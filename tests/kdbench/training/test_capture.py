@@ -115,7 +115,10 @@ def test_a_method_whose_steps_differ_is_never_captured_and_says_so() -> None:
     assert said == ["Steps of 'dfad' differ, so steps are not captured and run eagerly."]
 
 
-def test_compiled_networks_are_captured_on_a_gpu_for_full_batches_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "images"), [("kd", 1), ("sskd", 4)])  # of a sample in the step
+def test_compiled_networks_are_captured_on_a_gpu_for_full_batches_alone(
+    method: str, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
 
     def compiled(read: Read) -> Read:
@@ -127,12 +130,34 @@ def test_compiled_networks_are_captured_on_a_gpu_for_full_batches_alone(monkeypa
 
     monkeypatch.setattr(torch, "compile", compiled)
     with simulated_gpu():
-        trainer, eager = make("kd", PAIR, GPU, "compiled"), make("kd", PAIR, GPU, "eager")
+        trainer, eager = make(method, PAIR, GPU, "compiled"), make(method, PAIR, GPU, "eager")
+        for one in (trainer, eager):
+            one.replan([one.method.main(1)])
         assert trainer.execution == "compiled"
         assert trainer.next_epoch() == eager.next_epoch()
         assert trainer.captured is not None
     # Of student and teacher: two eager steps (the first is counted), and the recorded one.
-    assert sizes == [trainer.recipe.batch_size] * 6
+    assert sizes == [images * trainer.recipe.batch_size] * 6
+
+
+def test_a_compiled_step_that_cannot_be_captured_is_not_taken_for_one_that_cannot_be_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compiled(read: Read) -> Read:
+        def fast(images: Tensor) -> Outputs:
+            if torch.cuda.is_current_stream_capturing():
+                raise RuntimeError("not permitted")
+            return read(images)
+
+        return fast
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    said: list[str] = []
+    with simulated_gpu():
+        trainer = make("kd", PAIR, GPU, "compiled", notice=said.append)
+        with pytest.raises(CaptureFailed, match="runs eagerly: not permitted"):
+            trainer.next_epoch()
+    assert said == []
 
 
 def test_compiled_networks_whose_steps_differ_are_not_captured_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,7 +239,7 @@ def test_a_network_that_cannot_be_compiled_runs_eagerly_and_is_told_so(
     said: list[str] = []
     read = make(short, "vanilla").read_student
     monkeypatch.setattr(torch, "compile", lambda read: refuse)
-    compiled = Compiled(read, 2, said.append)
+    compiled = Compiled(read, said.append)
     images = torch.randn(2, 1, 8, 8)
     compiled(images)
     assert compiled(images).logits.shape == (2, 10)
