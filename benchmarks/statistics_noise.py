@@ -24,11 +24,15 @@ NO_RUNS = Path("no runs")  # accepted records alone
 
 
 def samples_of(name: str, pairs: tuple[str, ...] = ()) -> dict[str, Sample]:
-    """What each complete row of a suite scored, over all its pairs or on some."""
+    """What each complete row of a suite scored, over all its pairs or on some.
+
+    Data-free methods are left out: their seeds have no batches in common with others'.
+    """
     suite = part_of(name, pairs)
     metric = find_metric(ranked_by(bool(suite.tasks)), suite)
     rows = complete_rows(suite, NO_RUNS, find_results(None))
-    return {row.name: sample_of(row, suite, metric) for row in rows if row.name == row.info.name}
+    seeing = [row for row in rows if row.name == row.info.name and "data_free" not in row.info.families]
+    return {row.name: sample_of(row, suite, metric) for row in seeing}
 
 
 def spread_of(samples: dict[str, Sample]) -> Prior | None:
