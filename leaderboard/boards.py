@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kdbench.hashing import digest
 from kdbench.records import rows
 from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
 from kdbench.records.contrast import Contrasts
@@ -136,6 +137,8 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     lengths = Counter(len(cell.correct) for cell in cells if cell.correct is not None)
     images = lengths.most_common(1)[0][0] if lengths else 0
     teachers = board_teachers(cells, store)
+    if shipped and current:
+        teachers = accepted_teachers(shipped, store) | teachers
     found = make_rows(cells, {name: teacher for name, (teacher, _) in teachers.items()}, images)
     if shipped and current:
         pairs, seeds = [(p.teacher, p.student) for p in shipped.pairs], list(range(shipped.seeds))
@@ -169,6 +172,16 @@ def board_teachers(cells: Iterable[Found], store: Store) -> dict[str, tuple[str,
             votes[teacher.model][teacher.sha256] += 1_000_000 if cell.origin == "accepted" else 1
     chosen = {name: max(sorted(counts), key=lambda sha: counts[sha]) for name, counts in votes.items()}
     return {name: (sha, store.teachers.get(sha)) for name, sha in chosen.items()}
+
+
+def accepted_teachers(suite: Suite, store: Store) -> dict[str, tuple[str, Found | None]]:
+    """Those of a suite whose records were accepted, be there records of students that read them or not."""
+    protocol = digest(suite.teacher_protocol())
+    return {
+        teacher.record.student: (sha, teacher)
+        for sha, teacher in sorted(store.teachers.items())
+        if (teacher.record.suite, teacher.record.fingerprint, teacher.origin) == (suite.name, protocol, "accepted")
+    }
 
 
 def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> list[Row]:

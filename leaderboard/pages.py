@@ -107,7 +107,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
             {
                 "path": paths.pair(board, pair),
                 "label": f"{pair[0]} → {pair[1]}",
-                "about": compression(board, rows, pair),
+                "about": "; ".join(filter(None, (compression(board, rows, pair), rows_on(rows, pair)))),
             }
             for pair in board.pairs
         ],
@@ -137,6 +137,12 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
             table=views.pair_table(board, rows, pair),
             **values,
         )
+
+
+def rows_on(rows: list[Standing], pair: tuple[str, str]) -> str:
+    """How many rows have results on a pair, where it lacks some."""
+    count = sum(bool(s.pairs[pair].cells) for s in rows)
+    return "" if count == len(rows) else f"{count or 'no'} row{'s' * (count != 1)}"
 
 
 def compression(board: Board, rows: list[Standing], pair: tuple[str, str]) -> str:

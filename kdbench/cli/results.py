@@ -111,6 +111,10 @@ def collect(
 def submit(
     method: Annotated[list[str], typer.Argument(help="Methods whose records to submit.")],
     suite: SuiteOption = "digits",
+    pair: Annotated[
+        list[str] | None,
+        typer.Option("--pair", help="TEACHER:STUDENT; repeatable. Default: all. A row without all is not ranked."),
+    ] = None,
     runs: RunsOption = None,
     results: ResultsOption = None,
     supersedes: Annotated[
@@ -127,7 +131,7 @@ def submit(
     """
     from kdbench.commands.submit import submit_methods
 
-    submit_methods(split_names(method), suite, runs, results, supersedes, open_console(), source)
+    submit_methods(split_names(method), suite, runs, results, supersedes, open_console(), source, pair or ())
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from kdbench.commands.conformance import conformance
+from kdbench.commands.request import parse_pairs
 from kdbench.console import Notice, line_printer
 from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
@@ -33,7 +34,7 @@ from kdbench.running.plan import Cell, find_accepted, find_recorded, plan_cells
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Suite, without_content
 from kdbench.suites import list_suites, load_suite, load_test_labels
-from kdbench.tables import COMMIT, REPOSITORY
+from kdbench.tables import COMMIT, REPOSITORY, Pair
 
 
 def submit_methods(
@@ -44,10 +45,12 @@ def submit_methods(
     reason: str | None,
     console: Console,
     source: str | None = None,
+    pair_names: Sequence[str] = (),
 ) -> None:
-    """Fold the records of methods on all pairs and seeds of a suite into `results`, and say what to propose.
+    """Fold the records of methods on a suite's pairs, every seed, into `results`, and say what to propose.
 
     Args:
+        pair_names: those pairs alone, beside the accepted ones of others; by default all.
         reason: why they replace accepted records, for `WITHDRAWN.md`.
         source: where the source of a foreign method is, as ADDRESS@COMMIT.
 
@@ -55,6 +58,7 @@ def submit_methods(
         KdbenchError: a missing cell, a record that does not hold, or accepted records replaced without a reason.
     """
     suite = load_suite(suite_name)
+    pairs = parse_pairs(suite, pair_names)
     if suite.name not in list_suites():
         raise KdbenchError(
             f"Suite '{suite.name}' is your own: the board takes the built-in ones ({', '.join(list_suites())}). "
@@ -67,8 +71,14 @@ def submit_methods(
     load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need
     suite, notice = with_content(suite), line_printer(console)
     with changing(folder) as staging:
-        teachers = accepted_teachers(suite, folder, notice)
-        checked = {method: check_method(suite, method, runs, folder, teachers, published, notice) for method in methods}
+        known = {method: with_accepted(suite, method, pairs, folder) for method in methods}
+        names = {name for method in methods for name in read_teachers(suite, method, known[method])}
+        names |= {pair.teacher for pair in pairs} & set(suite.teacher_names)
+        teachers = accepted_teachers(suite, sorted(names), folder, notice)
+        checked = {
+            method: check_method(suite, method, known[method], runs, folder, teachers, published, notice)
+            for method in methods
+        }
         checked = {method: with_checks(method, checked[method], folder / suite.name / method) for method in methods}
         check_together(suite, checked, folder)
         for method, entries in checked.items():  # nothing is written before all hold
@@ -168,14 +178,26 @@ def hashes(entries: Sequence[Entry]) -> set[str]:
     return {entry.record.sha256 for entry in entries}
 
 
-def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, Teacher]:
-    """The teachers of a suite; they are those that the board has, or will have once their records are there.
+def with_accepted(suite: Suite, method: str, pairs: Sequence[Pair], results: Path) -> list[Pair]:
+    """The pairs, and those on which a method has accepted records, in the suite's order."""
+    accepted = [entry.record for entry in read_results(results / suite.name / method)]
+    places = {(record.teacher, record.student) for record in accepted}
+    return [p for p in suite.pairs if p in pairs or {(p.teacher, p.student), (None, p.student)} & places]
+
+
+def read_teachers(suite: Suite, method: str, pairs: Sequence[Pair]) -> set[str]:
+    """The teachers without which the method's cells on these pairs have no key."""
+    return {name for cell in plan_cells(suite, {method: {}}, pairs, range(1), {}) for name in cell.awaits}
+
+
+def accepted_teachers(suite: Suite, names: Sequence[str], results: Path, notice: Notice) -> dict[str, Teacher]:
+    """Teachers of a suite, by name; they are those that the board has, or will have once their records are there.
 
     Raises:
         KdbenchError: a teacher is missing, or lies in the cache alone.
     """
     teachers: dict[str, Teacher] = {}
-    for name in suite.teacher_names:
+    for name in names:
         teacher = find_teacher(suite, name, results, notice)
         if teacher is None:
             raise KdbenchError(
@@ -195,13 +217,14 @@ def accepted_teachers(suite: Suite, results: Path, notice: Notice) -> dict[str, 
 def check_method(
     suite: Suite,
     method: str,
+    pairs: Sequence[Pair],
     runs: Path,
     results: Path,
     teachers: dict[str, Teacher],
     published: tuple[str, str] | None,
     notice: Notice,
 ) -> list[Entry]:
-    """The records of a method for the board: every pair and seed of the suite, each as the gate wants it.
+    """The records of a method for the board: every seed of these pairs, each as the gate wants it.
 
     Accepted ones stand, beside further seeds, unless all of them were trained again. Further seeds come along where
     every pair has them: of the references up to the first that is lacking, of a method all that the suite allows.
@@ -209,8 +232,8 @@ def check_method(
     Raises:
         KdbenchError: names the first record that is missing or does not hold; or nothing is new.
     """
-    cells = plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds), teachers)
-    more = further_cells(suite, method, runs, results, teachers)
+    cells = plan_cells(suite, {method: {}}, pairs, range(suite.seeds), teachers)
+    more = further_cells(suite, method, pairs, runs, results, teachers)
     recorded = find_recorded([*cells, *more], runs, notice)
     new = {c.key: restamped(recorded[c.key], c, published) for c in (*cells, *more) if c.key in recorded}
     accepted = find_accepted([*cells, *more], results)
@@ -218,7 +241,7 @@ def check_method(
     if missing := [cell for cell in cells if cell.key not in found]:
         raise KdbenchError(
             f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
-            f"Run: kdbench run --method {method} --suite {suite.name}"
+            f"Run: kdbench run --method {method} --suite {suite.name}; or submit whole pairs alone, with --pair"
         )
     end = min((cell.seed for cell in more if cell.key not in found), default=None)
     if end is None or method in REFERENCES:
@@ -244,12 +267,14 @@ def check_method(
     return entries
 
 
-def further_cells(suite: Suite, method: str, runs: Path, results: Path, teachers: dict[str, Teacher]) -> list[Cell]:
+def further_cells(
+    suite: Suite, method: str, pairs: Sequence[Pair], runs: Path, results: Path, teachers: dict[str, Teacher]
+) -> list[Cell]:
     """The cells of the seeds after the suite's that a method may have: of a reference as many as were trained."""
     entries = [*read_results(results / suite.name / method), *read_runs(runs, suite.name, method)]
     trained = [entry.record.seed for entry in entries if isinstance(entry, Entry)]
     end = max(trained, default=0) + 1 if method in REFERENCES else suite.most_seeds or 0
-    return plan_cells(suite, {method: {}}, suite.pairs, range(suite.seeds, end), teachers)
+    return plan_cells(suite, {method: {}}, pairs, range(suite.seeds, end), teachers)
 
 
 def restamped(entry: Entry, cell: Cell, published: tuple[str, str] | None) -> Entry:
@@ -319,6 +344,6 @@ def pull_request(suite: Suite, results: Path, lines: Sequence[str]) -> str:
             "",
             *lines,
             "",
-            "Every pair and seed, last epoch; metrics recomputed from the evidence and the suite's labels.",
+            "Every seed of these pairs, last epoch; metrics recomputed from the evidence and the suite's labels.",
         ]
     )

@@ -35,7 +35,7 @@ from kdbench.suite import Suite
 from kdbench.suites import list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
 
-MAX_TEACHER = 16 * 2**20
+MAX_TEACHER = 20 * 2**20
 FILES = {RECORDS, EVIDENCE, CURVES, VERIFIED, DISTILLED}
 
 
@@ -185,7 +185,7 @@ def file_problems(folder: Path, records: list[Record]) -> Iterator[Problem]:
         if path.is_symlink() or not path.is_file() or (path.name not in FILES and path.name not in weights):
             yield Problem(str(path), "no record names this file")
         elif path.name in weights and path.stat().st_size > MAX_TEACHER:
-            yield Problem(str(path), "weights over 16 MB are not kept in results")
+            yield Problem(str(path), "weights over 20 MB are not kept in results")
         elif path.name in weights and file_sha256(path) != weights[path.name].main.sha256:
             yield Problem(str(path), "the weights do not match their hash")
 

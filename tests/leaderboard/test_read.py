@@ -39,6 +39,16 @@ def test_every_record_of_valid_results_is_read_and_verified(results: Path, suite
     assert {cell.level for cell in store.cells} == {1}  # recomputed from evidence and labels
 
 
+def test_an_accepted_teacher_is_on_the_board_before_any_record_of_a_student_that_reads_it(copy: Path):
+    for folder in (copy / "digits").iterdir():
+        if folder.name not in ("vanilla", "teachers"):
+            shutil.rmtree(folder)
+    (board,) = make_boards(read_store(copy, None))
+    assert board.teachers
+    assert {(one.record.suite, one.record.is_teacher) for one in board.teachers.values()} == {("digits", True)}
+    assert board.teachers.keys() <= {teacher for teacher, _ in board.pairs}
+
+
 @pytest.mark.parametrize(
     "damage",
     [

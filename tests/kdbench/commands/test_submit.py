@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,13 @@ def _board_of_the_small_suite(request: pytest.FixtureRequest, monkeypatch: pytes
         monkeypatch.setattr("kdbench.commands.submit.list_suites", lambda: ["digits", "small"])
 
 
-def submit(folder: Path, reason: str | None = None) -> str:
+def submit(folder: Path, reason: str | None = None, pairs: Sequence[str] = ()) -> str:
     """What `kdbench submit kd` says."""
     said = io.StringIO()
     console = Console(file=said, width=200)
-    submit_methods(["kd"], str(folder / "small.toml"), folder / "runs", folder / "results", reason, console)
+    submit_methods(
+        ["kd"], str(folder / "small.toml"), folder / "runs", folder / "results", reason, console, None, pairs
+    )
     return said.getvalue()
 
 
@@ -192,6 +194,50 @@ def test_a_missing_seed_is_refused(ran: Path) -> None:
     shutil.rmtree(first_cell(ran).folder)
     with pytest.raises(KdbenchError, match="1 of 2 cells have no valid record"):
         submit(ran)
+
+
+def add_pair(suite: Path) -> None:
+    """The small suite with a second student under its teacher."""
+    text = suite.read_text()
+    suite.write_text(text.replace('"resnet8:resnet8_w2"]', '"resnet8:resnet8_w2", "resnet8:resnet8_w4"]', 1))
+
+
+def test_pairs_are_submitted_one_by_one_when_they_are_named(ran: Path, here: Command) -> None:
+    suite, place = ran / "small.toml", ran / "results" / "small" / "kd"
+    add_pair(suite)
+    with pytest.raises(
+        KdbenchError, match=r"2 of 4 cells have no valid record.*or submit whole pairs alone, with --pair"
+    ):
+        submit(ran)
+    with pytest.raises(KdbenchError, match=r"has no pair 'resnet8:resnet8_w5' \(--pair\)\. Did you mean"):
+        submit(ran, pairs=["resnet8:resnet8_w5"])
+    assert "kd: 2 records" in submit(ran, pairs=["resnet8:resnet8_w2"])
+    first = {entry.record.key: entry.record.sha256 for entry in read_results(place)}
+    with pytest.raises(
+        KdbenchError, match=r"2 of 4 cells have no valid record, the first being 'kd resnet8:resnet8_w4"
+    ):
+        submit(ran, pairs=["resnet8:resnet8_w4"])
+    done = here(
+        "run", "-m", "kd", "--suite", suite, "--pair", "resnet8:resnet8_w4", "--no-mlflow", "--results", "results"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "kd: 4 records" in submit(ran, pairs=["resnet8:resnet8_w4"])
+    now = {entry.record.key: entry.record.sha256 for entry in read_results(place)}
+    assert len(now) == 4
+    assert first.items() <= now.items()  # the accepted pair stands
+
+
+def test_a_pair_of_a_plain_student_stays_beside_another_one(ran: Path, here: Command) -> None:
+    suite = ran / "small.toml"
+    add_pair(suite)
+    console = Console(file=io.StringIO())
+    given = (["vanilla"], str(suite), ran / "runs", ran / "results", None, console, None)
+    done = here("run", "-m", "vanilla", "--suite", suite, "--no-mlflow", "--results", "results")
+    assert done.returncode == 0, done.stderr
+    submit_methods(*given, ["resnet8:resnet8_w2"])
+    submit_methods(*given, ["resnet8:resnet8_w4"])
+    found = read_results(ran / "results" / "small" / "vanilla")
+    assert {entry.record.student for entry in found} == {"resnet8_w2", "resnet8_w4"}
 
 
 def test_a_teacher_that_the_board_lacks_is_refused(ran: Path) -> None:
