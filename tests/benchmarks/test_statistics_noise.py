@@ -5,16 +5,24 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.statistics_noise import samples_of, spread_of
-from kdbench.suites import load_suite
+from kdbench.suites import list_suites, load_suite
+
+STATED = {name: suite for name in list_suites() if (suite := load_suite(name)).statistics is not None}
 
 
-@pytest.mark.parametrize("pair", ["", *map(str, load_suite("digits").pairs)])
-def test_digits_states_the_spread_over_seeds_that_its_accepted_rows_have(pair: str) -> None:
-    suite = load_suite("digits")
-    assert suite.statistics is not None
-    stated = suite.statistics.pairs[pair] if pair else suite.statistics
+def test_suites_with_many_accepted_rows_state_their_noise() -> None:
+    assert {"digits", "cifar100-quarter"} <= STATED.keys()
 
-    found = spread_of(samples_of("digits", (pair,) if pair else ()))
+
+@pytest.mark.parametrize(
+    ("name", "pair"), [(name, pair) for name in STATED for pair in ("", *map(str, STATED[name].pairs))]
+)
+def test_a_suite_states_the_spread_over_seeds_that_its_accepted_rows_have(name: str, pair: str) -> None:
+    statistics = STATED[name].statistics
+    assert statistics is not None
+    stated = statistics.pairs[pair] if pair else statistics
+
+    found = spread_of(samples_of(name, (pair,) if pair else ()))
 
     assert found is not None
     assert found.sd == pytest.approx(stated.seed_sd, rel=0.2)
