@@ -64,16 +64,23 @@ def teachers_of_seeds(
     suite: Suite, models: Sequence[str], seeds: int, root: Path, machine: Machine, console: Console
 ) -> list[dict[str, Teacher]]:
     """For each seed the teachers, by model."""
-    cells = [replace(plan_teacher(suite, model), seed=seed) for seed in range(seeds) for model in models]
+    return [taught(suite, models, seed, root / f"teachers-{seed}", machine, console) for seed in range(seeds)]
+
+
+def taught(
+    suite: Suite, models: Sequence[str], seed: int, root: Path, machine: Machine, console: Console
+) -> dict[str, Teacher]:
+    """The teachers of one seed, in a folder of their own, as a teacher's key does not name its seed."""
+    cells = [replace(plan_teacher(suite, model), seed=seed) for model in models]
     entries = trained(cells, root, machine, console)
-    found: list[dict[str, Teacher]] = [{} for _ in range(seeds)]
+    found: dict[str, Teacher] = {}
     for cell in cells:
         entry = entries[cell.key]
         main, evidence = entry.record.main, entry.evidence
         assert main.sha256 is not None
         assert evidence is not None
         path = entry.folder / weights_name(cell.student, main.sha256)
-        found[cell.seed][cell.student] = Teacher(cell.student, path, main.sha256, entry.record, evidence)
+        found[cell.student] = Teacher(cell.student, path, main.sha256, entry.record, evidence)
     return found
 
 
