@@ -201,7 +201,8 @@ def accepted_teachers(suite: Suite, names: Sequence[str], results: Path, notice:
         teacher = find_teacher(suite, name, results, notice)
         if teacher is None:
             raise KdbenchError(
-                f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name}"
+                f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name} --model "
+                f"{name}; or submit pairs that have theirs alone, with --pair"
             )
         teachers[name] = teacher
     place = results / suite.name / TEACHERS
@@ -241,7 +242,7 @@ def check_method(
     if missing := [cell for cell in cells if cell.key not in found]:
         raise KdbenchError(
             f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
-            f"Run: kdbench run --method {method} --suite {suite.name}; or submit whole pairs alone, with --pair"
+            f"Run: kdbench run --method {method} --suite {suite.name}{how_to_go_on(pairs, missing)}"
         )
     end = min((cell.seed for cell in more if cell.key not in found), default=None)
     if end is None or method in REFERENCES:
@@ -265,6 +266,14 @@ def check_method(
         for problem in record_problems(*given, images=entry.images):
             raise KdbenchError(f"{entry.folder}: {problem}.")
     return entries
+
+
+def how_to_go_on(pairs: Sequence[Pair], missing: Sequence[Cell]) -> str:
+    """The end of a message: the pairs that lack cells, and that the others can be submitted without them."""
+    places = {(cell.teacher_name, cell.student) for cell in missing}
+    lacking = [p for p in pairs if {(p.teacher, p.student), (None, p.student)} & places]
+    named = "".join(f" --pair {pair}" for pair in lacking) if len(lacking) < len(pairs) else ""
+    return f"{named}; or submit whole pairs alone, with --pair" if named else ""
 
 
 def further_cells(
