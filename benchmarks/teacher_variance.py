@@ -19,11 +19,12 @@ from rich.console import Console
 from kdbench.commands.request import parse_data_dir, parse_device, parse_execution, parse_pairs, parse_workers
 from kdbench.console import line_printer, open_console
 from kdbench.errors import KdbenchError
+from kdbench.plugins import load_method
 from kdbench.records.rows import KD
 from kdbench.records.store import Entry, weights_name
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, train
-from kdbench.running.plan import Cell, find_recorded, plan_cells, plan_teacher
+from kdbench.running.plan import Cell, find_recorded, plan_cells, plan_teacher, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher
 from kdbench.suite import Suite
@@ -148,9 +149,12 @@ def main() -> None:
     suite = bind_with_progress(load_suite(options.suite), console)
     pairs = parse_pairs(suite, options.pair)
     methods = list(dict.fromkeys([KD, *options.methods.split(",")]))
-    plan_cells(suite, {method: {} for method in methods}, pairs, range(1), {})  # a wrong name is told before training
+    for method in methods:
+        if not load_method(method).reads_teacher():
+            raise KdbenchError(f"--methods {method}: it reads no teacher.")
+    plan_cells(suite, {method: {} for method in methods}, pairs, range(1), {})  # what is wrong is told before training
     load_with_progress(suite, console)
-    models = list(dict.fromkeys(pair.teacher for pair in pairs))
+    models = teachers_of(suite, methods, pairs)
     teachers = teachers_of_seeds(suite, models, options.teachers, options.out, machine, console)
     found = measure(suite, pairs, methods, teachers, options.seeds, options.out, machine, console)
     for line in lines(found, teachers):

@@ -136,9 +136,7 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     current = shipped.states(protocol) if shipped else None
     lengths = Counter(len(cell.correct) for cell in cells if cell.correct is not None)
     images = lengths.most_common(1)[0][0] if lengths else 0
-    teachers = board_teachers(cells, store)
-    if shipped and current:
-        teachers = accepted_teachers(shipped, store) | teachers
+    teachers = board_teachers(cells, store, shipped if current else None)
     found = make_rows(cells, {name: teacher for name, (teacher, _) in teachers.items()}, images)
     if shipped and current:
         pairs, seeds = [(p.teacher, p.student) for p in shipped.pairs], list(range(shipped.seeds))
@@ -164,24 +162,26 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     )
 
 
-def board_teachers(cells: Iterable[Found], store: Store) -> dict[str, tuple[str, Found | None]]:
-    """Each teacher's weights hash and record: that of most accepted records, else of most of yours."""
+def board_teachers(cells: Iterable[Found], store: Store, suite: Suite | None) -> dict[str, tuple[str, Found | None]]:
+    """Each teacher's weights hash and record.
+
+    That of most accepted records of students, else the suite's accepted one, else that of most records of yours.
+    """
     votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for sha, teacher in store.teachers.items():
+        if suite and is_accepted_teacher(teacher, suite):
+            votes[teacher.record.student][sha] += 500_000
     for cell in cells:
-        for teacher in cell.record.teachers:
-            votes[teacher.model][teacher.sha256] += 1_000_000 if cell.origin == "accepted" else 1
+        for read in cell.record.teachers:
+            votes[read.model][read.sha256] += 1_000_000 if cell.origin == "accepted" else 1
     chosen = {name: max(sorted(counts), key=lambda sha: counts[sha]) for name, counts in votes.items()}
     return {name: (sha, store.teachers.get(sha)) for name, sha in chosen.items()}
 
 
-def accepted_teachers(suite: Suite, store: Store) -> dict[str, tuple[str, Found | None]]:
-    """Those of a suite whose records were accepted, be there records of students that read them or not."""
-    protocol = digest(suite.teacher_protocol())
-    return {
-        teacher.record.student: (sha, teacher)
-        for sha, teacher in sorted(store.teachers.items())
-        if (teacher.record.suite, teacher.record.fingerprint, teacher.origin) == (suite.name, protocol, "accepted")
-    }
+def is_accepted_teacher(teacher: Found, suite: Suite) -> bool:
+    """Whether it is of a suite's results, be there records of students that read it or not."""
+    place = (suite.name, digest(suite.teacher_protocol()), "accepted")
+    return (teacher.record.suite, teacher.record.fingerprint, teacher.origin) == place
 
 
 def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> list[Row]:

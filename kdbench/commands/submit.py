@@ -13,28 +13,27 @@ from rich.console import Console
 
 from kdbench.commands.conformance import conformance
 from kdbench.commands.request import parse_pairs
+from kdbench.commands.submission import accepted_teachers, check_method, is_on
 from kdbench.console import Notice, line_printer
 from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
 from kdbench.hashing import digest
-from kdbench.layout import COSTS, TEACHERS
-from kdbench.records.built_in import DISTRIBUTION
+from kdbench.layout import COSTS
 from kdbench.records.cost_record import CostRecord, read_cost
-from kdbench.records.gate import plain_sizes, record_problems, size_problems
+from kdbench.records.gate import plain_sizes, size_problems
 from kdbench.records.gate_rows import rows_problems
 from kdbench.records.journal import changing, remove
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record
-from kdbench.records.rows import PLAIN, REFERENCES
-from kdbench.records.store import VERIFIED, Entry, find_results, find_runs, read_runs, write_results
+from kdbench.records.rows import PLAIN
+from kdbench.records.store import VERIFIED, Entry, find_results, find_runs, write_results
 from kdbench.records.verification import read_verified, write_verified
 from kdbench.records.withdrawn import FILE as WITHDRAWN
 from kdbench.records.withdrawn import add_superseded, place_of
-from kdbench.running.plan import Cell, find_accepted, find_recorded, plan_cells
-from kdbench.running.teachers import Teacher, find_teacher
+from kdbench.running.plan import teachers_of
 from kdbench.suite import Suite, without_content
 from kdbench.suites import list_suites, load_suite, load_test_labels
-from kdbench.tables import COMMIT, REPOSITORY, Pair
+from kdbench.tables import COMMIT, REPOSITORY
 
 
 def submit_methods(
@@ -71,13 +70,9 @@ def submit_methods(
     load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need
     suite, notice = with_content(suite), line_printer(console)
     with changing(folder) as staging:
-        known = {method: with_accepted(suite, method, pairs, folder) for method in methods}
-        names = {name for method in methods for name in read_teachers(suite, method, known[method])}
-        names |= {pair.teacher for pair in pairs} & set(suite.teacher_names)
-        teachers = accepted_teachers(suite, sorted(names), folder, notice)
+        teachers = accepted_teachers(suite, teachers_of(suite, methods, pairs), folder, notice)
         checked = {
-            method: check_method(suite, method, known[method], runs, folder, teachers, published, notice)
-            for method in methods
+            method: check_method(suite, method, pairs, runs, folder, teachers, published, notice) for method in methods
         }
         checked = {method: with_checks(method, checked[method], folder / suite.name / method) for method in methods}
         check_together(suite, checked, folder)
@@ -89,7 +84,7 @@ def submit_methods(
         ]
     for text in written:
         notice(text)
-    notice(pull_request(suite, folder, [summary(method, entries) for method, entries in checked.items()]))
+    notice(pull_request(suite, folder, [summary(suite, method, entries) for method, entries in checked.items()]))
 
 
 def stage(
@@ -178,123 +173,6 @@ def hashes(entries: Sequence[Entry]) -> set[str]:
     return {entry.record.sha256 for entry in entries}
 
 
-def with_accepted(suite: Suite, method: str, pairs: Sequence[Pair], results: Path) -> list[Pair]:
-    """The pairs, and those on which a method has accepted records, in the suite's order."""
-    accepted = [entry.record for entry in read_results(results / suite.name / method)]
-    places = {(record.teacher, record.student) for record in accepted}
-    return [p for p in suite.pairs if p in pairs or {(p.teacher, p.student), (None, p.student)} & places]
-
-
-def read_teachers(suite: Suite, method: str, pairs: Sequence[Pair]) -> set[str]:
-    """The teachers without which the method's cells on these pairs have no key."""
-    return {name for cell in plan_cells(suite, {method: {}}, pairs, range(1), {}) for name in cell.awaits}
-
-
-def accepted_teachers(suite: Suite, names: Sequence[str], results: Path, notice: Notice) -> dict[str, Teacher]:
-    """Teachers of a suite, by name; they are those that the board has, or will have once their records are there.
-
-    Raises:
-        KdbenchError: a teacher is missing, or lies in the cache alone.
-    """
-    teachers: dict[str, Teacher] = {}
-    for name in names:
-        teacher = find_teacher(suite, name, results, notice)
-        if teacher is None:
-            raise KdbenchError(
-                f"Suite '{suite.name}' has no teacher '{name}' yet. Run: kdbench teach --suite {suite.name} --model "
-                f"{name}; or submit pairs that have theirs alone, with --pair"
-            )
-        teachers[name] = teacher
-    place = results / suite.name / TEACHERS
-    known = {entry.record.main.sha256 for entry in read_results(place)}
-    if strange := [name for name, teacher in teachers.items() if teacher.sha256 not in known]:
-        raise KdbenchError(
-            f"The accepted results lack the teacher '{strange[0]}' {teachers[strange[0]].sha256[:12]}. "
-            f"Put them there first: kdbench teach --suite {suite.name} --out {place}"
-        )
-    return teachers
-
-
-def check_method(
-    suite: Suite,
-    method: str,
-    pairs: Sequence[Pair],
-    runs: Path,
-    results: Path,
-    teachers: dict[str, Teacher],
-    published: tuple[str, str] | None,
-    notice: Notice,
-) -> list[Entry]:
-    """The records of a method for the board: every seed of these pairs, each as the gate wants it.
-
-    Accepted ones stand, beside further seeds, unless all of them were trained again. Further seeds come along where
-    every pair has them: of the references up to the first that is lacking, of a method all that the suite allows.
-
-    Raises:
-        KdbenchError: names the first record that is missing or does not hold; or nothing is new.
-    """
-    cells = plan_cells(suite, {method: {}}, pairs, range(suite.seeds), teachers)
-    more = further_cells(suite, method, pairs, runs, results, teachers)
-    recorded = find_recorded([*cells, *more], runs, notice)
-    new = {c.key: restamped(recorded[c.key], c, published) for c in (*cells, *more) if c.key in recorded}
-    accepted = find_accepted([*cells, *more], results)
-    found = accepted | new if all(cell.key in new for cell in cells) else new | accepted
-    if missing := [cell for cell in cells if cell.key not in found]:
-        raise KdbenchError(
-            f"{method}: {len(missing)} of {len(cells)} cells have no valid record, the first being '{missing[0]}'. "
-            f"Run: kdbench run --method {method} --suite {suite.name}{how_to_go_on(pairs, missing)}"
-        )
-    end = min((cell.seed for cell in more if cell.key not in found), default=None)
-    if end is None or method in REFERENCES:
-        cells += [cell for cell in more if end is None or cell.seed < end]
-    elif left := sorted({cell.seed for cell in more if cell.key in new}):
-        notice(
-            f"{method}: seeds {', '.join(map(str, left))} are left out: the suite takes {suite.seeds} or "
-            f"{suite.most_seeds} of a method, on every pair."
-        )
-    entries = [found[cell.key] for cell in cells]
-    if all(entry is accepted.get(entry.record.key) for entry in entries):
-        raise KdbenchError(
-            f"{method}: {runs} has no record that {results} lacks. Run: kdbench run --method {method} "
-            f"--suite {suite.name}, with --seeds {suite.most_seeds or suite.seeds} for further ones"
-        )
-    labels = load_test_labels(suite)
-    known = {teacher.sha256: name for name, teacher in teachers.items()}
-    for entry in entries:
-        record = entry.record
-        given = (record, entry.evidence, suite, labels, known, record.curve, entry.others)
-        for problem in record_problems(*given, images=entry.images):
-            raise KdbenchError(f"{entry.folder}: {problem}.")
-    return entries
-
-
-def how_to_go_on(pairs: Sequence[Pair], missing: Sequence[Cell]) -> str:
-    """The end of a message: the pairs that lack cells, and that the others can be submitted without them."""
-    places = {(cell.teacher_name, cell.student) for cell in missing}
-    lacking = [p for p in pairs if {(p.teacher, p.student), (None, p.student)} & places]
-    named = "".join(f" --pair {pair}" for pair in lacking) if len(lacking) < len(pairs) else ""
-    return f"{named}; or submit whole pairs alone, with --pair" if named else ""
-
-
-def further_cells(
-    suite: Suite, method: str, pairs: Sequence[Pair], runs: Path, results: Path, teachers: dict[str, Teacher]
-) -> list[Cell]:
-    """The cells of the seeds after the suite's that a method may have: of a reference as many as were trained."""
-    entries = [*read_results(results / suite.name / method), *read_runs(runs, suite.name, method)]
-    trained = [entry.record.seed for entry in entries if isinstance(entry, Entry)]
-    end = max(trained, default=0) + 1 if method in REFERENCES else suite.most_seeds or 0
-    return plan_cells(suite, {method: {}}, pairs, range(suite.seeds, end), teachers)
-
-
-def restamped(entry: Entry, cell: Cell, published: tuple[str, str] | None) -> Entry:
-    """The record as this plan's: `--set` with the suite's own values gives the same cell under another row."""
-    says: dict[str, Any] = {"variant": cell.variant, "params_source": cell.params_source, "trials": cell.trials}
-    if published and entry.record.method.distribution != DISTRIBUTION:
-        where = {"repository": published[0], "commit": published[1]}
-        says["method"] = entry.record.method.model_copy(update=where)
-    return replace(entry, record=entry.record.model_copy(update=says).sealed())
-
-
 def check_replaced(place: Path, entries: Sequence[Entry], reason: str | None) -> None:
     """Accepted records are replaced for a reason.
 
@@ -328,12 +206,15 @@ def submit_costs(suite: Suite, method: str, entries: Sequence[Entry], runs: Path
     return count
 
 
-def summary(method: str, entries: Sequence[Entry]) -> str:
+def summary(suite: Suite, method: str, entries: Sequence[Entry]) -> str:
     """A line of the pull request."""
     record = entries[0].record
     tops = [entry.record.accuracy for entry in entries if entry.evidence]
     which = "average accuracy" if record.tasks else "top-1"
     where = "" if len(tops) == len(entries) else " on the pairs that it serves"
+    places = {(entry.record.teacher, entry.record.student) for entry in entries}
+    count = sum(is_on(pair, places) for pair in suite.pairs)
+    where += "" if count == len(suite.pairs) else f", {count} of {len(suite.pairs)} pairs"
     mean = f"mean {which} {sum(tops) / len(tops):.2f} %{where}" if tops else "not applicable to any pair"
     source = f"{record.method.distribution} {record.method.distribution_version}"
     return f"- `{method}` version {record.method.version} ({source}): {len(entries)} records, {mean}"
@@ -353,6 +234,6 @@ def pull_request(suite: Suite, results: Path, lines: Sequence[str]) -> str:
             "",
             *lines,
             "",
-            "Every seed of these pairs, last epoch; metrics recomputed from the evidence and the suite's labels.",
+            "Every seed of each pair, last epoch; metrics recomputed from the evidence and the suite's labels.",
         ]
     )

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from kdbench.checks import NAMES
-from kdbench.commands.submit import parse_source, restamped, submit_methods
+from kdbench.commands.submission import restamped
+from kdbench.commands.submit import parse_source, submit_methods
 from kdbench.commands.verify import find_target, verify
 from kdbench.errors import KdbenchError
 from kdbench.records.curves import read_curves, write_curves
@@ -150,7 +151,7 @@ def test_seeds_that_a_method_may_have_come_beside_its_accepted_ones(
     ran: Path, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdbench.records.rows.REFERENCES", ())
-    monkeypatch.setattr("kdbench.commands.submit.REFERENCES", ())
+    monkeypatch.setattr("kdbench.commands.submission.REFERENCES", ())
     monkeypatch.setattr("kdbench.records.gate.REFERENCES", ())
     monkeypatch.setattr("kdbench.records.gate_rows.REFERENCES", ())
     suite, place = ran / "small.toml", ran / "results" / "small" / "kd"
@@ -213,20 +214,38 @@ def test_pairs_are_submitted_one_by_one_when_they_are_named(ran: Path, here: Com
         submit(ran)
     with pytest.raises(KdbenchError, match=r"has no pair 'resnet8:resnet8_w5' \(--pair\)\. Did you mean"):
         submit(ran, pairs=["resnet8:resnet8_w5"])
-    assert "kd: 2 records" in submit(ran, pairs=["resnet8:resnet8_w2"])
+    said = submit(ran, pairs=["resnet8:resnet8_w2"])
+    assert "kd: 2 records" in said
+    assert "%, 1 of 2 pairs" in said
     first = {entry.record.key: entry.record.sha256 for entry in read_results(place)}
-    with pytest.raises(
-        KdbenchError, match=r"2 of 4 cells have no valid record, the first being 'kd resnet8:resnet8_w4"
-    ):
+    with pytest.raises(KdbenchError, match=r"2 of 2 cells .*Run: .* --suite small --pair resnet8:resnet8_w4$"):
         submit(ran, pairs=["resnet8:resnet8_w4"])
     done = here(
         "run", "-m", "kd", "--suite", suite, "--pair", "resnet8:resnet8_w4", "--no-mlflow", "--results", "results"
     )
     assert done.returncode == 0, done.stderr
-    assert "kd: 4 records" in submit(ran, pairs=["resnet8:resnet8_w4"])
+    for entry in [e for e in read_runs(ran / "runs", "small", "kd") if isinstance(e, Entry)]:
+        if entry.record.student == "resnet8_w2":
+            rewrite(entry, finished="2030-01-02T03:04:05+00:00")  # trained again meanwhile
+    said = submit(ran, pairs=["resnet8:resnet8_w4"])
+    assert "kd: 4 records" in said
+    assert " pairs" not in said.partition("Results on")[2]  # the row is whole
     now = {entry.record.key: entry.record.sha256 for entry in read_results(place)}
     assert len(now) == 4
     assert first.items() <= now.items()  # the accepted pair stands
+
+
+def test_further_seeds_of_a_reference_on_one_pair_stay_when_another_has_fewer(ran: Path, here: Command) -> None:
+    suite = ran / "small.toml"
+    add_pair(suite)
+    suite.write_text(suite.read_text().replace("seeds = 2", "seeds = 1", 1))
+    assert "kd: 2 records" in submit(ran, pairs=["resnet8:resnet8_w2"])
+    options = ("--pair", "resnet8:resnet8_w4", "--no-mlflow", "--results", "results")
+    done = here("run", "-m", "kd", "--suite", suite, *options)
+    assert done.returncode == 0, done.stderr
+    assert "kd: 3 records" in submit(ran)
+    found = [entry.record for entry in read_results(ran / "results" / "small" / "kd")]
+    assert sorted((r.student, r.seed) for r in found) == [("resnet8_w2", 0), ("resnet8_w2", 1), ("resnet8_w4", 0)]
 
 
 def test_a_pair_of_a_plain_student_stays_beside_another_one(ran: Path, here: Command) -> None:
