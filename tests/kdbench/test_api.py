@@ -12,6 +12,7 @@ import pytest
 import kdbench
 from kdbench import KdbenchError
 from kdbench.suite import Suite
+from kdbench.suites import load_suite
 from kdbench.tables import Pair
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.read import read_store
@@ -39,11 +40,23 @@ def test_a_groupby_equals_the_board(suite: str, boards: dict[str, list], nowhere
     found = kdbench.load_results(RESULTS, suite, runs=nowhere)
     by_method = found.groupby("method")
     means = by_method[["top1", "nll", "ece"]].mean()
-    ranked = [s for s in boards[suite] if s.place is not None]
-    assert len(ranked) >= 5
-    for s in ranked:
+    rows = boards[suite]
+    assert len(by_method) == len(rows)
+    assert len({pair for s in rows for pair, result in s.pairs.items() if result.cells}) >= 1
+    for s in (s for s in rows if s.place is not None):
         for metric in ("top1", "nll", "ece"):
             assert means.loc[s.row.name, metric] == pytest.approx(s.metrics[metric][0])
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_mean_of_a_pair_equals_that_of_the_board(suite: str, boards: dict[str, list], nowhere: Path) -> None:
+    found = kdbench.load_results(RESULTS, suite, runs=nowhere)
+    ranked_by = "average" if load_suite(suite).tasks else "top1"
+    means = found.groupby(["method", "teacher", "student"])[ranked_by].mean()
+    shown = [(s.row.name, pair, r) for s in boards[suite] for pair, r in s.pairs.items() if r.accuracy]
+    assert shown  # of rows that lack other pairs, too
+    for name, pair, result in shown:
+        assert means[name, *pair] == pytest.approx(result.accuracy[0])
 
 
 def test_a_method_without_a_teacher_stands_under_every_pair_of_its_student(
