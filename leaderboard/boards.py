@@ -165,12 +165,12 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
 def board_teachers(cells: Iterable[Found], store: Store, suite: Suite | None) -> dict[str, tuple[str, Found | None]]:
     """Each teacher's weights hash and record.
 
-    That of most accepted records of students, else the suite's accepted one, else that of most records of yours.
+    That of most accepted records of students, else that of most records of yours, else the suite's accepted one.
     """
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     for sha, teacher in store.teachers.items():
         if suite and is_accepted_teacher(teacher, suite):
-            votes[teacher.record.student][sha] += 500_000
+            votes[teacher.record.student][sha] = 0  # any record of a student counts for more
     for cell in cells:
         for read in cell.record.teachers:
             votes[read.model][read.sha256] += 1_000_000 if cell.origin == "accepted" else 1

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,8 +15,7 @@ from benchmarks.synthetic_records import make_method, write_method
 from kdbench.records.reader import read_results
 from kdbench.records.verification import Verification, add_verified
 from kdbench.suite import Suite
-from kdbench.suites import load_suite
-from kdbench_leaderboard.boards import board_teachers, make_boards
+from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.build import build
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import standings
@@ -49,17 +47,6 @@ def test_an_accepted_teacher_is_on_the_board_before_any_record_of_a_student_that
     assert board.teachers
     assert {(one.record.suite, one.record.is_teacher) for one in board.teachers.values()} == {("digits", True)}
     assert board.teachers.keys() <= {teacher for teacher, _ in board.pairs}
-
-
-def test_an_accepted_teacher_comes_before_the_one_of_your_own_records(copy: Path):
-    store = read_store(copy, None)
-    own = SimpleNamespace(
-        origin="yours", record=SimpleNamespace(teachers=[SimpleNamespace(model="resnet8", sha256="f")])
-    )
-    sha, teacher = board_teachers([own] * 3, store, load_suite("digits"))["resnet8"]
-    assert teacher is not None
-    assert sha == teacher.record.main.sha256
-    assert board_teachers([own], store, None)["resnet8"] == ("f", None)  # of another suite none is accepted
 
 
 @pytest.mark.parametrize(
