@@ -130,7 +130,7 @@ def make_plans(campaign: Campaign, console: Console) -> list[Plan]:
             suites[part.suite] = bind_with_progress(load_suite(part.suite), console)
         suite = suites[part.suite]
         pairs = parse_pairs(suite, part.pairs)
-        names = teachers_of(suite, part.methods, pairs)
+        names = teachers_of(suite, part.methods, pairs, parse_seeds(suite, part.seeds))
         plans.append(Plan(part, suite, pairs, *seek_teachers(suite, names, None, results, notice)[1:]))
     return plans
 

@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=[1000, 2000, 4000])
     options = parser.parse_args()
     suite, methods = load_suite("digits"), sorted(list_plugins())
-    names = teachers_of(suite, methods, suite.pairs)
+    names = teachers_of(suite, methods, suite.pairs, range(max(suite.seeds, suite.teachers_each)))
     teachers = {name: teacher for name in names if (teacher := find_teacher(suite, name, None, say))}
     each = len(plan_cells(suite, {name: {} for name in methods}, suite.pairs, [0], teachers))
     root = Path(tempfile.mkdtemp())

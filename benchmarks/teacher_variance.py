@@ -1,6 +1,6 @@
 """How results vary with the teacher: PYTHONPATH=. python benchmarks/teacher_variance.py --suite digits --out FOLDER
 
-A suite has one teacher of each architecture, so its intervals are of seeds and test images. Here the teachers of
+Where a suite has one teacher of each architecture, its intervals are of seeds and test images. Here the teachers of
 several seeds each teach students of several seeds. The spread of a method's means over teachers, less what its seeds
 explain, is the teachers' own; and so of its difference from KD under the same teacher. Run again, it goes on.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from kdbench.running.teachers import Teacher
 from kdbench.suite import Suite
 from kdbench.suites import load_suite
 from kdbench.tables import Pair
+from kdbench.teacher_names import teacher_name
 from kdbench.training.limit import TimeLimit
 
 
@@ -61,27 +62,20 @@ def trained(cells: Sequence[Cell], root: Path, machine: Machine, console: Consol
     return outcome.entries
 
 
-def teachers_of_seeds(
+def taught(
     suite: Suite, models: Sequence[str], seeds: int, root: Path, machine: Machine, console: Console
 ) -> list[dict[str, Teacher]]:
     """For each seed the teachers, by model."""
-    return [taught(suite, models, seed, root / f"teachers-{seed}", machine, console) for seed in range(seeds)]
-
-
-def taught(
-    suite: Suite, models: Sequence[str], seed: int, root: Path, machine: Machine, console: Console
-) -> dict[str, Teacher]:
-    """The teachers of one seed, in a folder of their own, as a teacher's key does not name its seed."""
-    cells = [replace(plan_teacher(suite, model), seed=seed) for model in models]
+    cells = [plan_teacher(suite, teacher_name(model, seed)) for seed in range(seeds) for model in models]
     entries = trained(cells, root, machine, console)
-    found: dict[str, Teacher] = {}
+    found: list[dict[str, Teacher]] = [{} for _ in range(seeds)]
     for cell in cells:
         entry = entries[cell.key]
         main, evidence = entry.record.main, entry.evidence
         assert main.sha256 is not None
         assert evidence is not None
         path = entry.folder / weights_name(cell.student, main.sha256)
-        found[cell.student] = Teacher(cell.student, path, main.sha256, entry.record, evidence)
+        found[cell.seed][cell.student] = Teacher(cell.student, path, main.sha256, entry.record, evidence)
     return found
 
 
@@ -146,7 +140,7 @@ def main() -> None:
     parse_data_dir(options.data_dir)
     workers = parse_workers(options.workers, devices)
     machine = Machine(devices, workers, parse_execution(None, devices), TimeLimit(), stored=True)
-    suite = bind_with_progress(load_suite(options.suite), console)
+    suite = bind_with_progress(load_suite(options.suite), console).model_copy(update={"teachers_each": 1})
     pairs = parse_pairs(suite, options.pair)
     methods = list(dict.fromkeys([KD, *options.methods.split(",")]))
     for method in methods:
@@ -154,8 +148,8 @@ def main() -> None:
             raise KdbenchError(f"--methods {method}: it reads no teacher.")
     plan_cells(suite, {method: {} for method in methods}, pairs, range(1), {})  # what is wrong is told before training
     load_with_progress(suite, console)
-    models = teachers_of(suite, methods, pairs)
-    teachers = teachers_of_seeds(suite, models, options.teachers, options.out, machine, console)
+    models = teachers_of(suite, methods, pairs, [0])
+    teachers = taught(suite, models, options.teachers, options.out, machine, console)
     found = measure(suite, pairs, methods, teachers, options.seeds, options.out, machine, console)
     for line in lines(found, teachers):
         sys.stdout.write(f"{line}\n")

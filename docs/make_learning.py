@@ -43,7 +43,7 @@ def teacher_logits(suite: Suite, teacher: Teacher) -> np.ndarray:
 
 
 def teachers_of(suite: Suite) -> list[Teacher]:
-    """The suite's teachers, each once."""
+    """The first teacher of each architecture."""
     return [teacher_of(suite, name, None, print) for name in dict.fromkeys(pair.teacher for pair in suite.pairs)]
 
 

@@ -116,7 +116,7 @@ def compare(
     standing = [
         {**row, **{name: value["mean"] for name, value in row.pop("metrics").items()}} for row in table["methods"]
     ]
-    explained = notes(it.found, it.contrasts, it.metric)
+    explained = notes(it.suite, it.found, it.contrasts, it.metric)
     return Compared(pd.DataFrame(standing), pd.DataFrame(table["contrasts"]), [*said, *explained], it.incomplete)
 
 

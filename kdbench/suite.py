@@ -29,6 +29,7 @@ from kdbench.tables import (
     check_effects,
 )
 from kdbench.tasks import Tasks
+from kdbench.teacher_names import teacher_name
 
 
 class Suite(Table):
@@ -39,6 +40,8 @@ class Suite(Table):
         most_seeds: how many a method may have in place of `seeds`. They count if it has them all on every pair, else
             the first `seeds` do; a number between, where one could stop because the result pleases, never does.
         teachers: "trained" here by the suite's recipe, or "pretrained": timm's own weights, fetched by timm.
+        teachers_each: how many are trained of each architecture, that differ in their seed. The student of seed s is
+            taught by number s modulo it, so that intervals cover how results vary with the teacher.
         students: "fresh", or "pretrained": from timm's own weights, with a classifier for the data's classes.
         weights: of single teachers: a state dict of one's own, a distilled student, or where the file of an accepted
             teacher is that is too large for the results.
@@ -58,6 +61,7 @@ class Suite(Table):
     purpose: str = ""
     revision: int = Field(ge=1)
     teachers: Literal["trained", "pretrained"] = "trained"
+    teachers_each: int = Field(default=1, ge=1, le=100)
     students: Literal["fresh", "pretrained"] = "fresh"
     seeds: int = Field(ge=1)
     most_seeds: int | None = None
@@ -123,6 +127,21 @@ class Suite(Table):
         return self
 
     @model_validator(mode="after")
+    def _teachers_are_enough(self) -> Suite:
+        if self.teachers_each == 1:
+            return self
+        outside = {"weights": self.weights, "tasks": self.tasks, "distilled": self.distilled}
+        if self.teachers == "pretrained" or any(outside.values()):
+            what = next((name for name, given in outside.items() if given), "teachers = 'pretrained'")
+            raise ValueError(f"teachers_each is for teachers that are trained here. Remove it, or {what}")
+        if self.teachers_each < (most := self.most_seeds or self.seeds):
+            raise ValueError(
+                f"teachers_each must be at least {most}, the seeds of a method: students that share a teacher are not "
+                "independent, and intervals take them to be"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _recipes_have_effect(self) -> Suite:
         recipes = [self.recipe_of(), self.teacher_recipe(), *(self.recipe_of(name) for name in self.models)]
         given = {name for name in self.recipe.model_fields_set if name in Recipe.model_fields}
@@ -153,7 +172,16 @@ class Suite(Table):
     @property
     def teacher_names(self) -> list[str]:
         """The teachers of the pairs; none with tasks, where a student is taught by itself as it was before."""
-        return [] if self.tasks else list(dict.fromkeys(pair.teacher for pair in self.pairs))
+        models = [] if self.tasks else list(dict.fromkeys(pair.teacher for pair in self.pairs))
+        return [teacher_name(model, number) for model in models for number in range(self.teachers_each)]
+
+    def teacher_of(self, model: str, seed: int) -> str:
+        """The teacher of an architecture that teaches students of this seed."""
+        return teacher_name(model, seed % self.teachers_each)
+
+    def teachers_beside(self, pair: Pair, seeds: Iterable[int]) -> list[str]:
+        """The teachers of a pair that students of these seeds have; none with tasks."""
+        return [] if self.tasks else list(dict.fromkeys(self.teacher_of(pair.teacher, seed) for seed in seeds))
 
     def teachers_to_choose(self) -> list[str]:
         """The same, for a command that is about them.
@@ -204,6 +232,8 @@ class Suite(Table):
         unrank the others.
         """
         given: dict[str, Any] = {"students": self.students} if self.students == "pretrained" else {}
+        if self.teachers_each > 1:
+            given["teachers_each"] = self.teachers_each
         if self.distilled:
             given["distilled"] = self.distilled.model_dump(mode="json")
         if self.tasks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kdbench.hashing import digest
@@ -39,6 +39,7 @@ class Board:
 
     Attributes:
         current: whether the protocol is that of the suite as kdbench ships it; None for a suite that it does not ship.
+        teachers: by architecture those that have a record: one, or as many as the suite has of each.
         images: how many test images the evidence speaks of.
         shipped: the suite, if the protocol is that of the suite as kdbench ships it.
         compared: by pair (None for all) and rows, all their differences, once they were asked for.
@@ -53,7 +54,7 @@ class Board:
     seeds: list[int]
     num_classes: int
     rows: list[Row]
-    teachers: dict[str, Found]
+    teachers: dict[str, list[Found]]
     images: int
     shipped: Suite | None = None
     main: bool = True
@@ -62,6 +63,15 @@ class Board:
     def prior(self, pair: Pair | None = None) -> Prior | None:
         """What the suite states of top-1 over seeds, over all pairs or on one."""
         return stated_prior(self.shipped, ":".join(pair) if pair else None) if self.shipped else None
+
+    def teacher(self, model: str) -> Found | None:
+        """The first teacher of an architecture, which tells of its network."""
+        return next(iter(self.teachers.get(model, ())), None)
+
+    def teacher_top1(self, model: str) -> float | None:
+        """The mean accuracy of an architecture's teachers, in percent."""
+        found = [teacher.record.main.metrics.top1 for teacher in self.teachers.get(model, ())]
+        return sum(found) / len(found) if found else None
 
     @property
     def most_seeds(self) -> int | None:
@@ -136,8 +146,8 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     current = shipped.states(protocol) if shipped else None
     lengths = Counter(len(cell.correct) for cell in cells if cell.correct is not None)
     images = lengths.most_common(1)[0][0] if lengths else 0
-    teachers = board_teachers(cells, store, shipped if current else None)
-    found = make_rows(cells, {name: teacher for name, (teacher, _) in teachers.items()}, images)
+    teachers = board_teachers(cells, store, teachers_each(protocol), shipped if current else None)
+    found = make_rows(cells, teachers, images)
     if shipped and current:
         pairs, seeds = [(p.teacher, p.student) for p in shipped.pairs], list(range(shipped.seeds))
     else:
@@ -156,26 +166,38 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
         seeds,
         cells[0].record.num_classes,
         found,
-        {name: teacher for name, (_, teacher) in teachers.items() if teacher is not None},
+        {
+            model: known
+            for model, shas in teachers.items()
+            if (known := [store.teachers[sha] for sha in shas if sha in store.teachers])
+        },
         images,
         shipped if current else None,
     )
 
 
-def board_teachers(cells: Iterable[Found], store: Store, suite: Suite | None) -> dict[str, tuple[str, Found | None]]:
-    """Each teacher's weights hash and record.
+def teachers_each(protocol: Mapping[str, object]) -> int:
+    """How many teachers of each architecture a protocol has; students' seeds go round them."""
+    each = protocol.get("teachers_each")
+    return each if isinstance(each, int) and each > 0 else 1
+
+
+def board_teachers(cells: Iterable[Found], store: Store, each: int, suite: Suite | None) -> dict[str, list[str]]:
+    """By architecture the weights' hashes of its teachers, of each of their numbers one.
 
     That of most accepted records of students, else that of most records of yours, else the suite's accepted one.
     """
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    votes: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     for sha, teacher in store.teachers.items():
         if suite and is_accepted_teacher(teacher, suite):
-            votes[teacher.record.student][sha] = 0  # any record of a student counts for more
+            votes[teacher.record.student, teacher.record.seed][sha] = 0  # any record of a student counts for more
     for cell in cells:
         for read in cell.record.teachers:
-            votes[read.model][read.sha256] += 1_000_000 if cell.origin == "accepted" else 1
-    chosen = {name: max(sorted(counts), key=lambda sha: counts[sha]) for name, counts in votes.items()}
-    return {name: (sha, store.teachers.get(sha)) for name, sha in chosen.items()}
+            votes[read.model, cell.record.seed % each][read.sha256] += 1_000_000 if cell.origin == "accepted" else 1
+    chosen: dict[str, list[str]] = defaultdict(list)
+    for (model, _), counts in sorted(votes.items(), key=lambda vote: vote[0]):
+        chosen[model].append(max(sorted(counts), key=lambda sha: counts[sha]))
+    return dict(chosen)
 
 
 def is_accepted_teacher(teacher: Found, suite: Suite) -> bool:
@@ -184,7 +206,7 @@ def is_accepted_teacher(teacher: Found, suite: Suite) -> bool:
     return (teacher.record.suite, teacher.record.fingerprint, teacher.origin) == place
 
 
-def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> list[Row]:
+def make_rows(cells: Iterable[Found], teachers: dict[str, list[str]], images: int) -> list[Row]:
     """Cells as rows; of several versions the newest counts, of several records of a place the latest.
 
     Your records of cells that are accepted with the same predictions add no row: they reproduced them.
@@ -203,7 +225,7 @@ def make_rows(cells: Iterable[Found], teachers: dict[str, str], images: int) -> 
             continue
         (row,) = rows.group(own, origin, fits)
         counted = [c.record for c in own if fits(c) and c.record.method.version == row.info.version]
-        foreign = [rows.place_of(r) for r in counted if any(teachers.get(t.model) != t.sha256 for t in r.teachers)]
+        foreign = [rows.place_of(r) for r in counted if any(t.sha256 not in teachers[t.model] for t in r.teachers)]
         found.append(Row(row.name, row.origin, row.info, row.cells, row.older, foreign))
     return sorted(found, key=lambda r: (r.origin, r.name != PLAIN, r.name))
 

@@ -91,7 +91,7 @@ def rounded(value: float | None) -> float | None:
 
 def ratio_of(board: Board, rows: Sequence[Standing], pair: Pair) -> float | None:
     """How many times fewer parameters the student has than its teacher."""
-    teacher = board.teachers.get(pair[0])
+    teacher = board.teacher(pair[0])
     cell = next((cell for s in rows for cell in s.pairs[pair].cells.values()), None)
     if teacher is None or cell is None or not cell.record.main.parameters:
         return None

@@ -122,7 +122,7 @@ def compression(board: Board, standings: Sequence[Standing]) -> Figure | None:
     points = []
     for s in standings:
         for pair, result in s.pairs.items():
-            teacher = board.teachers.get(pair[0])
+            teacher = board.teacher(pair[0])
             if result.accuracy is None or teacher is None:
                 continue
             student = next(iter(result.cells.values())).record.main

@@ -152,13 +152,12 @@ def measured_lines(known: set[str], boards: Boards) -> list[Line]:
             for pair, result in s.pairs.items():
                 if result.accuracy is None:
                     continue
-                teacher = board.teachers.get(pair[0])
                 gain = result.gain.mean if result.gain else None
                 cells = {
                     "dataset": Cell(board.dataset),
                     "name": Cell(s.row.title),
                     "pair": Cell(f"{pair[0]} → {pair[1]}"),
-                    "teacher": number(teacher.record.main.metrics.top1 if teacher else None),
+                    "teacher": number(board.teacher_top1(pair[0])),
                     "student": number(None if gain is None else result.accuracy[0] - gain),
                     "accuracy": number(result.accuracy[0]),
                     "gain": number(gain, sign=True),

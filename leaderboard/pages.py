@@ -156,8 +156,8 @@ def compression(board: Board, rows: list[Standing], pair: tuple[str, str]) -> st
 def networks_of(board: Board, rows: list[Standing], pair: tuple[str, str]) -> list[tuple[str, dict[str, Any]]]:
     """Teacher and plain student of a pair, as their records describe them."""
     found: list[tuple[str, dict[str, Any]]] = []
-    if teacher := board.teachers.get(pair[0]):
-        network = about(teacher.record.main, teacher.record.main.metrics.top1)
+    if teacher := board.teacher(pair[0]):
+        network = about(teacher.record.main, board.teacher_top1(pair[0]))
         found.append(("teacher", {**network, "origin": teacher_origin(board, pair[0])}))
     for s in sorted(rows, key=lambda s: s.row.name != PLAIN):
         if cells := s.pairs[pair].cells:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kdbench.records.limits import limit
+from kdbench.records.limits import covered, limit
 from kdbench.records.moderation import moderation
 from kdbench.records.power import detectable_from, seeds_said
 from kdbench.records.rows import PLAIN, REFERENCES
-from kdbench_leaderboard.boards import Board, Pair
+from kdbench_leaderboard.boards import Board, Pair, teachers_each
 from kdbench_leaderboard.standings import Standing, differences_of
 
 
@@ -30,7 +30,9 @@ def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
         )
     elif least is None and len(board.seeds) < 2:
         said.append("One seed tells no methods apart.")
-    return [*said, moderation(found.prior)]
+    taught = board.images_per_class is None and not board.has_tasks
+    intervals = f"Intervals are of seeds and test images. {covered(teachers_each(board.protocol))}"
+    return [*said, moderation(found.prior), *([intervals] if taught else [])]
 
 
 def method_seeds(board: Board, rows: Sequence[Standing]) -> str:
@@ -46,8 +48,6 @@ def pair_limits(board: Board, rows: Sequence[Standing]) -> dict[Pair, str]:
     found = {}
     for pair in board.pairs if plain and board.images_per_class is None else ():
         accuracy = plain.pairs[pair].accuracy if plain else None
-        teacher = board.teachers.get(pair[0])
-        top1 = teacher.record.main.metrics.top1 if teacher else None
-        if accuracy and (why := limit(top1, accuracy[0], board.num_classes, board.images)):
+        if accuracy and (why := limit(board.teacher_top1(pair[0]), accuracy[0], board.num_classes, board.images)):
             found[pair] = f"{pair[0]} → {pair[1]}: {why}."
     return found

@@ -213,7 +213,9 @@ def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostR
 
 def further(s: Standing, board: Board) -> dict[str, Estimate]:
     """Means of what is known of all of a row's records: balanced accuracy, agreement with the teachers."""
-    teachers = {t.record.main.sha256 or "": t.answers for t in board.teachers.values() if t.answers}
+    teachers = {
+        t.record.main.sha256 or "": t.answers for several in board.teachers.values() for t in several if t.answers
+    }
     kinds: dict[str, Callable[[Found], float | None]] = {
         "balanced": lambda cell: cell.classes.balanced if cell.classes else None,
         "agreement": lambda cell: agreement(cell.answers, teachers),

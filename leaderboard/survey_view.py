@@ -213,8 +213,7 @@ def own_networks(mine: Measured) -> tuple[Cell, Cell]:
     """Teacher and student as kdbench trained them."""
     teacher, student = mine.pair
     name = partner(next(iter(mine.result.cells.values())).record)
-    record = mine.board.teachers.get(name) if name == teacher else None
-    accuracy = record.record.main.metrics.top1 if record else None
+    accuracy = mine.board.teacher_top1(teacher) if name == teacher else None
     return with_baseline(name, accuracy), with_baseline(student, mine.baseline)
 
 

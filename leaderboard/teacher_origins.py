@@ -30,7 +30,7 @@ def origin_tags(cells: Iterable[Found]) -> tuple[tuple[str, str], ...]:
 
 def teacher_origin(board: Board, name: str) -> str:
     """Where a board's teacher comes from, in words; empty for one of the suite's recipe."""
-    teacher = board.teachers.get(name)
+    teacher = board.teacher(name)
     if teacher is None:
         said = {t.origin for cell in board.found for t in cell.record.teachers if t.model == name and t.origin}
         return ", ".join(sorted(said))

@@ -13,6 +13,7 @@ from rich.text import Text
 from kdbench.commands.comparison import Named, comparison, measures
 from kdbench.console import line_printer, write_json
 from kdbench.records.contrast import Contrasts
+from kdbench.records.limits import covered
 from kdbench.records.metrics import Measure
 from kdbench.records.moderation import moderation
 from kdbench.records.power import detectable_between, seeds_said
@@ -48,11 +49,11 @@ def compare(
     console.print(standing_table(it.standing, it.suite))
     console.print()
     console.print(contrast_table(it.contrasts, it.metric))
-    notice("\n".join(notes(it.found, it.contrasts, it.metric)))
+    notice("\n".join(notes(it.suite, it.found, it.contrasts, it.metric)))
     return 0
 
 
-def notes(found: Contrasts, contrasts: Sequence[Named], metric: Measure) -> list[str]:
+def notes(suite: Suite, found: Contrasts, contrasts: Sequence[Named], metric: Measure) -> list[str]:
     """What a reader must know of the verdicts."""
     said = ["Rank: place of the mean [ranks that 95 % confidence leaves open]; * not separable from the first."]
     least = detectable_between(found)
@@ -68,7 +69,7 @@ def notes(found: Contrasts, contrasts: Sequence[Named], metric: Measure) -> list
         *said,
         moderation(found.prior),
         "p-values are corrected over the differences shown; the board corrects over all its rows and may say less.",
-        "Intervals are of seeds and test images; one teacher of each architecture stands behind them.",
+        f"Intervals are of seeds and test images. {covered(suite.teachers_each)}",
     ]
 
 

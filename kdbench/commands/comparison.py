@@ -180,11 +180,13 @@ def check_teachers(suite: Suite, rows: Sequence[Row[Entry]]) -> None:
     """
     seen: dict[str, tuple[str, Row[Entry]]] = {}
     for row in rows:
-        for teacher in (teacher for entry in row.cells.values() for teacher in entry.record.teachers):
-            sha256, other = seen.setdefault(teacher.model, (teacher.sha256, row))
+        read = [(entry.record.seed, teacher) for entry in row.cells.values() for teacher in entry.record.teachers]
+        for seed, teacher in read:
+            name = suite.teacher_of(teacher.model, seed)
+            sha256, other = seen.setdefault(name, (teacher.sha256, row))
             if sha256 != teacher.sha256:
                 raise KdbenchError(
-                    f"{other.title} and {row.title} learned from different teachers '{teacher.model}' "
+                    f"{other.title} and {row.title} learned from different teachers '{name}' "
                     f"({sha256[:12]}, {teacher.sha256[:12]}). Train both under one: kdbench teach --suite {suite.name}"
                 )
 

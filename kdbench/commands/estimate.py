@@ -30,6 +30,7 @@ from kdbench.running.timing import (
 )
 from kdbench.suite import Suite
 from kdbench.tables import Execution, Pair, Recipe, Recipes
+from kdbench.teacher_names import architectures
 from kdbench.training.capture import WARM_UP
 
 TIMED = WARM_UP + 1  # steps: one that is captured among them
@@ -82,7 +83,7 @@ def jobs_of(
 ) -> list[tuple[Subject, int, int]]:
     """What there is to train, first the teachers: a subject with its own recipe, images of an epoch, how many such."""
     trained = [name for name in teachers if not suite.loads(name)]  # others are loaded, and evaluated once
-    alone = [Pair(teacher=model, student=model) for model in trained]
+    alone = [Pair(teacher=model, student=model) for model in architectures(trained)]
     data = suite.data
     jobs: list[tuple[Kind, Recipe, int, int]] = [((BASELINE, p), suite.teacher_recipe(), data.train, 1) for p in alone]
     jobs += [

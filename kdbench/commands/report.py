@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,7 +57,7 @@ class Report:
         cells: Sequence[Cell],
         entries: dict[str, Entry],
         pairs: Sequence[Pair],
-        teachers: dict[str, Teacher],
+        teachers: Mapping[str, Teacher],
     ):
         self.suite, self.pairs, self.teachers = suite, list(pairs), teachers
         self.seeds = list(dict.fromkeys(cell.seed for cell in cells))
@@ -94,17 +94,15 @@ class Report:
         return results
 
     def result(self, row: str, pair: Pair) -> Line:
-        plain, cells, teacher = self.entries(BASELINE, pair), self.entries(row, pair), self.teachers.get(pair.teacher)
-        everyone = [*plain.values(), *cells.values()]
-        known = teacher and all(same_images(entry.record, teacher.record) for entry in everyone)
-        said = teacher.evidence if teacher and known else None
-        teacher_top1 = teacher.record.main.metrics.top1 if teacher and known else None
+        plain, cells = self.entries(BASELINE, pair), self.entries(row, pair)
+        teachers = self.teachers_of(pair, [*plain.values(), *cells.values()])
+        teacher_top1 = float(np.mean([t.record.main.metrics.top1 for t in teachers.values()])) if teachers else None
         result = pair_result(cells, [seed for seed in cells if seed in plain])
         seeds = tuple(result.cells)
         student = mean_accuracy({seed: plain[seed] for seed in seeds or plain}) if plain else None
         if not seeds:
             return Line(pair, teacher_top1, student, not_applicable=result.reason or "no record")
-        same = [agreement(evidence_of(cells[s]), said) for s in seeds] if said else []
+        same = [agreement(evidence_of(cells[s]), teachers[s].evidence) for s in seeds] if teachers else []
         return Line(
             pair,
             teacher_top1,
@@ -114,6 +112,15 @@ class Report:
             agreement=float(np.mean(same)) if same else None,
             seeds=seeds,
         )
+
+    def teachers_of(self, pair: Pair, entries: Collection[Entry]) -> dict[int, Teacher]:
+        """By seed; none where one is not here, or the run reports on other images than a teacher's record."""
+        names = {seed: self.suite.teacher_of(pair.teacher, seed) for seed in self.seeds}
+        teachers = {seed: self.teachers[name] for seed, name in names.items() if name in self.teachers}
+        known = len(teachers) == len(names) and all(
+            same_images(entry.record, teachers[entry.record.seed].record) for entry in entries
+        )
+        return teachers if known else {}
 
     def overall(self, row: str, results: list[Line]) -> Line:
         """The mean over pairs."""

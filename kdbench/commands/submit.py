@@ -70,7 +70,8 @@ def submit_methods(
     load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need
     suite, notice = with_content(suite), line_printer(console)
     with changing(folder) as staging:
-        teachers = accepted_teachers(suite, teachers_of(suite, methods, pairs), folder, notice)
+        read = teachers_of(suite, methods, pairs, range(max(suite.seeds, suite.teachers_each)))
+        teachers = accepted_teachers(suite, read, folder, notice)
         checked = {
             method: check_method(suite, method, pairs, runs, folder, teachers, published, notice) for method in methods
         }

@@ -20,6 +20,7 @@ from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suites import load_suite
+from kdbench.teacher_names import split_teacher
 
 
 def teach(
@@ -41,7 +42,8 @@ def teach(
     for model in models:
         if model not in known:
             raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}' (--model).{did_you_mean(model, known)}")
-    names, found_results = list(models) or known, find_results(results)
+    asked = dict.fromkeys(name for model in models for name in known if model in (name, split_teacher(name)[0]))
+    names, found_results = list(asked) or known, find_results(results)
 
     notice = line_printer(console)
 

@@ -68,7 +68,8 @@ def known_teacher(
     """The teacher of a record, with whose predictions its own are compared; where it is not here, `notice` is told."""
     try:
         suite = suite_of(record.suite, suite_name, runs).bound_to(record.protocol)
-        return find_teacher(with_own_weights(with_sources(suite)), record.teacher or "", results, notice)
+        name = suite.teacher_of(record.teacher or "", record.seed)
+        return find_teacher(with_own_weights(with_sources(suite)), name, results, notice)
     except KdbenchError as error:
         notice(f"{error} Its records go without the agreement with their teachers.")
         return None

@@ -71,7 +71,7 @@ def answer(search: Search, console: Console, outcome: Outcome) -> int:
             check_grid(name, space, search.trials)
     machine = replace(machine_of(request), stored=False)
     suite = bind_with_progress(suite, console)
-    needed, results = teachers_of(suite, request.methods, pairs), find_results(request.results)
+    needed, results = teachers_of(suite, request.methods, pairs, seeds), find_results(request.results)
     suite, teachers, missing = seek_teachers(suite, needed, None, results, notice)
     check_last_batches(suite, {pair.student for pair in pairs}, missing)
     if missing:

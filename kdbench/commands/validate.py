@@ -34,6 +34,7 @@ from kdbench.records.withdrawn import place_of, read_withdrawn
 from kdbench.suite import Suite
 from kdbench.suites import list_suites, load_suite, load_test_labels
 from kdbench.tables import NAME
+from kdbench.teacher_names import teacher_name
 
 MAX_TEACHER = 20 * 2**20
 FILES = {RECORDS, EVIDENCE, CURVES, VERIFIED, DISTILLED}
@@ -145,7 +146,8 @@ def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[
             found: list[tuple[str, Record]] = []
             yield from readable(path, method_problems(path, board, found))
             if name == TEACHERS:
-                board.teachers.update({r.main.sha256: r.student for _, r in found if r.is_teacher and r.main.sha256})
+                taught = [record for _, record in found if record.is_teacher]
+                board.teachers.update({r.main.sha256: teacher_name(r.student, r.seed) for r in taught if r.main.sha256})
             if name == PLAIN:
                 board.sizes.update(plain_sizes(record for _, record in found))
             records += found

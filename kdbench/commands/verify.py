@@ -196,10 +196,11 @@ def cell_of(entry: Entry, suite: Suite, results: Path | None, notice: Notice) ->
     method = load_method(record.method.name)
     teachers: dict[str, Teacher] = {}
     for reference in record.teachers:
-        teacher = find_teacher(suite, reference.model, results, notice)
+        name = suite.teacher_of(reference.model, record.seed)
+        teacher = find_teacher(suite, name, results, notice)
         if teacher is None or teacher.sha256 != reference.sha256:
-            raise KdbenchError(f"Its teacher '{reference.model}' {reference.sha256[:12]} is not here (--results).")
-        teachers[teacher.model] = teacher
+            raise KdbenchError(f"Its teacher '{name}' {reference.sha256[:12]} is not here (--results).")
+        teachers[name] = teacher
     cell = assemble(
         suite,
         method,

@@ -26,6 +26,7 @@ from kdbench.records.values import possible_day
 from kdbench.suite import Suite
 from kdbench.tables import Pair
 from kdbench.tasks import task_stages
+from kdbench.teacher_names import teacher_name
 
 PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 VERSION = r"\d[\w.+!-]{0,60}"
@@ -56,7 +57,7 @@ def record_problems(
 
     Args:
         labels: (I,) the suite's own test labels.
-        teachers: names of the suite's teachers by the hash of their weights.
+        teachers: names of the suite's teachers by the hash of their weights, as `vit` or `vit@3`.
         curve: of all cells; of teachers if it is kept.
         others: evidence of further networks, by role.
         sizes: of the accepted plain students.
@@ -100,9 +101,9 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
     if record.recipe != recipe.model_dump(mode="json", exclude_none=True):
         yield "its recipe is not the suite's"
     if record.is_teacher:
-        if record.student not in suite.teacher_names:
-            yield f"the suite has no teacher '{record.student}'"
-        if record.key != teacher_key(suite, record.student, record.method.version):
+        if (name := teacher_name(record.student, record.seed)) not in suite.teacher_names:
+            yield f"the suite has no teacher '{name}'"
+        if record.key != teacher_key(suite, record.student, record.method.version, number=record.seed):
             yield "its key does not follow from its content"
         return
     most = suite.most_seeds or suite.seeds
@@ -119,8 +120,10 @@ def place_problems(record: Record, suite: Suite, teachers: Mapping[str, str]) ->
     if record.teachers and tuple(teacher.model for teacher in record.teachers[1:]) != read[1:]:
         yield "its further teachers are not those that the suite names"
     for teacher in record.teachers:
-        if teachers.get(teacher.sha256) != teacher.model:
-            yield f"its teacher '{teacher.model}' {teacher.sha256[:12]} is none of the suite's accepted ones"
+        due, found = suite.teacher_of(teacher.model, record.seed), teachers.get(teacher.sha256)
+        if found != due:
+            what = f"'{found}', and seed {record.seed} has '{due}'" if found else "none of the suite's accepted ones"
+            yield f"its teacher '{teacher.model}' {teacher.sha256[:12]} is {what}"
     hashes = [teacher.sha256 for teacher in record.teachers]
     coordinates = (record.student, record.seed, method.name, method.version, record.params, hashes)
     if record.key != cell_key(suite, *coordinates, suite.between(method.requires, pair)):

@@ -37,19 +37,21 @@ def cell_key(
     )
 
 
-def teacher_key(suite: Suite, model: str, version: int, weights: str | None = None) -> str:
+def teacher_key(suite: Suite, model: str, version: int, weights: str | None = None, number: int = 0) -> str:
     """Key of a teacher's training, by this version of the plain method; none trains weights that are given.
 
     Args:
         weights: SHA-256 of a file of weights of its own.
+        number: which of the architecture's teachers it is, the seed of its training.
     """
-    # The first version is not in it: teachers were accepted before keys knew of versions.
+    # Neither the first version nor the first number is in it: teachers were accepted before keys knew of them.
     trained_by = {"version": version} if version > 1 and suite.teachers == "trained" and weights is None else {}
     own = {} if weights is None else {"weights": weights}
     return digest(
         {
             **trained_by,
             **own,
+            **({"number": number} if number else {}),
             "kind": "teacher",
             "protocol": suite.teacher_protocol(),
             "model": suite.models[model].identity,

@@ -1,4 +1,4 @@
-"""Where a pair can tell nothing of a method: a student that learns nothing, or a teacher that knows no more than it."""
+"""What results do not tell: pairs whose student learns nothing, or whose teacher knows no more; one teacher alone."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ def limit(teacher: float | None, student: float, num_classes: int, images: int) 
             "to distil"
         )
     return None
+
+
+def covered(teachers_each: int) -> str:
+    """Whether intervals cover how results vary with the teacher, in a sentence, by how many there are of each."""
+    if teachers_each == 1:
+        return "One teacher of each architecture stands behind them: how results vary with the teacher is not in them."
+    return f"Seeds have {teachers_each} teachers of each architecture, so they cover how results vary with the teacher."

@@ -13,6 +13,7 @@ from kdbench.networks.build import build_network, count_macs
 from kdbench.records.record import Record
 from kdbench.running.plan import Cell
 from kdbench.suite import Suite
+from kdbench.teacher_names import architectures
 
 BACKWARD = 3  # a step of a network, in its forward passes
 Kind = tuple[str, str, str | None]  # method, student, teacher
@@ -37,7 +38,7 @@ class Work:
 
     def of_cell(self, cell: Cell) -> int:
         """For an image, in all epochs."""
-        read = [teacher.model for teacher in cell.teachers] or list(cell.awaits)
+        read = [teacher.model for teacher in cell.teachers] or architectures(cell.awaits)
         return cell.recipe.epochs * self.of_image(cell.student, read)
 
 

@@ -24,6 +24,7 @@ from kdbench.running.plan import Cell, plan_teacher
 from kdbench.running.progress import Display
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Suite
+from kdbench.teacher_names import teacher_name
 
 if TYPE_CHECKING:
     from kdbench.running.mlflow_mirror import Mirror
@@ -80,7 +81,7 @@ def failure_log(root: Path, cell: Cell) -> Path:
     return root / cell.suite.name / FAILURES / f"{cell.method}-{cell.key[:16]}.log"
 
 
-def train_teachers(suite: Suite, models: Sequence[str], machine: Machine, console: Console) -> dict[str, Teacher]:
+def train_teachers(suite: Suite, names: Sequence[str], machine: Machine, console: Console) -> dict[str, Teacher]:
     """Train teachers into the cache.
 
     Returns:
@@ -89,13 +90,13 @@ def train_teachers(suite: Suite, models: Sequence[str], machine: Machine, consol
     Raises:
         KdbenchError: a teacher's training failed.
     """
-    outcome, cells = Outcome(), [plan_teacher(suite, model) for model in models]
+    outcome, cells = Outcome(), [plan_teacher(suite, name) for name in names]
     train(cells, cache_folder(), machine, console, outcome)
     if outcome.failures:
-        failed = outcome.failures[0]
-        raise KdbenchError(f"Teacher '{failed.cell.student}' cannot be trained: {failed.message}")
+        cell, message = outcome.failures[0].cell, outcome.failures[0].message
+        raise KdbenchError(f"Teacher '{teacher_name(cell.student, cell.seed)}' cannot be trained: {message}")
     found: dict[str, Teacher] = {}
-    for name in (cell.student for cell in cells if cell.key in outcome.entries):
+    for name in (name for name, cell in zip(names, cells, strict=True) if cell.key in outcome.entries):
         teacher = find_teacher(suite, name, None, line_printer(console))
         if teacher is None:
             raise KdbenchError(

@@ -10,6 +10,7 @@ from kdbench.errors import KdbenchError
 from kdbench.networks.build import build_network
 from kdbench.suite import Suite
 from kdbench.tables import Recipe
+from kdbench.teacher_names import architectures
 
 
 def check_last_batches(suite: Suite, students: Iterable[str], teachers: Iterable[str]) -> None:
@@ -23,7 +24,7 @@ def check_last_batches(suite: Suite, students: Iterable[str], teachers: Iterable
     """
     for name in sorted(students):
         check_student(suite, name, (suite.learned_from, suite.data.learned_from))
-    for name in teachers:
+    for name in dict.fromkeys(architectures(teachers)):
         if not suite.loads(name):
             rows = suite.data.for_teachers.learned_from
             check_last_batch(suite, name, rows, suite.teacher_recipe(), "recipe.teacher")

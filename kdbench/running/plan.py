@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from kdbench.suite import Suite
 from kdbench.suites import list_suites, load_suite
 from kdbench.tables import Data, Pair, Recipe
 from kdbench.tasks import FINE_TUNING, TASKS
+from kdbench.teacher_names import split_teacher, teacher_name
 
 Source = Literal["paper", "paper per pair", "suite", "user", "tuned"]
 
@@ -72,8 +73,8 @@ class Cell:
 
     @property
     def teacher_name(self) -> str | None:
-        """The pair's own teacher, be it here or still to be trained."""
-        return self.teacher.model if self.teacher else self.awaits[0] if self.awaits else None
+        """The architecture of the pair's own teacher, be it here or still to be trained."""
+        return self.teacher.model if self.teacher else split_teacher(self.awaits[0])[0] if self.awaits else None
 
     @property
     def recipe(self) -> Recipe:
@@ -96,7 +97,8 @@ class Cell:
     def key(self) -> str:
         if self.is_teacher:
             own = self.suite.weights.get(self.student)
-            return teacher_key(self.suite, self.student, self.method_version, own.sha256 or "" if own else None)
+            weights = own.sha256 or "" if own else None
+            return teacher_key(self.suite, self.student, self.method_version, weights, self.seed)
         return cell_key(
             self.suite,
             self.student,
@@ -114,7 +116,7 @@ class Cell:
 
     def __str__(self) -> str:
         if self.is_teacher:
-            return f"teacher {self.student}"
+            return f"teacher {teacher_name(self.student, self.seed)}"
         networks = f"{self.teacher_name}:{self.student}" if self.teacher_name else self.student
         return f"{self.row} {networks} seed {self.seed}"
 
@@ -171,10 +173,10 @@ def assemble(
     """The cell of a method on a pair, with the teachers and assistants that the suite has for such a method.
 
     Args:
-        teachers: by model; it awaits all that it reads if one of these is not among them.
+        teachers: by name; it awaits all that it reads if one of these is not among them.
         source: hash of the method's source; empty for a cell that is never recorded.
     """
-    read = suite.read_by(method.requires, pair)
+    read = tuple(suite.teacher_of(model, seed) for model in suite.read_by(method.requires, pair))
     known = [teachers[name] for name in read] if all(name in teachers for name in read) else []
     return Cell(
         kind="cell",
@@ -238,7 +240,7 @@ def plan_cells(
 
     Args:
         methods: names with the parameters that the user set.
-        teachers: of all pairs and their teams, by model; cells of those that are not among them await them.
+        teachers: of all pairs and their teams, by name; cells of those that are not among them await them.
 
     Raises:
         KdbenchError: as `resolve_params` and `check_kinds`.
@@ -263,11 +265,10 @@ def plan_cells(
     return list(cells.values())
 
 
-def teachers_of(suite: Suite, methods: Sequence[str], pairs: Sequence[Pair]) -> list[str]:
-    """The teachers that cells of these methods on these pairs read."""
-    own = [pair.teacher for pair in pairs if pair.teacher in suite.teacher_names]
+def teachers_of(suite: Suite, methods: Sequence[str], pairs: Sequence[Pair], seeds: Iterable[int]) -> list[str]:
+    """The teachers that cells of these methods on these pairs and seeds read."""
     read = [name for method in methods for pair in pairs for name in suite.read_by(load_method(method).requires, pair)]
-    return list(dict.fromkeys([*own, *read]))
+    return list(dict.fromkeys(suite.teacher_of(model, seed) for model in read for seed in seeds))
 
 
 def check_tasks(suite: Suite, methods: Collection[str]) -> None:
@@ -291,11 +292,10 @@ def check_tasks(suite: Suite, methods: Collection[str]) -> None:
             )
 
 
-def plan_teacher(suite: Suite, model: str) -> Cell:
+def plan_teacher(suite: Suite, name: str) -> Cell:
     """The training of a teacher: the plain method under the teacher's recipe."""
-    method = load_method(BASELINE)
-    source = source_sha256(method)
-    return Cell("teacher", suite, BASELINE, method.version, source, student=model, seed=0)
+    method, (model, number) = load_method(BASELINE), split_teacher(name)
+    return Cell("teacher", suite, BASELINE, method.version, source_sha256(method), student=model, seed=number)
 
 
 def find_recorded(cells: Sequence[Cell], root: Path, notice: Notice) -> dict[str, Entry]:

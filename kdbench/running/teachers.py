@@ -2,8 +2,8 @@
 
 Weights that are too large to lie beside an accepted record are fetched from where the suite says they are.
 
-A teacher is trained once per (suite, architecture). Its weights are rounded to half precision before they are
-evaluated and hashed, and a cell's key holds that hash.
+A teacher is trained once per (suite, name): once an architecture, but for suites with several of each. Its weights are
+rounded to half precision before they are evaluated and hashed, and a cell's key holds that hash.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from kdbench.records.record import Record
 from kdbench.records.store import Entry, read_runs, weights_name
 from kdbench.suite import Suite
 from kdbench.suites import SUITES
+from kdbench.teacher_names import split_teacher
 from kdbench.training.checkpoint import load_tensors
 
 MAX_WEIGHTS = 2**36  # bytes
@@ -41,7 +42,7 @@ BASELINE = "vanilla"  # the plain method, by which teachers are trained and besi
 
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher's weights on disk, with its record and evidence."""
+    """A teacher's weights on disk, with its record and evidence; `model` is its architecture."""
 
     model: str
     path: Path
@@ -62,13 +63,14 @@ class Teacher:
         return network.eval().requires_grad_(False)
 
 
-def find_teacher(suite: Suite, model: str, results: Path | None, notice: Notice) -> Teacher | None:
-    """The teacher of this suite and architecture, its file verified; None if it has to be trained.
+def find_teacher(suite: Suite, name: str, results: Path | None, notice: Notice) -> Teacher | None:
+    """The teacher of this suite and name, its file verified; None if it has to be trained.
 
     A corrupt file is named through `notice` and set aside.
     """
+    model, number = split_teacher(name)
     version, given = load_method(BASELINE).version, suite.weights.get(model)
-    trained = teacher_key(suite, model, version)
+    trained = teacher_key(suite, model, version, number=number)
     key = trained if given is None else teacher_key(suite, model, version, given.sha256 or "")
     for entry in candidates(suite, results, notice):
         record = entry.record

@@ -40,32 +40,36 @@ class Beside:
         return self.difference.low is not None and self.difference.low > 0
 
 
-def pairs(site: Site) -> Iterator[tuple[Board, list[Standing], Pair, Found]]:
-    """The pairs of every main board whose teacher has a record."""
+def pairs(site: Site) -> Iterator[tuple[Board, list[Standing], Pair, list[Found]]]:
+    """The pairs of every main board whose teacher has a record, with their teachers."""
     for board, rows in site.main_boards:
         for pair in board.pairs:
-            if teacher := board.teachers.get(pair[0]):
-                yield board, rows, pair, teacher
+            if teachers := board.teachers.get(pair[0]):
+                yield board, rows, pair, teachers
 
 
-def beside_teacher(s: Standing, pair: Pair, teacher: Found) -> Difference | None:
-    """Student minus teacher on the same test images."""
-    cells = s.pairs[pair].cells
-    answers = [c.correct for c in cells.values() if c.correct is not None]
-    if teacher.correct is None or not answers or len(answers[0]) != len(teacher.correct):
+def beside_teacher(s: Standing, pair: Pair, teachers: list[Found]) -> Difference | None:
+    """Each student minus its teacher on the same test images."""
+    by_hash = {teacher.record.main.sha256: teacher.correct for teacher in teachers}
+    answers = []
+    for cell in s.pairs[pair].cells.values():
+        taught = by_hash.get(cell.record.teachers[0].sha256) if cell.record.teachers else None
+        if cell.correct is None or taught is None or len(cell.correct) != len(taught):
+            return None
+        answers.append((cell.correct, taught))
+    if not answers:
         return None
-    return paired_difference(
-        np.stack(answers)[None], np.broadcast_to(teacher.correct, (1, len(answers), len(answers[0])))
-    )
+    students, own = zip(*answers, strict=True)
+    return paired_difference(np.stack(students)[None], np.stack(own)[None])
 
 
 def surpassing(site: Site) -> tuple[list[Beside], int]:
     """Rows of methods with a teacher whose students stand above it, the largest difference first; and of how many."""
     found = []
-    for board, rows, pair, teacher in pairs(site):
+    for board, rows, pair, teachers in pairs(site):
         for s in rows:
             if any(output.startswith("teacher.") for output in s.row.info.requires):
-                gap = beside_teacher(s, pair, teacher)
+                gap = beside_teacher(s, pair, teachers)
                 if gap is not None:
                     found.append(Beside(board, pair, s, gap))
     above = [b for b in found if b.above]
@@ -81,7 +85,7 @@ def surpassing_table(above: list[Beside], language: str) -> Table | None:
                 "pair": Cell(f"{b.pair[0]} → {b.pair[1]}", href=paths.pair(b.board, b.pair)),
                 "difference": difference(b.difference, draw=True),
                 "student": estimate(b.standing.pairs[b.pair].accuracy),
-                "teacher": number(b.board.teachers[b.pair[0]].record.main.metrics.top1),
+                "teacher": number(b.board.teacher_top1(b.pair[0])),
                 "suite": Cell(b.board.suite, href=paths.suite(b.board)),
             },
             {"suite": [b.board.suite], "pair": [f"{b.pair[0]} → {b.pair[1]}"]},
@@ -105,17 +109,17 @@ def surpassing_table(above: list[Beside], language: str) -> Table | None:
 def sizes_table(site: Site, language: str) -> Table | None:
     """How much smaller the student of each pair is, and what is left of the teacher's accuracy."""
     say, lines = spoken(language), []
-    for board, rows, pair, teacher in pairs(site):
+    for board, rows, pair, teachers in pairs(site):
         compared = references(rows)
         plain, kd = compared.get(PLAIN), compared.get(KD)
         cells = {
             "pair": Cell(f"{pair[0]} → {pair[1]}", href=paths.pair(board, pair)),
             "suite": Cell(board.suite, href=paths.suite(board)),
-            **compression(teacher, plain or kd, pair),
-            "teacher": number(teacher.record.main.metrics.top1),
+            **compression(teachers[0], plain or kd, pair),
+            "teacher": number(board.teacher_top1(pair[0])),
             "plain": estimate(plain.pairs[pair].accuracy if plain else None),
             "kd": estimate(kd.pairs[pair].accuracy if kd else None),
-            "gap": difference(beside_teacher(kd, pair, teacher) if kd else None),
+            "gap": difference(beside_teacher(kd, pair, teachers) if kd else None),
         }
         lines.append(Line(cells, {"suite": [board.suite]}))
     columns = [
@@ -145,14 +149,14 @@ def gap_table(site: Site, language: str) -> Table | None:
     """KD and the methods that bridge the gap, on each pair."""
     say, lines = spoken(language), []
     bridges = [name for name in BRIDGES if name in site.measured]
-    for board, rows, pair, teacher in pairs(site):
+    for board, rows, pair, teachers in pairs(site):
         by_name = {s.row.title: s for s in reversed(rows)}
         if KD not in by_name or not any(name in by_name for name in bridges):
             continue
         plain = by_name.get(PLAIN)
         cells = {
             "pair": Cell(f"{pair[0]} → {pair[1]}", href=paths.pair(board, pair)),
-            "parameters": compression(teacher, plain, pair)["parameters"],
+            "parameters": compression(teachers[0], plain, pair)["parameters"],
             "kd": interval_cell(by_name[KD].pairs[pair].against.get(PLAIN)),
         }
         for name in bridges:

@@ -40,6 +40,8 @@ def test_built_in_suites_are_valid(name: str) -> None:
         ("epochs = 60", "epochs = true", "recipe.epochs"),
         ("seeds = 5", "seeds = 2020-01-01", "not JSON serializable"),
         ("most_seeds = 10", "most_seeds = 5", "most_seeds must be greater than seeds"),
+        ("most_seeds = 10", "most_seeds = 10\nteachers_each = 9", "teachers_each must be at least 10"),
+        ("most_seeds = 10", 'most_seeds = 10\nteachers_each = 10\nteachers = "pretrained"', "trained here. Remove it"),
         ("std = [0.3756]", "std = [0.0]", "greater than 0"),
         ("validation = 200", "validation = 1000", "smaller than data.train"),
         ("train_fraction = 0.3", "train_fraction = 1.0", "data.train_fraction"),

@@ -54,7 +54,7 @@ def test_tasks_are_part_of_the_protocol_where_there_are_any(suite: Suite) -> Non
 
 def test_a_suite_with_tasks_has_no_teachers(suite: Suite) -> None:
     assert suite.teacher_names == []
-    assert teachers_of(suite, [FINE_TUNING, "lwf"], suite.pairs) == []
+    assert teachers_of(suite, [FINE_TUNING, "lwf"], suite.pairs, [0]) == []
     with pytest.raises(KdbenchError, match=r"has \[tasks\] and no teachers"):
         suite.teachers_to_choose()
     cells = plan_cells(suite, {FINE_TUNING: {}, "lwf": {}}, suite.pairs, range(2), {})

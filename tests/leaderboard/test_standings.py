@@ -364,9 +364,10 @@ def test_a_board_says_what_it_detects_and_what_moderates_its_variances(results: 
     store = read_store(results, None)
     (board,) = make_boards(store)
     rows = standings(board, [])
-    detects, moderated = board_notes(board, rows)
+    detects, moderated, intervals = board_notes(board, rows)
     assert re.match(r"5 seeds tell a method from the plain student from \d\.\d points on", detects)
     assert "what the suite states" in moderated
+    assert "One teacher of each architecture stands behind them" in intervals
 
 
 def test_pairs_that_tell_nothing_are_named():
@@ -374,10 +375,10 @@ def test_pairs_that_tell_nothing_are_named():
     board = next(board for board in make_boards(store) if board.suite == "digits")
     rows = standings(board, [])
     assert pair_limits(board, rows) == {}
-    found = board.teachers["vit"]
+    [found] = board.teachers["vit"]
     main = found.record.main
     weak = main.model_copy(update={"metrics": main.metrics.model_copy(update={"top1": 90.0})})
-    board.teachers["vit"] = replace(found, record=found.record.model_copy(update={"networks": [weak]}))
+    board.teachers["vit"] = [replace(found, record=found.record.model_copy(update={"networks": [weak]}))]
     [((teacher, student), said)] = pair_limits(board, rows).items()
     assert (teacher, student) == ("vit", "resnet8_w4")
     assert "vit → resnet8_w4: the teacher (90.00 %)" in said

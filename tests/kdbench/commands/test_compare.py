@@ -132,11 +132,11 @@ def test_a_verdict_that_lacks_power_says_so(digits: Suite) -> None:
 def test_what_can_be_told_and_what_stands_behind_it_is_said(digits: Suite) -> None:
     found = rows(digits, "kd", "vanilla")
     differences = measured(found, digits, TOP1)
-    said = "\n".join(notes(differences, contrasts_of(found, differences, TOP1), TOP1))
+    said = "\n".join(notes(digits, differences, contrasts_of(found, differences, TOP1), TOP1))
     assert "20 seeds tell two methods of usual variance apart from" in said
     assert "what the suite states" in said
     assert "corrected over the differences shown" in said
-    assert "one teacher of each architecture" in said
+    assert "One teacher of each architecture" in said
 
 
 def test_without_a_stated_prior_two_methods_have_their_own_variances(digits: Suite) -> None:

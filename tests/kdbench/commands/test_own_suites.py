@@ -47,7 +47,8 @@ def test_track_asks_for_the_teacher_of_one_s_own_suite(
     monkeypatch.setattr(track, "find_teacher", lambda suite, name, *_: asked.append((suite.name, name)))
     monkeypatch.setattr(track, "with_sources", lambda suite: suite)
     said: list[str] = []
-    record: Any = SimpleNamespace(suite="small", teacher="resnet8", protocol=load_suite(str(small_suite)).protocol())
+    protocol = load_suite(str(small_suite)).protocol()
+    record: Any = SimpleNamespace(suite="small", teacher="resnet8", seed=0, protocol=protocol)
     track.known_teacher(record, None, tmp_path / "runs", None, said.append)
     assert (asked, said) == ([("small", "resnet8")], [])
     shutil.move(small_suite, tmp_path / "gone")

@@ -241,6 +241,17 @@ def test_a_dry_run_writes_nothing(here: Command, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [] or not (tmp_path / "runs").exists()
 
 
+def test_no_teacher_is_trained_that_no_cell_reads(here: Command, small_suite: Path, tmp_path: Path) -> None:
+    cache = {"KDBENCH_CACHE": str(tmp_path / "cache")}
+    done = here("run", "--method", "label_smoothing", "--suite", small_suite, "--no-mlflow", **cache)
+    assert done.returncode == 0, done.stderr
+    assert "Teachers to train first" not in done.stderr
+    assert not (tmp_path / "cache" / "small" / "teachers").exists()
+    assert "label_smoothing: top-1 test accuracy" in done.stdout + done.stderr
+    taught = here("run", "--method", "kd", "--suite", small_suite, "--no-mlflow", **cache)
+    assert "2 recorded" in taught.stderr + taught.stdout  # the plain student, which is the same under any teacher
+
+
 def test_quick_looks_train_quick_teachers_and_are_marked_as_off_protocol(
     here: Command, small_suite: Path, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ def suite(digits: Suite) -> Suite:
 
 def plan(suite: Suite, method: str, pair: str = "resnet8:resnet8_w8", **params: object) -> Cell:
     pairs = [p for p in suite.pairs if str(p) == pair]
-    teachers = {name: find_teacher(suite, name, None, print) for name in teachers_of(suite, [method], pairs)}
+    teachers = {name: find_teacher(suite, name, None, print) for name in teachers_of(suite, [method], pairs, [0])}
     assert all(teachers.values())
     [cell] = plan_cells(suite, {method: params}, pairs, [0], teachers)  # type: ignore[arg-type]
     return cell
