@@ -74,6 +74,12 @@ class Board:
         return sum(found) / len(found) if found else None
 
     @property
+    def teacher_macs(self) -> dict[str, int]:
+        """Multiplications of teachers for an image, by the hash of their weights."""
+        mains = [teacher.record.main for several in self.teachers.values() for teacher in several]
+        return {main.sha256: main.macs for main in mains if main.sha256}
+
+    @property
     def most_seeds(self) -> int | None:
         """How many seeds the suite allows a method in place of its usual number."""
         return self.shipped.most_seeds if self.shipped else None

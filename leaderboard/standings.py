@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from kdbench.hashing import digest
 from kdbench.records import standings as of_rows
+from kdbench.records.compute import training_flops
 from kdbench.records.contrast import Contrasts, contrast_samples
 from kdbench.records.cost_record import CostRecord
 from kdbench.records.moderation import estimate_prior
@@ -201,7 +202,7 @@ def describe(found: Standing, board: Board, plain: Row | None, costs: list[CostR
             found.metrics[metric.name] = mean_interval(np.array(table).mean(axis=0))
         found.further = further(found, board)
     found.seconds = training_seconds(row, plain)
-    found.compute = compute_ratio(row, plain)
+    found.compute = compute_ratio(row, plain, board.teacher_macs)
     protocols = {board.fingerprint, digest(without_content(board.protocol))}  # costs are measured without data
     measured = [c for c in costs if c.fingerprint in protocols and c.info.name == row.info.name]
     measured = [c for c in measured if c.info.version == row.info.version and runs_as(c, row)]
@@ -233,19 +234,18 @@ def runs_as(cost: CostRecord, row: Row) -> bool:
     return any(cell.record.params == cost.params for cell in row.cells.values())
 
 
-def compute_ratio(row: Row, plain: Row | None) -> float | None:
+def compute_ratio(row: Row, plain: Row | None, macs: Mapping[str, int]) -> float | None:
     """Mean over trainings of their FLOPs over those of the plain student of the same name and seed.
 
-    Trainings from stored outputs are left out: what they computed depends on what others had computed before.
+    Args:
+        macs: of teachers, by the hash of their weights.
     """
     ratios = []
     for (_, student, seed), cell in row.cells.items():
-        if any(teacher.outputs == "stored" for teacher in cell.record.teachers):
-            continue
-        own, other = cell.record.cost, plain.cells.get((None, student, seed)) if plain else None
-        beside = other.record.cost if other else None
-        if own and beside and own.flops and beside.flops:
-            ratios.append(own.flops / beside.flops)
+        other = plain.cells.get((None, student, seed)) if plain else None
+        own, beside = training_flops(cell.record, macs), training_flops(other.record, macs) if other else None
+        if own and beside:
+            ratios.append(own / beside)
     return float(np.mean(ratios)) if ratios else None
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kdbench.commands.report import Line, Report, number, plus_minus, said
 from kdbench.records.agreement import interval
+from kdbench.records.compute import training_flops
 from kdbench.running.teachers import BASELINE
 
 MOST_PAIRS = 4  # that have a column each; of more the mean says enough on a terminal
@@ -67,12 +68,12 @@ def budget(report: Report, row: str) -> int:
 
 def compute(report: Report, row: str) -> str:
     """Training operations as a multiple of the plain student's of the same cells; empty where they are not known."""
+    macs = {teacher.sha256: teacher.record.main.macs for teacher in report.teachers.values()}
     ratios: list[float] = []
     for pair in report.pairs:
         plain = report.entries(BASELINE, pair)
         for seed, entry in report.entries(row, pair).items():
-            costs = [e.record.cost for e in (entry, plain.get(seed)) if e is not None]
-            flops = [cost.flops for cost in costs if cost is not None and cost.flops]
-            if len(flops) == 2:
+            flops = [training_flops(e.record, macs) for e in (entry, plain.get(seed)) if e is not None]
+            if len(flops) == 2 and flops[0] and flops[1]:
                 ratios.append(flops[0] / flops[1])
     return f"× {np.mean(ratios):.1f}" if ratios else ""

@@ -445,15 +445,19 @@ def test_records_of_another_protocol_are_a_board_of_their_own(copy: Path, suite:
     assert "late" not in {row.name for row in boards[0].rows}
 
 
-def test_what_trainings_from_stored_outputs_computed_is_not_compared():
-    def row(teacher: str | None, *cells: tuple[int, float, str | None]) -> Any:
+def test_what_stored_outputs_spared_a_training_counts_as_computed():
+    def row(teacher: str | None, *cells: tuple[int, float, str | None], requires: tuple[str, ...] = ()) -> Any:
         found = {}
         for seed, flops, outputs in cells:
-            teachers = [SimpleNamespace(outputs=outputs)] if outputs else []
-            record = SimpleNamespace(cost=SimpleNamespace(flops=flops), teachers=teachers)
+            teachers = [SimpleNamespace(sha256="a", outputs=outputs)] if outputs else []
+            passes = {"student": SimpleNamespace(forward=5), "teacher": SimpleNamespace(forward=1)}
+            cost = SimpleNamespace(flops=flops, passes=passes, main_epochs=None)
+            method = SimpleNamespace(requires=requires)
+            record = SimpleNamespace(cost=cost, teachers=teachers, method=method)
             found[teacher, "small", seed] = SimpleNamespace(record=record)
         return SimpleNamespace(cells=found)
 
     plain = row(None, (0, 10.0, None), (1, 10.0, None))
-    assert compute_ratio(row("large", (0, 30.0, "live"), (1, 12.0, "stored")), plain) == 3
-    assert compute_ratio(row("large", (0, 12.0, "stored")), plain) is None
+    assert compute_ratio(row("large", (0, 30.0, "live"), (1, 14.0, "stored")), plain, {"a": 2}) == 3
+    assert compute_ratio(row("large", (0, 14.0, "stored")), plain, {"another": 2}) is None
+    assert compute_ratio(row("large", (0, 14.0, "stored"), requires=("assistants",)), plain, {"a": 2}) is None

@@ -12,6 +12,7 @@ from kdbench.cache import cache_folder
 from kdbench.checks.simulated import GPU, simulated_gpu
 from kdbench.data.small import load_data
 from kdbench.plugins import load_method
+from kdbench.records.compute import training_flops
 from kdbench.records.record import Record
 from kdbench.records.store import Entry
 from kdbench.running.cell import run_cell
@@ -85,6 +86,8 @@ def test_records_are_those_under_a_live_teacher_and_say_what_was_computed(suite:
         assert passes(live) == (900, 900)
         assert passes(stored)[0] == 900
         assert (stored.cost.flops < live.cost.flops) == (passes(stored)[1] < 900)
+        macs = {teacher.sha256: teacher.record.main.macs for teacher in cell.teachers}
+        assert training_flops(stored, macs) == pytest.approx(training_flops(live, macs), rel=0.01)
         found[cell.method] = passes(stored)[1]
     assert 3 * 44 + 256 < found["kd"] <= 900  # some views come again, and batches are filled up
     assert found["dkd"] == 3 * 44  # those of the short batches
@@ -97,6 +100,8 @@ def test_stages_with_views_of_their_own_are_served_too(suite: Suite, tmp_path: P
     assert stored.teachers[0].outputs == "stored"
     assert stored.evidence_sha256 == live.evidence_sha256
     assert stored.curve == live.curve
+    macs = {teacher.sha256: teacher.record.main.macs for teacher in cell.teachers}
+    assert training_flops(stored, macs) is None  # an assistant asked for some of them
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
