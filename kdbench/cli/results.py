@@ -42,7 +42,7 @@ def compare(
     results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare methods in pairs: difference, interval, corrected p-value, verdict; tie groups and mean ranks.
+    """Compare methods in pairs: difference, interval, corrected p-value, verdict; and the ranks that are open.
 
     Reads accepted records and yours. A method needs a record of every pair and seed that is compared.
 

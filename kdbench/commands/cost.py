@@ -21,7 +21,8 @@ from kdbench.files import write_atomically
 from kdbench.layout import COSTS
 from kdbench.plugins import find_plugin, load_method, method_info
 from kdbench.records.cost_record import CostRecord, StepCost, file_name
-from kdbench.running.plan import check_kinds, resolve_params
+from kdbench.running.kinds import check_kinds
+from kdbench.running.plan import resolve_params
 from kdbench.running.teachers import BASELINE
 from kdbench.running.timing import Subject, eagerly_if_need_be, random_dataset, time_steps, timed_trainer
 from kdbench.suite import Suite

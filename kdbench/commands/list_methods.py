@@ -27,7 +27,7 @@ def show_methods(long: bool, console: Console, as_json: bool, suite: str | None 
 
 def runs_on(name: str, suite: str) -> bool:
     """Whether a method is of a suite's kind; one that cannot be loaded runs on none."""
-    from kdbench.running.plan import check_kinds
+    from kdbench.running.kinds import check_kinds
     from kdbench.suites import load_suite
 
     found = load_suite(suite)

@@ -28,9 +28,10 @@ from kdbench.records.store import find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.expected import Expected, part_of
 from kdbench.running.fleet import Outcome, clear_place, train, train_teachers
+from kdbench.running.kinds import check_kinds
 from kdbench.running.last_batch import check_last_batches
 from kdbench.running.own_weights import with_own_weights
-from kdbench.running.plan import Cell, check_kinds, find_recorded, plan_cells, teachers_of
+from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.teachers import BASELINE, Teacher, find_teacher
 from kdbench.suite import Suite

@@ -26,8 +26,9 @@ from kdbench.records.store import Entry, find_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.expected import Expected
 from kdbench.running.fleet import Outcome, train, train_teachers
+from kdbench.running.kinds import check_kinds
 from kdbench.running.last_batch import check_last_batches
-from kdbench.running.plan import Cell, check_kinds, find_recorded, plan_cells, teachers_of
+from kdbench.running.plan import Cell, find_recorded, plan_cells, teachers_of
 from kdbench.running.progress import bind_with_progress, load_with_progress
 from kdbench.running.space import Space, grid_size, is_finite
 from kdbench.running.study import open_study

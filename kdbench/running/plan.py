@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,11 @@ from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record, row_name
 from kdbench.records.store import Entry, cell_folder, read_cell
+from kdbench.running.kinds import check_kinds
 from kdbench.running.teachers import BASELINE, Teacher
 from kdbench.source import source_sha256
 from kdbench.suite import Suite
-from kdbench.suites import list_suites, load_suite
 from kdbench.tables import Data, Pair, Recipe
-from kdbench.tasks import FINE_TUNING, TASKS
 from kdbench.teacher_names import split_teacher, teacher_name
 
 Source = Literal["paper", "paper per pair", "suite", "user", "tuned"]
@@ -197,38 +196,6 @@ def assemble(
     )
 
 
-def check_kinds(suite: Suite, methods: Collection[str]) -> None:
-    """Methods are of the suite's kind: with tasks, of distilled data, or neither.
-
-    Raises:
-        KdbenchError: names the first method of another kind.
-    """
-    check_distilling(suite, methods)
-    check_tasks(suite, methods)
-
-
-def check_distilling(suite: Suite, methods: Collection[str]) -> None:
-    """Methods that distil the data are for suites of distilled data, others for other suites.
-
-    The plain student stands on both: it learns from the whole training set.
-
-    Raises:
-        KdbenchError: names the first method of the other kind.
-    """
-    for name in methods:
-        distils = load_method(name).distils_data()
-        if distils and suite.distilled is None:
-            raise KdbenchError(
-                f"Method '{name}' distils the training set, and suite '{suite.name}' has no table [distilled]. "
-                f"Run it on such a suite: kdbench run --method {name} --suite digits-distilled"
-            )
-        if suite.distilled is not None and not distils and name != BASELINE:
-            raise KdbenchError(
-                f"Suite '{suite.name}' is for methods that distil the training set, and '{name}' teaches a student. "
-                f"Run it on another suite: kdbench run --method {name} --suite digits"
-            )
-
-
 def plan_cells(
     suite: Suite,
     methods: Mapping[str, Mapping[str, Any]],
@@ -269,27 +236,6 @@ def teachers_of(suite: Suite, methods: Sequence[str], pairs: Sequence[Pair], see
     """The teachers that cells of these methods on these pairs and seeds read."""
     read = [name for method in methods for pair in pairs for name in suite.read_by(load_method(method).requires, pair)]
     return list(dict.fromkeys(suite.teacher_of(model, seed) for model in read for seed in seeds))
-
-
-def check_tasks(suite: Suite, methods: Collection[str]) -> None:
-    """Methods for tasks are trained on suites that have them, others on those that have none.
-
-    Raises:
-        KdbenchError: one is not; says which are.
-    """
-    for name in methods:
-        for_tasks = TASKS in load_method(name).requires
-        if for_tasks and not suite.tasks:
-            known = ", ".join(other for other in list_suites() if load_suite(other).tasks)
-            raise KdbenchError(
-                f"Method '{name}' learns classes task after task, and suite '{suite.name}' has no [tasks]. Suites with "
-                f"tasks: {known}"
-            )
-        if suite.tasks and not for_tasks and name != FINE_TUNING:
-            raise KdbenchError(
-                f"Suite '{suite.name}' has [tasks], and method '{name}' knows of none. Methods for tasks require "
-                f"'{TASKS}' (kdbench show METHOD), and '{FINE_TUNING}' is fine-tuning there"
-            )
 
 
 def plan_teacher(suite: Suite, name: str) -> Cell:

@@ -8,7 +8,8 @@ import pytest
 
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
-from kdbench.running.plan import check_tasks, plan_cells, teachers_of
+from kdbench.running.kinds import check_tasks
+from kdbench.running.plan import plan_cells, teachers_of
 from kdbench.suite import Suite
 from kdbench.suites import SUITES, load_suite
 from kdbench.tasks import FINE_TUNING

@@ -1,4 +1,4 @@
-"""From a run to the board and back: submit takes what holds, verify says how far it can be believed."""
+"""From a run to the board: submit takes what holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,72 +17,15 @@ from rich.console import Console
 from kdbench.checks import NAMES
 from kdbench.commands.submission import restamped
 from kdbench.commands.submit import parse_source, submit_methods
-from kdbench.commands.verify import find_target, verify
 from kdbench.errors import KdbenchError
 from kdbench.records.curves import read_curves, write_curves
 from kdbench.records.reader import read_results
-from kdbench.records.store import Entry, finish_cell, read_cell, read_runs
-from kdbench.records.verification import Verification, add_verified, read_verified
+from kdbench.records.store import Entry, finish_cell, read_runs
+from kdbench.records.verification import read_verified
 from kdbench.records.withdrawn import Withdrawn, read_withdrawn
-from kdbench.running.stored_weights import weights_problem
-from kdbench.suites import load_suite
-from kdbench.training.checkpoint import load_tensors, save_tensors
+from tests.submitting import first_cell, rewrite, submit, verify_at
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first test leaves its folder for the others: `runs`, `results` and the suite."""
-    return tmp_path_factory.mktemp("trained")
-
-
-@pytest.fixture
-def ran(trained: Path, tmp_path: Path, here: Command, small_suite: Path) -> Path:
-    """A folder with the runs of kd on the small suite, and results that hold its teacher; trained once."""
-    if not (trained / "runs").exists():
-        assert here("teach", "--suite", small_suite, "--out", "results/small/teachers").returncode == 0
-        done = here("run", "-m", "kd", "--suite", small_suite, "--no-mlflow", "--results", "results")
-        assert done.returncode == 0, done.stderr
-        for name in ("runs", "results"):
-            shutil.copytree(tmp_path / name, trained / name)
-    else:
-        for name in ("runs", "results"):
-            shutil.copytree(trained / name, tmp_path / name)
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _board_of_the_small_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A board that takes the small suite, which is nobody's own."""
-    if "ran" in request.fixturenames:
-        monkeypatch.setattr("kdbench.commands.submit.list_suites", lambda: ["digits", "small"])
-
-
-def submit(folder: Path, reason: str | None = None, pairs: Sequence[str] = ()) -> str:
-    """What `kdbench submit kd` says."""
-    said = io.StringIO()
-    console = Console(file=said, width=200)
-    submit_methods(
-        ["kd"], str(folder / "small.toml"), folder / "runs", folder / "results", reason, console, None, pairs
-    )
-    return said.getvalue()
-
-
-def verify_at(folder: Path, record: Path | str, level: int) -> tuple[int, str]:
-    said = io.StringIO()
-    console = Console(file=said, width=200)  # the suite's file lies beside runs/
-    return verify(str(record), level, None, folder / "results", "cpu", console), said.getvalue()
-
-
-def first_cell(folder: Path) -> Entry:
-    return next(e for e in read_runs(folder / "runs", "small", "kd") if isinstance(e, Entry))
-
-
-def rewrite(entry: Entry, **changes: Any) -> None:
-    """Another record in the place of a cell's."""
-    shutil.rmtree(entry.folder)
-    finish_cell(entry.folder, entry.record.model_copy(update=changes).sealed(), entry.evidence)
 
 
 def test_submit_keeps_evidence_and_curves_and_says_what_to_propose(ran: Path) -> None:
@@ -277,37 +220,6 @@ def test_a_teacher_that_the_board_lacks_is_refused(ran: Path) -> None:
         submit(ran)
 
 
-def test_a_curve_that_does_not_replay_fails_level_2(ran: Path) -> None:
-    entry = first_cell(ran)
-    assert entry.record.curve is not None
-    curve = {**entry.record.curve, "loss": [2 * value for value in entry.record.curve["loss"]]}
-    rewrite(entry, curve=curve)
-    code, said = verify_at(ran, entry.folder, 2)
-    assert code == 1
-    assert "Level 2 does not hold: 'loss' of the first epoch" in said
-    assert [v.level for v in read_verified(entry.folder.parent)] == [1]
-    assert read_cell(entry.folder).record.key == entry.record.key
-
-
-@pytest.mark.parametrize("place", ["nowhere", "runs/small/kd", "results/digits/kd/records.jsonl:zzz", ":"])
-def test_a_record_that_is_not_there_is_one_line(place: str) -> None:
-    with pytest.raises(KdbenchError, match="0 records are named by") as caught:
-        find_target(place)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_lower_level_never_replaces_a_higher_one_of_the_same_record(tmp_path: Path) -> None:
-    def said(level: int, sha256: str = "1" * 64) -> Verification:
-        about = {"key": "0" * 64, "record_sha256": sha256, "outcome": "", "date": "2026-01-01", "environment": {}}
-        return Verification.model_validate({**about, "level": level})
-
-    add_verified(tmp_path, [said(3)])
-    add_verified(tmp_path, [said(1)])
-    assert [v.level for v in read_verified(tmp_path)] == [3]
-    add_verified(tmp_path, [said(1, "2" * 64)])
-    assert [v.level for v in read_verified(tmp_path)] == [1]
-
-
 def test_curves_survive_their_file(tmp_path: Path) -> None:
     curves = {"b": {"loss": [0.1, 1 / 3], "test_top1": [9.0]}, "a": {"loss": []}}
     write_curves(tmp_path / "c.parquet", curves)
@@ -360,32 +272,3 @@ def test_submitting_completes_what_a_killed_one_left(ran: Path, monkeypatch: pyt
     assert len(list(read_withdrawn(ran / "results" / "WITHDRAWN.md"))) == 1
     assert "2026-01-02" in {e.record.finished[:10] for e in read_results(ran / "results" / "small" / "kd")}
     assert not [path for path in (ran / "results").iterdir() if path.name.startswith(".")]
-
-
-def test_a_sample_of_a_row_is_verified_and_by_whom(ran: Path) -> None:
-    submit(ran)
-    console, folder = Console(quiet=True), ran / "results" / "small" / "kd"
-    assert verify(str(folder), 1, str(ran / "small.toml"), ran / "results", "cpu", console, 1, "the board") == 0
-    assert [v.by for v in read_verified(folder)] == ["the board"]
-    with pytest.raises(KdbenchError, match="No trained records"):
-        verify(str(ran), 1, None, None, "cpu", console, 1)
-
-
-def test_weights_that_do_not_answer_as_the_evidence_says_are_found(ran: Path) -> None:
-    entry = first_cell(ran)
-    assert weights_problem(entry, load_suite(str(ran / "small.toml"))) is None
-    [file] = entry.folder.glob(f"{entry.record.student}-*.safetensors")
-    tensors, state = load_tensors(file)
-    save_tensors(file, {name: 0 * value for name, value in tensors.items()}, state)
-    code, said = verify_at(ran, entry.folder, 1)
-    assert code == 1
-    assert "in the suite's student, agree with its evidence on" in said
-    save_tensors(file, {**tensors, "more": tensors[min(tensors)]}, state)
-    assert "holds no weights of the suite's student" in verify_at(ran, entry.folder, 1)[1]
-
-
-def test_a_network_of_another_size_is_found_without_its_weights(ran: Path) -> None:
-    entry = first_cell(ran)
-    small = entry.record.main.model_copy(update={"parameters": 7})
-    other = replace(entry, record=entry.record.model_copy(update={"networks": [small]}))
-    assert "its network has 7 parameters" in (weights_problem(other, load_suite(str(ran / "small.toml"))) or "")

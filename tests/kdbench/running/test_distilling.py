@@ -23,7 +23,8 @@ from kdbench.plugins import load_method
 from kdbench.records.distilled import images_sha256
 from kdbench.records.evidence import evidence_from_logits
 from kdbench.running.distilling import Distilling, distilled_data, forget, learner
-from kdbench.running.plan import check_kinds, plan_cells, resolve_params
+from kdbench.running.kinds import check_kinds
+from kdbench.running.plan import plan_cells, resolve_params
 from kdbench.running.timing import Subject, random_dataset, time_distilling, timed_trainer
 from kdbench.suites import load_suite
 from kdbench.training.limit import OutOfTime, TimeLimit

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.commands.verify import cell_of
+from kdbench.commands.training_again import cell_of
 from kdbench.data.small import Dataset, load_data
 from kdbench.errors import KdbenchError
 from kdbench.records.evidence import read_evidence, write_evidence

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.commands.comparison import check_teachers
+from kdbench.commands.training_again import kind_of
 from kdbench.errors import KdbenchError
 from kdbench.records.gate import record_problems
 from kdbench.records.keys import teacher_key
@@ -127,6 +128,7 @@ def test_the_end_of_a_run_verification_and_tracking_know_each_seeds_teacher(
     [line] = json.loads(again.stdout)["methods"][0]["results"]
     assert line["agreement"] is not None
     assert line["teacher_top1"] == pytest.approx(sum(t.accuracy for t in teachers.values()) / 2, abs=0.01)
+    assert len({json.dumps(kind_of(entry.record)) for entry in entries}) == 1  # seeds of one pair, to level 3
     for entry in entries:
         done = here("verify", entry.folder, "--suite", two_each, "--level", "2", **cache)
         assert done.returncode == 0, done.stdout + done.stderr
