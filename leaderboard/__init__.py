@@ -9,7 +9,8 @@ published   the survey's tables and the published results, matched with what kdb
             methods stand in the same order there
 parameters  a method's parameters beside those of its paper or code
 tables      a table as data, for every page alike
-views       the tables of suites, pairs and methods; stands: where a method stands; survey_view: that of a data set
+views       the tables of suites; seed_views: of pairs and methods, seed by seed; survey_view: that of a data set;
+            stands: where a method stands
 figures     Plotly figures as plain dictionaries; cost_figures: against cost; figure_parts: what all share
 mathml      docstrings as prose and equations
 page        what all pages share: templates, escaping; origin: where site and source live, as far as known

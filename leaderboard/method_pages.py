@@ -7,7 +7,7 @@ from typing import Any
 
 from kdbench.records.parts import MethodInfo
 from kdbench.records.rows import FAMILY, KD, PLAIN, RANDOM
-from kdbench_leaderboard import figures, paths, views
+from kdbench_leaderboard import figures, paths, seed_views
 from kdbench_leaderboard.boards import Board, reproductions
 from kdbench_leaderboard.figure_parts import Figure
 from kdbench_leaderboard.learn.code import loss_code
@@ -66,7 +66,7 @@ def method_pages(site: Site) -> Iterator[Page]:
                 for (suite, row), found in repeats.items()
                 if row.partition("[")[0] == name
             ],
-            tables=[views.method_table(board, rows) for board, rows in boards],
+            tables=[seed_views.method_table(board, rows) for board, rows in boards],
             params=parameters_table(name, boards),
             published=published_table(name, boards),
             withdrawn=[w for w in site.store.withdrawn if w.row.partition("[")[0] == name],

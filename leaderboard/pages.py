@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kdbench.records.rows import PLAIN
-from kdbench_leaderboard import distilled, figures, lifelong, paths, power, state, views
+from kdbench_leaderboard import distilled, figures, lifelong, paths, power, seed_views, state, views
 from kdbench_leaderboard.boards import Board
 from kdbench_leaderboard.card import card
 from kdbench_leaderboard.choosing import choosing_scripts
@@ -134,7 +134,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
             back=paths.suite(board),
             networks=networks_of(board, rows, pair),
             limit=limits.get(pair),
-            table=views.pair_table(board, rows, pair),
+            table=seed_views.pair_table(board, rows, pair),
             **values,
         )
 

@@ -28,9 +28,9 @@ from kdbench_leaderboard.published import (
     network,
 )
 from kdbench_leaderboard.read import Found
+from kdbench_leaderboard.seed_views import best_minus_last
 from kdbench_leaderboard.standings import Standing, references
 from kdbench_leaderboard.tables import Cell, Column, Line, Part, Table, choices, estimate, number
-from kdbench_leaderboard.views import best_minus_last
 
 SURVEY_HELP = (
     "Accuracy and gain as the survey prints them; where it prints two accuracies after training, also the peer's"

@@ -13,8 +13,9 @@ from kdbench_leaderboard.lifelong import notes
 from kdbench_leaderboard.page import Site, make_site
 from kdbench_leaderboard.pages import suite_pages
 from kdbench_leaderboard.read import read_store
+from kdbench_leaderboard.seed_views import method_table, pair_table
 from kdbench_leaderboard.standings import Standing
-from kdbench_leaderboard.views import method_table, pair_table, suite_table
+from kdbench_leaderboard.views import suite_table
 
 
 @pytest.fixture(scope="module")

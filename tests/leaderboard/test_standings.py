@@ -20,10 +20,11 @@ from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards, reproductions
 from kdbench_leaderboard.power import board_notes, method_seeds, pair_limits
 from kdbench_leaderboard.read import read_store
+from kdbench_leaderboard.seed_views import pair_table
 from kdbench_leaderboard.standings import Standing, compute_ratio, standings
 from kdbench_leaderboard.tables import Table
 from kdbench_leaderboard.verdicts import verdict_cell
-from kdbench_leaderboard.views import pair_table, suite_table
+from kdbench_leaderboard.views import suite_table
 
 
 def by_name(results: Path, runs: Path | None = None) -> dict[str, Standing]:
