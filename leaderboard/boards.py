@@ -12,13 +12,14 @@ from kdbench.records import rows
 from kdbench.records.agreement import Answers, Reproduction, reproduction, same_predictions
 from kdbench.records.contrast import Contrasts
 from kdbench.records.moderation import Prior, stated_prior
+from kdbench.records.record import Record
 from kdbench.records.rows import KD, PLAIN, RANDOM, Origin, Place
 from kdbench.suite import Suite
 from kdbench.suites import list_suites, load_suite
 from kdbench.tables import NAME
 from kdbench_leaderboard.read import Found, Store
 
-MOST_SEEDS = 100  # of a suite that kdbench does not know
+MOST_SEEDS, MOST_TEACHERS = 100, 100  # of a suite that kdbench does not know; of an architecture
 Pair = rows.PairNames
 
 
@@ -152,8 +153,13 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
     current = shipped.states(protocol) if shipped else None
     lengths = Counter(len(cell.correct) for cell in cells if cell.correct is not None)
     images = lengths.most_common(1)[0][0] if lengths else 0
-    teachers = board_teachers(cells, store, teachers_each(protocol), shipped if current else None)
-    found = make_rows(cells, teachers, images)
+    each = teachers_each(protocol)
+    chosen = board_teachers(cells, store, each, shipped if current else None)
+    teachers: dict[str, list[Found]] = defaultdict(list)
+    for (model, _), sha in sorted(chosen.items()):
+        if sha in store.teachers:
+            teachers[model].append(store.teachers[sha])
+    found = make_rows(cells, chosen, each, images)
     if shipped and current:
         pairs, seeds = [(p.teacher, p.student) for p in shipped.pairs], list(range(shipped.seeds))
     else:
@@ -172,11 +178,7 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
         seeds,
         cells[0].record.num_classes,
         found,
-        {
-            model: known
-            for model, shas in teachers.items()
-            if (known := [store.teachers[sha] for sha in shas if sha in store.teachers])
-        },
+        dict(teachers),
         images,
         shipped if current else None,
     )
@@ -185,25 +187,22 @@ def make_board(suite: str, cells: list[Found], store: Store) -> Board:
 def teachers_each(protocol: Mapping[str, object]) -> int:
     """How many teachers of each architecture a protocol has; students' seeds go round them."""
     each = protocol.get("teachers_each")
-    return each if isinstance(each, int) and each > 0 else 1
+    return each if isinstance(each, int) and 0 < each <= MOST_TEACHERS else 1
 
 
-def board_teachers(cells: Iterable[Found], store: Store, each: int, suite: Suite | None) -> dict[str, list[str]]:
-    """By architecture the weights' hashes of its teachers, of each of their numbers one.
+def board_teachers(cells: Iterable[Found], store: Store, each: int, suite: Suite | None) -> dict[tuple[str, int], str]:
+    """The weights' hash of each teacher, by architecture and number.
 
     That of most accepted records of students, else that of most records of yours, else the suite's accepted one.
     """
     votes: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     for sha, teacher in store.teachers.items():
-        if suite and is_accepted_teacher(teacher, suite):
+        if suite and is_accepted_teacher(teacher, suite) and teacher.record.seed < each:
             votes[teacher.record.student, teacher.record.seed][sha] = 0  # any record of a student counts for more
     for cell in cells:
         for read in cell.record.teachers:
             votes[read.model, cell.record.seed % each][read.sha256] += 1_000_000 if cell.origin == "accepted" else 1
-    chosen: dict[str, list[str]] = defaultdict(list)
-    for (model, _), counts in sorted(votes.items(), key=lambda vote: vote[0]):
-        chosen[model].append(max(sorted(counts), key=lambda sha: counts[sha]))
-    return dict(chosen)
+    return {place: max(sorted(counts), key=lambda sha: counts[sha]) for place, counts in votes.items()}
 
 
 def is_accepted_teacher(teacher: Found, suite: Suite) -> bool:
@@ -212,7 +211,7 @@ def is_accepted_teacher(teacher: Found, suite: Suite) -> bool:
     return (teacher.record.suite, teacher.record.fingerprint, teacher.origin) == place
 
 
-def make_rows(cells: Iterable[Found], teachers: dict[str, list[str]], images: int) -> list[Row]:
+def make_rows(cells: list[Found], teachers: Mapping[tuple[str, int], str], each: int, images: int) -> list[Row]:
     """Cells as rows; of several versions the newest counts, of several records of a place the latest.
 
     Your records of cells that are accepted with the same predictions add no row: they reproduced them.
@@ -220,6 +219,9 @@ def make_rows(cells: Iterable[Found], teachers: dict[str, list[str]], images: in
 
     def fits(cell: Found) -> bool:
         return cell.correct is None or len(cell.correct) == images
+
+    def is_foreign(record: Record) -> bool:
+        return any(teachers[read.model, record.seed % each] != read.sha256 for read in record.teachers)
 
     accepted = {c.record.key: c for c in cells if c.origin == "accepted"}
     by_row: dict[tuple[Origin, str], list[Found]] = defaultdict(list)
@@ -231,7 +233,7 @@ def make_rows(cells: Iterable[Found], teachers: dict[str, list[str]], images: in
             continue
         (row,) = rows.group(own, origin, fits)
         counted = [c.record for c in own if fits(c) and c.record.method.version == row.info.version]
-        foreign = [rows.place_of(r) for r in counted if any(t.sha256 not in teachers[t.model] for t in r.teachers)]
+        foreign = [rows.place_of(record) for record in counted if is_foreign(record)]
         found.append(Row(row.name, row.origin, row.info, row.cells, row.older, foreign))
     return sorted(found, key=lambda r: (r.origin, r.name != PLAIN, r.name))
 

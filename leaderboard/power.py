@@ -31,7 +31,7 @@ def board_notes(board: Board, rows: Sequence[Standing]) -> list[str]:
     elif least is None and len(board.seeds) < 2:
         said.append("One seed tells no methods apart.")
     taught = board.images_per_class is None and not board.has_tasks
-    intervals = f"Intervals are of seeds and test images. {covered(teachers_each(board.protocol))}"
+    intervals = f"Intervals are of seeds and test images. {covered(teachers_each(board.protocol), max(found.seeds))}"
     return [*said, moderation(found.prior), *([intervals] if taught else [])]
 
 

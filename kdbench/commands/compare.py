@@ -69,7 +69,7 @@ def notes(suite: Suite, found: Contrasts, contrasts: Sequence[Named], metric: Me
         *said,
         moderation(found.prior),
         "p-values are corrected over the differences shown; the board corrects over all its rows and may say less.",
-        f"Intervals are of seeds and test images. {covered(suite.teachers_each)}",
+        f"Intervals are of seeds and test images. {covered(suite.teachers_each, max(found.seeds))}",
     ]
 
 

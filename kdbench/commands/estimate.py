@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -83,9 +84,12 @@ def jobs_of(
 ) -> list[tuple[Subject, int, int]]:
     """What there is to train, first the teachers: a subject with its own recipe, images of an epoch, how many such."""
     trained = [name for name in teachers if not suite.loads(name)]  # others are loaded, and evaluated once
-    alone = [Pair(teacher=model, student=model) for model in architectures(trained)]
+    alone = Counter(architectures(trained))
     data = suite.data
-    jobs: list[tuple[Kind, Recipe, int, int]] = [((BASELINE, p), suite.teacher_recipe(), data.train, 1) for p in alone]
+    jobs: list[tuple[Kind, Recipe, int, int]] = [
+        ((BASELINE, Pair(teacher=model, student=model)), suite.teacher_recipe(), data.train, count)
+        for model, count in alone.items()
+    ]
     jobs += [
         (kind, suite.recipe_of(kind[1].student), images_of(suite, kind[0]), count) for kind, count in kinds.items()
     ]

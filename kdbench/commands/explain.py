@@ -25,6 +25,7 @@ from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Suite
 from kdbench.suites import load_suite
 from kdbench.tables import Data
+from kdbench.teacher_names import teacher_name
 from kdbench.training.prediction import predict
 
 CPU = torch.device("cpu")
@@ -69,9 +70,10 @@ def explain(
     notice = line_printer(console)
     teacher = teacher_of(suite, model, results, line_printer(Console(stderr=True)))
     seen = test_image(suite, int(image), invert) if image.isdecimal() else picture(Path(image), suite.data, invert)
+    name = teacher_name(teacher.model, teacher.record.seed)
     batch = Normalize(suite.data, CPU)(seen.pixels[None])
     logits = predict(teacher.load(suite), [batch], CPU, suite.teacher_recipe().precision)[0].numpy()
-    about = {"suite": suite.name, "teacher": teacher.model, "sha256": teacher.sha256, "image": seen.title}
+    about = {"suite": suite.name, "teacher": name, "sha256": teacher.sha256, "image": seen.title}
     if as_json:
         soft = [{"temperature": t, **described(logits, t)} for t in temperatures]
         write_json({**about, "label": seen.label, "logits": logits.tolist(), "soft_targets": soft})
@@ -79,7 +81,7 @@ def explain(
     if suite.data.channels == 1:
         notice(drawn(seen.pixels[0].numpy()))
     known = f", label {seen.label}" if seen.label is not None else ""
-    notice(f"{seen.title}{known}; teacher {teacher.model} of {suite.name} ({teacher.sha256[:12]})\n")
+    notice(f"{seen.title}{known}; teacher {name} of {suite.name} ({teacher.sha256[:12]})\n")
     print_rows(rows_of(logits, temperatures, seen.label), columns(temperatures, seen.label), console, False)
     notice("")
     for t in temperatures:

@@ -83,9 +83,7 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
     for name in set(suite.methods) - set(known := list_plugins()):
         notice(f"No installed method is '{name}': [methods.{name}] has no effect.{did_you_mean(name, known)}")
     read = teachers_of(suite, list(methods), pairs, seeds)
-    beside = [name for pair in pairs for name in suite.teachers_beside(pair, seeds)]
-    suite, teachers, absent = seek_teachers(suite, [*dict.fromkeys([*beside, *read])], quick, results, notice)
-    missing = [name for name in absent if name in read]  # the others' accuracy is shown where it is known
+    suite, teachers, missing = seek_teachers(suite, read, quick, results, notice)
     check_last_batches(suite, {pair.student for pair in pairs}, missing)
     if missing and not request.dry_run:
         refuse_own_teachers(request, to_make(suite, missing))
@@ -116,10 +114,10 @@ def answer(request: Request, console: Console, outcome: Outcome) -> int:
             ready = expected(suite, methods, outcome, results).longest_first(ready)
         with open_mirror(request, notice) as mirror:
             train(ready, request.out, machine, console, outcome, mirror)
-    awaited = {name for name in read if name not in teachers}
-    taught = [pair for pair in pairs if awaited.isdisjoint(suite.teachers_beside(pair, seeds))]
     left = unfinished(cells, outcome)
-    report = Report(suite, cells, outcome.entries, taught, teachers)
+    beside = {n for pair in pairs for n in suite.teachers_beside(pair, seeds)} - set(read)  # which no cell reads
+    others = {name: found for name in beside if (found := find_teacher(suite, name, results, notice))}
+    report = Report(suite, cells, outcome.entries, pairs, teachers | others)
     show_report(console, request, suite, report, outcome, results, len(left))
     if left:
         notice(not_finished(cells, outcome, request.out, command_line()))

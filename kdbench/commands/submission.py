@@ -89,10 +89,14 @@ def further_cells(
     suite: Suite, method: str, pairs: Sequence[Pair], runs: Path, results: Path, teachers: dict[str, Teacher]
 ) -> list[Cell]:
     """The cells of the seeds after the suite's that a method may have: of a reference as many as were trained."""
-    entries = [*read_results(results / suite.name / method), *read_runs(runs, suite.name, method)]
-    trained = [entry.record.seed for entry in entries if isinstance(entry, Entry)]
-    end = max(trained, default=0) + 1 if method in REFERENCES else suite.most_seeds or 0
+    end = max(trained_seeds(suite, method, runs, results)) + 1 if method in REFERENCES else suite.most_seeds or 0
     return plan_cells(suite, {method: {}}, pairs, range(suite.seeds, end), teachers)
+
+
+def trained_seeds(suite: Suite, method: str, runs: Path, results: Path) -> set[int]:
+    """The seeds that a row needs, and further ones that a method has records of."""
+    entries = [*read_results(results / suite.name / method), *read_runs(runs, suite.name, method)]
+    return {*range(suite.seeds), *(entry.record.seed for entry in entries if isinstance(entry, Entry))}
 
 
 def restamped(entry: Entry, cell: Cell, published: tuple[str, str] | None) -> Entry:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kdbench.commands.conformance import conformance
 from kdbench.commands.request import parse_pairs
-from kdbench.commands.submission import accepted_teachers, check_method, is_on
+from kdbench.commands.submission import accepted_teachers, check_method, is_on, trained_seeds
 from kdbench.console import Notice, line_printer
 from kdbench.data.access import with_content
 from kdbench.errors import KdbenchError, writing
@@ -70,7 +70,8 @@ def submit_methods(
     load_test_labels(suite)  # before anything is asked of the user that a suite without them does not need
     suite, notice = with_content(suite), line_printer(console)
     with changing(folder) as staging:
-        read = teachers_of(suite, methods, pairs, range(max(suite.seeds, suite.teachers_each)))
+        seeds = {seed for method in methods for seed in trained_seeds(suite, method, runs, folder)}
+        read = teachers_of(suite, methods, pairs, sorted(seeds))
         teachers = accepted_teachers(suite, read, folder, notice)
         checked = {
             method: check_method(suite, method, pairs, runs, folder, teachers, published, notice) for method in methods

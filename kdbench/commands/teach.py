@@ -12,6 +12,7 @@ from kdbench.cache import cache_folder
 from kdbench.commands.resuming import NOT_FINISHED, command_line, is_begun, not_finished_line
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean, writing
+from kdbench.records.reader import read_results
 from kdbench.records.store import Entry, find_results, weights_name, write_results
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import clear_place, train_teachers
@@ -77,8 +78,12 @@ def teach(
 
 
 def export(teachers: Sequence[Teacher], out: Path) -> None:
-    """Write teachers and their records into a folder."""
-    write_results(out, [Entry(t.record, t.evidence, out) for t in teachers])
+    """Write teachers and their records into a folder, beside others of the same protocol that it has."""
+    new = {(t.record.student, t.record.seed): t.record for t in teachers}
+    protocols = {record.fingerprint for record in new.values()}
+    kept = [e for e in read_results(out, with_curves=True) if e.record.fingerprint in protocols]
+    kept = [e for e in kept if (e.record.student, e.record.seed) not in new]
+    write_results(out, [*kept, *(Entry(t.record, t.evidence, out) for t in teachers)])
     with writing(out):
         for teacher in teachers:
             shutil.copyfile(teacher.path, out / weights_name(teacher.model, teacher.sha256))

@@ -36,14 +36,16 @@ def track_runs(runs: Path, uri: str | None, results: Path | None, suite_name: st
 
     found, mirrored, found_results = 0, 0, find_results(results)
     given = load_suite(suite_name).name if suite_name else None
-    teachers: dict[tuple[str, str | None, str], Teacher | None] = {}
+    teachers: dict[tuple[str, str, str], Teacher | None] = {}
 
     def teacher_of(record: Record) -> Teacher | None:
-        place = (record.suite, record.teacher, digest(record.protocol.get("data")))
-        if record.teacher is not None and place not in teachers:
+        if not record.teachers:
+            return None
+        place = (record.suite, record.teachers[0].sha256, digest(record.protocol.get("data")))
+        if place not in teachers:
             own = suite_name if record.suite == given else None
             teachers[place] = known_teacher(record, own, runs, found_results, notice)
-        return teachers.get(place)
+        return teachers[place]
 
     with Mirror(uri, notice, f"track {runs.name}") as mirror:
         for entry in read_runs(runs):
@@ -68,7 +70,9 @@ def known_teacher(
     """The teacher of a record, with whose predictions its own are compared; where it is not here, `notice` is told."""
     try:
         suite = suite_of(record.suite, suite_name, runs).bound_to(record.protocol)
-        name = suite.teacher_of(record.teacher or "", record.seed)
+        if (model := record.teacher or "") not in suite.models:
+            raise KdbenchError(f"Suite '{suite.name}' has no teacher '{model}'.")
+        name = suite.teacher_of(model, record.seed)
         return find_teacher(with_own_weights(with_sources(suite)), name, results, notice)
     except KdbenchError as error:
         notice(f"{error} Its records go without the agreement with their teachers.")

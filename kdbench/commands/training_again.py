@@ -169,8 +169,10 @@ def train_again(
 
 
 def kind_of(record: Record) -> tuple[str, int, str, list[str]]:
-    """What all seeds of a pair have in common; each may have a teacher of its own."""
-    return record.row, record.method.version, record.student, [teacher.model for teacher in record.teachers]
+    """What all seeds of a pair have in common: their teachers too, where the suite has not one for each seed."""
+    several = "teachers_each" in record.protocol
+    teachers = [teacher.model if several else teacher.sha256 for teacher in record.teachers]
+    return record.row, record.method.version, record.student, teachers
 
 
 class CannotTrain(Exception):

@@ -24,8 +24,16 @@ def limit(teacher: float | None, student: float, num_classes: int, images: int) 
     return None
 
 
-def covered(teachers_each: int) -> str:
-    """Whether intervals cover how results vary with the teacher, in a sentence, by how many there are of each."""
+def covered(teachers_each: int, seeds: int) -> str:
+    """Whether intervals cover how results vary with the teacher, in a sentence.
+
+    Args:
+        teachers_each: how many there are of each architecture.
+        seeds: the most that a row has.
+    """
     if teachers_each == 1:
         return "One teacher of each architecture stands behind them: how results vary with the teacher is not in them."
-    return f"Seeds have {teachers_each} teachers of each architecture, so they cover how results vary with the teacher."
+    each = f"Seeds have {teachers_each} teachers of each architecture"
+    if seeds > teachers_each:
+        return f"{each}; rows of more seeds share them, and their intervals may be too narrow by that."
+    return f"{each}, so they cover how results vary with the teacher."

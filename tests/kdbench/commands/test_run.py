@@ -247,9 +247,25 @@ def test_no_teacher_is_trained_that_no_cell_reads(here: Command, small_suite: Pa
     assert done.returncode == 0, done.stderr
     assert "Teachers to train first" not in done.stderr
     assert not (tmp_path / "cache" / "small" / "teachers").exists()
+    quick = here("run", "--method", "mixup", "--suite", small_suite, "--no-mlflow", "--epochs", "1", **cache)
+    assert "teachers: 1 epochs" not in quick.stdout + quick.stderr
     assert "label_smoothing: top-1 test accuracy" in done.stdout + done.stderr
     taught = here("run", "--method", "kd", "--suite", small_suite, "--no-mlflow", **cache)
     assert "2 recorded" in taught.stderr + taught.stdout  # the plain student, which is the same under any teacher
+
+
+def test_time_that_is_up_before_the_teacher_leaves_what_is_there_in_the_report(
+    here: Command, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = {"KDBENCH_CACHE": str(tmp_path / "cache")}
+    arguments = ("--suite", small_suite, "--no-mlflow")
+    assert here("run", "--method", "mixup", *arguments, **cache).returncode == 0
+    monkeypatch.setattr("kdbench.commands.run.train_teachers", lambda *_: {})
+    for methods in ("kd", "kd,dkd,mixup"):
+        done = here("run", "--method", methods, *arguments, **cache)
+        assert done.returncode == 3, done.stderr
+        assert "teachers first: resnet8" in done.stdout + done.stderr
+    assert "mixup" in done.stdout
 
 
 def test_quick_looks_train_quick_teachers_and_are_marked_as_off_protocol(

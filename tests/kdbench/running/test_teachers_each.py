@@ -7,20 +7,26 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from mlflow import MlflowClient
 
 from kdbench.commands.comparison import check_teachers
+from kdbench.commands.estimate import jobs_of
 from kdbench.commands.training_again import kind_of
 from kdbench.errors import KdbenchError
 from kdbench.records.gate import record_problems
 from kdbench.records.keys import teacher_key
+from kdbench.records.limits import covered
+from kdbench.records.reader import read_results
 from kdbench.records.record import Record
 from kdbench.records.rows import group
 from kdbench.records.store import Entry, read_runs
 from kdbench.running.plan import plan_cells, teachers_of
+from kdbench.running.timing import random_dataset
 from kdbench.suite import Suite
 from kdbench.suites import load_suite, load_test_labels
 from kdbench.teacher_names import split_teacher, teacher_name
-from kdbench_leaderboard.boards import make_boards
+from kdbench_leaderboard.boards import make_boards, make_rows, teachers_each
 from kdbench_leaderboard.learn.gap import beside_teacher
 from kdbench_leaderboard.pages import networks_of
 from kdbench_leaderboard.power import board_notes
@@ -110,6 +116,11 @@ def test_a_run_trains_them_and_the_board_shows_their_mean(
     assert networks_of(board, rows, board.pairs[0])[0][1]["top1"] == pytest.approx(mean)
     assert [row.foreign for row in board.rows] == [[], []]
     assert any("Seeds have 2 teachers of each architecture" in note for note in board_notes(board, rows))
+    found = [cell for cell in read_store(None, tmp_path / "runs").cells if cell.record.method.name == "kd"]
+    chosen = {("resnet8", seed): teachers[seed].main.sha256 or "" for seed in (0, 1)}
+    crossed = {("resnet8", seed): teachers[1 - seed].main.sha256 or "" for seed in (0, 1)}
+    assert [row.foreign for row in make_rows(found, chosen, 2, board.images)] == [[]]
+    assert [len(row.foreign) for row in make_rows(found, crossed, 2, board.images)] == [2]
     [kd] = [s for s in rows if s.row.name == "kd"]
     gap = beside_teacher(kd, board.pairs[0], board.teachers["resnet8"])
     assert gap is not None
@@ -132,9 +143,15 @@ def test_the_end_of_a_run_verification_and_tracking_know_each_seeds_teacher(
     for entry in entries:
         done = here("verify", entry.folder, "--suite", two_each, "--level", "2", **cache)
         assert done.returncode == 0, done.stdout + done.stderr
-    done = here("track", "runs", "--suite", two_each, **cache)
-    assert "without the agreement" not in done.stdout + done.stderr
+    place = f"sqlite:///{tmp_path / 'tracked.db'}"
+    done = here("track", "runs", "--suite", two_each, "--tracking-uri", place, **cache)
     assert done.returncode == 0, done.stdout + done.stderr
+    client = MlflowClient(place)
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    agreements = [run.data.metrics.get("agreement") for run in runs if "kdbench.key" in run.data.tags]
+    assert sum(value is not None for value in agreements) == 2  # kd's seeds, and not the plain student's
+    done = here("explain", "0", "--suite", two_each, "--model", "resnet8@1", **cache)
+    assert "teacher resnet8@1 of small" in done.stdout
     shutil.rmtree(tmp_path / "cache" / "small" / "teachers")
     lost = here("verify", entries[0].folder, "--suite", two_each, "--level", "2", **cache)
     assert lost.returncode == 1
@@ -164,6 +181,47 @@ def test_teach_trains_all_of_an_architecture_or_one(two_each: Path, here: Comman
     assert both.returncode == 0, both.stderr
     assert sorted(taught(tmp_path)) == [0, 1]
     assert len(list((tmp_path / "kept").glob("resnet8-*.safetensors"))) == 2
+    again = here("teach", "--suite", two_each, "--model", "resnet8@1", "--out", "kept", **cache)
+    assert again.returncode == 0, again.stderr
+    assert [entry.record.seed for entry in read_results(tmp_path / "kept")] == [0, 1]
     wrong = here("teach", "--suite", two_each, "--model", "resnet8@2", **cache)
     assert wrong.returncode == 2
     assert "has no teacher 'resnet8@2'" in wrong.stdout + wrong.stderr
+
+
+def test_only_the_teachers_of_submitted_seeds_have_to_be_there(
+    small_suite: Path, here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = small_suite.read_text().replace("most_seeds = 10", "most_seeds = 3\nteachers_each = 3 #")
+    small_suite.write_text(text)
+    run_kd(here, small_suite, tmp_path)
+    cache = {"KDBENCH_CACHE": str(tmp_path / "cache")}
+    place = "results/small/teachers"
+    for name in ("resnet8", "resnet8@1"):
+        assert here("teach", "--suite", small_suite, "--model", name, "--out", place, **cache).returncode == 0
+    monkeypatch.setattr("kdbench.commands.submit.list_suites", lambda: ["small"])
+    done = here("submit", "kd", "vanilla", "--suite", small_suite, "--results", "results", **cache)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(read_results(tmp_path / "results" / "small" / "kd")) == 2
+
+
+def test_an_estimate_times_each_architecture_once() -> None:
+    suite = load_suite("fashion_mnist")
+    found = jobs_of(suite, {}, {}, suite.teacher_names, random_dataset(suite.data), torch.device("cpu"))
+    assert [(subject.pair.student, count) for subject, _, count in found] == [
+        ("resnet56", 5),
+        ("resnet20", 5),
+        ("wrn_40_2", 5),
+    ]
+
+
+def test_intervals_are_said_to_cover_the_teachers_where_no_two_seeds_share_one() -> None:
+    assert covered(5, 5).endswith("so they cover how results vary with the teacher.")
+    assert covered(5, 6).endswith("rows of more seeds share them, and their intervals may be too narrow by that.")
+    assert covered(1, 5).startswith("One teacher of each architecture")
+
+
+@pytest.mark.parametrize("given", [None, True, 0, -3, "5", 2.0, [2], 10**59])
+def test_a_protocol_that_says_nonsense_has_one_teacher_of_each(given: object) -> None:
+    assert teachers_each({"teachers_each": given}) == 1
+    assert teachers_each({"teachers_each": 5}) == 5
