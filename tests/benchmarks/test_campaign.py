@@ -39,10 +39,10 @@ def records(runs: Path) -> list[tuple[str, int, str]]:
 
 @pytest.fixture
 def tiny(small_suite: Path, tmp_path: Path) -> Path:
-    """Two parts: the plain student with one seed more than KD."""
+    """Two parts: KD, and the plain student with one seed more."""
     text = small_suite.read_text()
     small_suite.write_text(text.replace("epochs = 4", "epochs = 20"))
-    parts = [(["vanilla"], 2), (["kd", "vanilla"], 1)]
+    parts = [(["kd"], 1), (["vanilla"], 2)]
     lines = [f"[[parts]]\nsuite = '{small_suite}'\nmethods = {methods}\nseeds = '{n}'\n" for methods, n in parts]
     path = tmp_path / "tiny.toml"
     path.write_text("\n".join(lines))
@@ -71,8 +71,9 @@ def test_a_campaign_stopped_by_its_limit_goes_on_elsewhere_with_its_archive(
     options = ("--device", "cpu", "--workers", "1")
     assert run(monkeypatch, tiny, *options, "--out", here, "--archive", tmp_path / "new.tar.gz") == 3
     said = capsys.readouterr().out
-    assert "1. small resnet8:resnet8_w2: vanilla: 2 cells, 0 done, 0 in training, 2 to train; teachers first" in said
-    assert "Next: teacher resnet8; vanilla resnet8_w2 seed 0; vanilla resnet8_w2 seed 1; ..." in said
+    assert "1. small resnet8:resnet8_w2: kd: 1 cells, 0 done, 0 in training, 1 to train; teachers first: resnet8" in said
+    assert "2. small resnet8:resnet8_w2: vanilla: 2 cells, 0 done, 0 in training, 2 to train\n" in said
+    assert "Next: teacher resnet8; kd resnet8:resnet8_w2 seed 0; vanilla resnet8_w2 seed 0; ..." in said
     assert "Not finished: 1 of 3 cells are done, " in said
     assert " Go on: PYTHONPATH=. python campaign.py" in said
     monkeypatch.setattr(campaign, "time_limit", time_limit)
@@ -80,9 +81,9 @@ def test_a_campaign_stopped_by_its_limit_goes_on_elsewhere_with_its_archive(
     monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path / "cache-there"))
     assert run(monkeypatch, tiny, *options, "--out", there, "--unpack", tmp_path / "new.tar.gz", "--plan") == 0
     said = capsys.readouterr().out
-    assert "vanilla: 2 cells, 1 done, " in said
+    assert "kd: 1 cells, 1 done, " in said
     assert "teachers first" not in said  # the teacher came along
-    assert "Next: vanilla resnet8_w2 seed 1; kd resnet8:resnet8_w2 seed 0\n" in said
+    assert "Next: vanilla resnet8_w2 seed 0; vanilla resnet8_w2 seed 1\n" in said
     assert run(monkeypatch, tiny, *options, "--out", there, "--archive", tmp_path / "rest.tar.gz") == 0
     assert "All 3 cells of the campaign are done" in capsys.readouterr().out
     [first] = records(here)
@@ -97,7 +98,7 @@ def test_cells_with_an_accepted_record_are_done_unless_they_are_to_be_trained_ag
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--device", "cpu", "--workers", "1", "--out", tmp_path / "runs")
-    tiny.write_text(tiny.read_text().split("[[parts]]")[1].replace("suite", "[[parts]]\nsuite", 1))  # the plain student
+    tiny.write_text(tiny.read_text().split("[[parts]]")[2].replace("suite", "[[parts]]\nsuite", 1))  # the plain student
     assert run(monkeypatch, tiny, *options) == 0
     first = [e for e in read_runs(tmp_path / "runs") if isinstance(e, Entry) and e.record.seed == 0]
     write_results(tmp_path / "results" / "small" / "vanilla", first)
