@@ -71,7 +71,7 @@ def test_a_campaign_stopped_by_its_limit_goes_on_elsewhere_with_its_archive(
     options = ("--device", "cpu", "--workers", "1")
     assert run(monkeypatch, tiny, *options, "--out", here, "--archive", tmp_path / "new.tar.gz") == 3
     said = capsys.readouterr().out
-    assert "1. small resnet8:resnet8_w2: kd: 1 cells, 0 done, 0 in training, 1 to train; teachers first: resnet8" in said
+    assert "1. small resnet8:resnet8_w2: kd: 1 cells, 0 done, 0 in training, 1 to train; teachers first" in said
     assert "2. small resnet8:resnet8_w2: vanilla: 2 cells, 0 done, 0 in training, 2 to train\n" in said
     assert "Next: teacher resnet8; kd resnet8:resnet8_w2 seed 0; vanilla resnet8_w2 seed 0; ..." in said
     assert "Not finished: 1 of 3 cells are done, " in said
