@@ -33,7 +33,6 @@ def covered(teachers_each: int, seeds: int) -> str:
     """
     if teachers_each == 1:
         return "One teacher of each architecture stands behind them: how results vary with the teacher is not in them."
+    shared = "; rows of more seeds share them, so theirs do in part" if seeds > teachers_each else ""
     each = f"Seeds have {teachers_each} teachers of each architecture"
-    if seeds > teachers_each:
-        return f"{each}; rows of more seeds share them, and their intervals may be too narrow by that."
-    return f"{each}, so they cover how results vary with the teacher."
+    return f"{each}, so they cover how results vary with the teacher{shared}."

@@ -217,7 +217,7 @@ def test_an_estimate_times_each_architecture_once() -> None:
 
 def test_intervals_are_said_to_cover_the_teachers_where_no_two_seeds_share_one() -> None:
     assert covered(5, 5).endswith("so they cover how results vary with the teacher.")
-    assert covered(5, 6).endswith("rows of more seeds share them, and their intervals may be too narrow by that.")
+    assert covered(5, 6).endswith("with the teacher; rows of more seeds share them, so theirs do in part.")
     assert covered(1, 5).startswith("One teacher of each architecture")
 
 
