@@ -134,3 +134,9 @@ def open_page(browser: Any) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def copy(results: Path, tmp_path: Path) -> Path:
+    shutil.copytree(results, tmp_path / "results")
+    return tmp_path / "results"

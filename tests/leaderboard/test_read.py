@@ -22,12 +22,6 @@ from kdbench_leaderboard.standings import standings
 from kdbench_leaderboard.views import method_cell
 
 
-@pytest.fixture
-def copy(results: Path, tmp_path: Path) -> Path:
-    shutil.copytree(results, tmp_path / "results")
-    return tmp_path / "results"
-
-
 def lines_of(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
