@@ -49,6 +49,7 @@ def small_suite(tmp_path: Path) -> Path:
     text = text.replace('name = "digits"', 'name = "small"').replace("seeds = 5", "seeds = 2")
     text = text.replace("epochs = 60", "epochs = 4", 1).replace("epochs = 60", "epochs = 2")
     text = text.replace("[models]\n", '[models]\nresnet8_w2 = { name = "digits_resnet8_w2" }\n')
+    text = re.sub(r"\nteachers_each = .*", "", text)
     text = re.sub(r"(?s)\npairs = \[.*?\n\]", '\npairs = ["resnet8:resnet8_w2"]', text)
     text = re.sub(r"(?s)\n\[teams\].*?\n(?=\[assistants\])", "\n", text)
     between = '"resnet8:resnet8_w2" = ["resnet8_w8", "resnet8_w4"]'

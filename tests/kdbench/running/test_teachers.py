@@ -17,11 +17,13 @@ from kdbench.records.keys import teacher_key
 from kdbench.running.plan import plan_teacher
 from kdbench.running.teachers import BASELINE, find_teacher
 from kdbench.suite import Suite
-from kdbench.suites import SUITES
+from kdbench.suites import SUITES, load_suite
 from kdbench.tables import Weights
 
 SHIPPED = SUITES / "digits" / "teachers"
-[FILE] = SHIPPED.glob("resnet8-*.safetensors")
+FIRST = find_teacher(load_suite("digits"), "resnet8", None, print)
+assert FIRST is not None
+FILE = FIRST.path
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -60,7 +62,7 @@ def suite_with(digits: Suite, results: Path, address: str) -> Suite:
     assert found is None  # without the address
     from kdbench.hashing import file_sha256
 
-    return digits.model_copy(update={"weights": {"resnet8": Weights(address=address, sha256=file_sha256(FILE))}})
+    return digits.model_copy(update={"weights": {"resnet8": Weights(address=address, sha256=file_sha256(FILE))}, "teachers_each": 1})
 
 
 def test_weights_are_fetched_once_and_verified(digits: Suite, results: Path, address: str) -> None:

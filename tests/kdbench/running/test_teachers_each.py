@@ -68,11 +68,11 @@ def test_a_team_has_one_number(digits: Suite) -> None:
 
 
 def test_the_first_teacher_is_that_of_a_suite_with_one(digits: Suite) -> None:
-    several = shared(digits, 10)
+    several, single = shared(digits, 10), shared(digits, 1)
     keys = [teacher_key(several, "vit", 1, number=number) for number in range(10)]
-    assert keys[0] == teacher_key(digits, "vit", 1)
+    assert keys[0] == teacher_key(single, "vit", 1)
     assert len(set(keys)) == 10
-    assert several.fingerprint != digits.fingerprint  # their students are others
+    assert several.fingerprint != single.fingerprint  # their students are others
 
 
 def run_kd(here: Command, suite: Path, tmp_path: Path) -> list[Entry]:
