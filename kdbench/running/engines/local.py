@@ -74,11 +74,10 @@ def execute(cells: Sequence[Cell], root: Path, machine: Machine) -> Generator[Ev
     todo = deque(cells)
     busy_elsewhere: deque[Cell] = deque()
     eager: set[str] = set()  # methods that cannot be captured
-    crew = [
-        start_worker(root, machine.devices[k % len(machine.devices)], machine)
-        for k in range(min(machine.workers, len(cells)))
-    ]
+    crew: list[Worker] = []
     try:
+        for k in range(min(machine.workers, len(cells))):
+            crew.append(start_worker(root, machine.devices[k % len(machine.devices)], machine))  # noqa: PERF401
         while todo or busy_elsewhere or any(worker.cell for worker in crew):
             if has_time := machine.limit.suffices():
                 hand_out(todo, crew, root, machine, eager)

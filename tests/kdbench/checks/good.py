@@ -58,3 +58,17 @@ def assert_caught(cls: type[Method], check: str, advice: str) -> None:
         run_check(cls, check)
     assert advice in str(failure.value)
     assert "\n" not in str(failure.value)
+
+
+NETWORK = Good.requires | {"student.network"}
+
+
+class Holding(Good):
+    """Keeps the student where neither PyTorch nor the trainer looks."""
+
+    requires = NETWORK
+    deviations = ("says something",)
+
+    def build(self, setup: Setup) -> None:
+        super().build(setup)
+        self.held = lambda: setup.student_network

@@ -1,12 +1,10 @@
-"""Checks of the protocol catch the methods that train, or deploy, something else than the suite's student."""
+"""Checks of the protocol catch the methods that train otherwise than the suite's recipe says."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from typing import Any
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,20 +13,7 @@ from kdbench import Adam, Batch, Method, Outputs, Setup
 from kdbench.checks import run_check
 from kdbench.checks.bench import Bench
 from kdbench.running.describe import changed_stages
-from tests.kdbench.checks.good import Good, assert_caught, each
-
-NETWORK = Good.requires | {"student.network"}
-
-
-class Holding(Good):
-    """Keeps the student where neither PyTorch nor the trainer looks."""
-
-    requires = NETWORK
-    deviations = ("says something",)
-
-    def build(self, setup: Setup) -> None:
-        super().build(setup)
-        self.held = lambda: setup.student_network
+from tests.kdbench.checks.good import NETWORK, Good, Holding, assert_caught, each
 
 
 class OwnAdam(Holding):
@@ -226,82 +211,6 @@ class DropsImages(Good):
         return dataclasses.replace(batch, images=batch.images[half], labels=batch.labels[half], index=batch.index[half])
 
 
-class Wider(nn.Module):
-    """A network of another size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 500), nn.ReLU(), nn.Linear(500, 10))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
-
-
-class DeploysAWiderNetwork(Good):
-    """Trains a wider network beside the student and deploys that."""
-
-    def build(self, setup: Setup) -> None:
-        super().build(setup)
-        self.wider = Wider()
-
-    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        return self.with_term(F.cross_entropy(self.wider(batch.images), batch.labels), batch, student, teacher)
-
-    def deployed(self, student: nn.Module, read: Any) -> nn.Module:
-        return self.wider
-
-
-class DeploysTheTeacher(Good):
-    """Deploys the teacher."""
-
-    requires = Good.requires | {"teacher.network"}
-
-    def build(self, setup: Setup) -> None:
-        super().build(setup)
-        self.copy = copy.deepcopy(setup.teacher_network)
-
-    def deployed(self, student: nn.Module, read: Any) -> nn.Module:
-        return self.copy
-
-
-class Pretender(nn.Module):
-    """The student's weights, and the teacher's answers."""
-
-    def __init__(self, student: nn.Module, teacher: Any) -> None:
-        super().__init__()
-        self.answer = lambda images: teacher(images).logits
-        for name, module in student.named_children():
-            self.add_module(name, module)
-        for name, parameter in student.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.answer(images)
-
-
-class AnswersWithTheTeacher(Good):
-    """Deploys what has the student's weights and answers with the teacher."""
-
-    def build(self, setup: Setup) -> None:
-        super().build(setup)
-        self.read_teacher = setup.read_teacher
-
-    def deployed(self, student: nn.Module, read: Any) -> nn.Module:
-        return Pretender(student, self.read_teacher)
-
-
-class AnswersOtherwiseInEvaluation(Holding):
-    """Hooks the teacher's answers onto the student, in evaluation alone."""
-
-    def build(self, setup: Setup) -> None:
-        super().build(setup)
-
-        def answer(module: nn.Module, given: tuple[Tensor, ...], logits: Tensor) -> Tensor:
-            return logits if module.training else setup.read_teacher(given[0]).logits
-
-        setup.student_network.register_forward_hook(answer)
-
-
 BROKEN = [
     (OwnAdam, "keeps_to_the_recipe", "to an Adam of its own: the suite's optimizer alone trains it"),
     (StepsInInputs, "keeps_to_the_recipe", "inputs changes the student's"),
@@ -324,55 +233,12 @@ BROKEN = [
     (OtherLabels, "keeps_to_the_recipe", "inputs gives other labels than the suite's"),
     (DropsImages, "keeps_to_the_recipe", "inputs gives 8 images for 16 of a batch"),
     (DropsImages, "declares_changed_images", "keeps `view`"),
-    (DeploysAWiderNetwork, "deploys_what_it_trained", "none of the student's weights is in it"),
-    (DeploysTheTeacher, "deploys_what_it_trained", "none of the student's weights is in it"),
-    (AnswersWithTheTeacher, "deploys_what_it_trained", "answers otherwise than the suite's student"),
-    (AnswersOtherwiseInEvaluation, "deploys_what_it_trained", "answers otherwise than the suite's student"),
 ]
 
 
 @each(BROKEN)
 def test_a_broken_method_is_caught_with_advice(cls: type[Method], check: str, advice: str) -> None:
     assert_caught(cls, check, advice)
-
-
-class Ensemble(Good):
-    """Deploys the student beside a wider network."""
-
-    def build(self, setup: Setup) -> None:
-        super().build(setup)
-        self.wider = Wider()
-
-    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        return self.with_term(F.cross_entropy(self.wider(batch.images), batch.labels), batch, student, teacher)
-
-    def deployed(self, student: nn.Module, read: Any) -> nn.Module:
-        return Both(student, self.wider)
-
-
-class Both(nn.Module):
-    """The mean of two networks."""
-
-    def __init__(self, one: nn.Module, other: nn.Module) -> None:
-        super().__init__()
-        self.one, self.other = one, other
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (self.one(images) + self.other(images)) / 2
-
-
-@pytest.mark.parametrize("cls", [Ensemble, DeploysAWiderNetwork, DeploysTheTeacher])
-def test_a_network_that_is_not_the_suites_student_is_known_as_such(cls: type[Method]) -> None:
-    assert not Bench(cls).trainer().is_suites
-
-
-@pytest.mark.parametrize("cls", [AnswersWithTheTeacher, AnswersOtherwiseInEvaluation])
-def test_what_pretends_to_be_the_student_is_evaluated_as_the_suites_own(cls: type[Method]) -> None:
-    trainer = Bench(cls).trainer()
-    assert trainer.is_suites
-    honest = Bench(Good).trainer()
-    assert torch.equal(trainer.predict(), honest.predict())
-    assert not torch.equal(trainer.predict(), trainer.predict(trainer.deployed))
 
 
 class SlowsDown(Good):

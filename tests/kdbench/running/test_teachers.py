@@ -62,7 +62,9 @@ def suite_with(digits: Suite, results: Path, address: str) -> Suite:
     assert found is None  # without the address
     from kdbench.hashing import file_sha256
 
-    return digits.model_copy(update={"weights": {"resnet8": Weights(address=address, sha256=file_sha256(FILE))}, "teachers_each": 1})
+    return digits.model_copy(
+        update={"weights": {"resnet8": Weights(address=address, sha256=file_sha256(FILE))}, "teachers_each": 1}
+    )
 
 
 def test_weights_are_fetched_once_and_verified(digits: Suite, results: Path, address: str) -> None:
