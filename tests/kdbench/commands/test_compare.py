@@ -136,7 +136,7 @@ def test_what_can_be_told_and_what_stands_behind_it_is_said(digits: Suite) -> No
     assert "20 seeds tell two methods of usual variance apart from" in said
     assert "what the suite states" in said
     assert "corrected over the differences shown" in said
-    assert "One teacher of each architecture" in said
+    assert "10 teachers of each architecture, so they cover how results vary with the teacher; rows of more" in said
 
 
 def test_without_a_stated_prior_two_methods_have_their_own_variances(digits: Suite) -> None:
