@@ -41,7 +41,7 @@ class Layout:
     references: int
 
 
-DIGITS = Noise(Prior(0.44, 27, 0.2), 0.011)  # of the accepted records' ordinary methods
+DIGITS = Noise(Prior(0.44, 28, 0.2), 0.011)  # of the accepted records' ordinary methods
 QUARTER = Noise(Prior(0.29, 8, 0.2), 0.025)  # the same
 NOISES = {
     "digits": (DIGITS, 5),
