@@ -122,10 +122,10 @@ def test_pairs_that_tell_nothing_are_named():
     board = next(board for board in make_boards(store) if board.suite == "digits")
     rows = standings(board, [])
     assert pair_limits(board, rows) == {}
-    [found] = board.teachers["vit"]
-    main = found.record.main
-    weak = main.model_copy(update={"metrics": main.metrics.model_copy(update={"top1": 90.0})})
-    board.teachers["vit"] = [replace(found, record=found.record.model_copy(update={"networks": [weak]}))]
+    for number, found in enumerate(board.teachers["vit"]):
+        main = found.record.main
+        weak = main.model_copy(update={"metrics": main.metrics.model_copy(update={"top1": 90.0})})
+        board.teachers["vit"][number] = replace(found, record=found.record.model_copy(update={"networks": [weak]}))
     [((teacher, student), said)] = pair_limits(board, rows).items()
     assert (teacher, student) == ("vit", "resnet8_w4")
     assert "vit → resnet8_w4: the teacher (90.00 %)" in said

@@ -22,7 +22,7 @@ def report(suite: Suite, *methods: str, pairs: int = 3, seeds: int = 5) -> Repor
     """The report of a run that would have given the accepted records."""
     found = [e for name in methods for e in read_results(RESULTS / "digits" / name) if e.record.seed < seeds]
     cells: list[Any] = [SimpleNamespace(key=e.record.key, row=e.record.row, seed=e.record.seed) for e in found]
-    teachers = {p.teacher: find_teacher(suite, p.teacher, RESULTS, print) for p in suite.pairs}
+    teachers = {name: find_teacher(suite, name, RESULTS, print) for name in suite.teacher_names}
     known = {name: teacher for name, teacher in teachers.items() if teacher}
     return Report(suite, cells, {e.record.key: e for e in found}, suite.pairs[:pairs], known)
 
