@@ -82,7 +82,7 @@ def export(
 
     Its forms are checked against the record's predictions on the test images, where these are here.
 
-    Example: kdbench export runs/digits/kd/9e384d5b2f1a7c60 --onnx
+    Example: kdbench export runs/digits/kd/c6890d38b0e07ebb --onnx
     """
     from kdbench.commands.request import parse_data_dir
 
@@ -171,7 +171,7 @@ def verify(
     1: its metrics follow from its evidence. 2: its first epoch, trained again, has the losses of its curve.
     3: its cell, trained again, has the same predictions, or its pair the same accuracy within the interval.
 
-    Example: kdbench verify results/digits/kd/records.jsonl:9e384d5b --level 3
+    Example: kdbench verify results/digits/kd/records.jsonl:c6890d38 --level 3
     """
     from kdbench.commands.request import parse_data_dir
     from kdbench.commands.verify import verify as verify_record
