@@ -16,6 +16,7 @@ from kdbench.testing import parametrize_with_checks
 from tests.kdbench.checks import (
     honest,
     test_declaration,
+    test_deployed,
     test_devices,
     test_gradients,
     test_honesty,
@@ -34,7 +35,8 @@ def test_every_method_that_ships_passes(method: type[Method], check: Callable[[t
 
 
 def test_each_check_has_a_method_that_it_catches() -> None:
-    modules = (test_declaration, test_devices, test_gradients, test_honesty, test_numbers, test_recipe, test_repetition)
+    told = (test_declaration, test_deployed, test_devices, test_gradients, test_honesty)
+    modules = (*told, test_numbers, test_recipe, test_repetition)
     assert {check for module in modules for _, check, _ in module.BROKEN} == set(NAMES)
 
 
