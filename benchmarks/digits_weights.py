@@ -2,8 +2,8 @@
 
 Each method has the same small budget: eight trials of its main weight, powers of two from 1/32 to 4 times the published
 weight, beside the suite's own setting; the first seed of every pair, on validation images. What is chosen, the mean over
-pairs, goes into kdbench/suites/digits.toml by hand. Data-free methods keep their weights. A search that was cut off goes
-on.
+pairs, goes into kdbench/suites/digits.toml by hand. Data-free methods keep their weights, and those that cannot serve
+every pair what was best on two seeds of the first. A search that was cut off goes on.
 """
 
 from __future__ import annotations
