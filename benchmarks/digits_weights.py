@@ -1,9 +1,9 @@
 """The main weights of `digits`, for which no paper has one: PYTHONPATH=. python benchmarks/digits_weights.py OUT.toml
 
 Each method has the same small budget: eight trials of its main weight, powers of two from 1/32 to 4 times the published
-weight, beside the suite's own setting; the first seed of every pair, on validation images. What is chosen, the mean over
-pairs, goes into kdbench/suites/digits.toml by hand. Data-free methods keep their weights, and those that cannot serve
-every pair what was best on two seeds of the first. A search that was cut off goes on.
+weight, beside the suite's own setting; the first seed of every pair, on validation images. The best mean over the pairs
+goes into kdbench/suites/digits.toml by hand. Data-free methods keep their weights, and those that cannot serve every
+pair have what was best on two seeds of the first. A search that was cut off goes on.
 """
 
 from __future__ import annotations
