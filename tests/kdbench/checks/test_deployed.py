@@ -104,15 +104,8 @@ def test_a_broken_method_is_caught_with_advice(cls: type[Method], check: str, ad
     assert_caught(cls, check, advice)
 
 
-class Ensemble(Good):
+class Ensemble(DeploysAWiderNetwork):
     """Deploys the student beside a wider network."""
-
-    def build(self, setup: Setup) -> None:
-        super().build(setup)
-        self.wider = Wider()
-
-    def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
-        return self.with_term(F.cross_entropy(self.wider(batch.images), batch.labels), batch, student, teacher)
 
     def deployed(self, student: nn.Module, read: Any) -> nn.Module:
         return Both(student, self.wider)
