@@ -1,16 +1,10 @@
-"""Tuning: validation images alone decide, every trial is an ordinary cell, and nothing that is finished is lost."""
+"""Validation images alone decide, every trial is an ordinary cell, and a mistake is one line."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,12 +15,9 @@ from rich.console import Console
 
 from kdbench.cli.app import main
 from kdbench.commands import tune as tune_module
-from kdbench.commands.request import Request
-from kdbench.commands.search import parse_search
-from kdbench.commands.tune import tune
 from kdbench.data import small
 from kdbench.errors import KdbenchError
-from kdbench.records.store import Entry, read_runs
+from kdbench.records.store import Entry
 from kdbench.running import study
 from kdbench.running.engines.events import Machine
 from kdbench.running.fleet import Outcome, train
@@ -34,52 +25,7 @@ from kdbench.running.plan import Cell, plan_cells
 from kdbench.running.teachers import find_teacher
 from kdbench.running.tuning import Trial
 from kdbench.suites import load_suite
-
-Tune = Callable[..., tuple[int, Any, str]]
-SPACE = "kd_weight=log:0.1..10"
-
-
-@pytest.fixture
-def quick_suite(small_suite: Path) -> Path:
-    """The small suite over one epoch."""
-    small_suite.write_text(
-        small_suite.read_text().replace("epochs = 4", "epochs = 1").replace("epochs = 2", "epochs = 1")
-    )
-    return small_suite
-
-
-@pytest.fixture
-def run(quick_suite: Path, cells_here: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tune:
-    """Tunes; returns the exit code, the JSON and what people read."""
-
-    def run(
-        *methods: str,
-        space: Sequence[str] = (SPACE,),
-        trials: int = 2,
-        sampler: str = "random",
-        seeds: str = "1",
-        suite: Path = quick_suite,
-        out: Path | None = None,
-        runs: str = "runs",
-        budget: str | None = None,
-    ) -> tuple[int, Any, str]:
-        request = Request(
-            str(suite), methods, seeds=seeds, validate=True, device="cpu", workers="1", out=tmp_path / runs,
-            mlflow=False, as_json=True,
-        )  # fmt: skip
-        said = io.StringIO()
-        search = parse_search(request, space, None if budget else trials, sampler, out, budget)
-        code = tune(search, Console(file=said, width=200))
-        printed = capsys.readouterr().out
-        return code, json.loads(printed) if printed else None, said.getvalue()
-
-    return run
-
-
-def records(runs: Path) -> list[Entry]:
-    found = list(read_runs(runs))
-    assert all(isinstance(entry, Entry) for entry in found)
-    return [entry for entry in found if isinstance(entry, Entry)]
+from tests.kdbench.commands.tuning.searches import SPACE, Tune, records
 
 
 def test_the_best_mean_over_the_validation_images_is_chosen(run: Tune, tmp_path: Path) -> None:
@@ -198,91 +144,6 @@ def test_a_second_search_trains_nothing_and_a_larger_one_only_what_is_new(run: T
     assert more["methods"][0]["trials"][:3] == first["methods"][0]["trials"]
 
 
-def test_ctrl_c_keeps_what_is_finished(
-    run: Tune, cells_here: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(study, "STARTUP", 1)
-    monkeypatch.setattr(sys, "argv", ["kdbench", "tune", "kd", "--space", SPACE])
-    _, whole, _ = run("kd", sampler="tpe", trials=3, runs="whole")
-    real = tune_module.train
-
-    def interrupted(cells: Sequence[Cell], *rest: Any) -> None:
-        real(cells[:1], *rest)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tune_module, "train", interrupted)
-    code, found, said = run("kd", sampler="tpe", trials=3, runs="cut")
-    assert (code, found) == (130, None)
-    assert "Stopped. 1 cells of the search are recorded" in said
-    assert f"Resume: kdbench tune kd --space {SPACE}" in said
-    for _ in range(2):
-        assert run("kd", sampler="tpe", trials=3, runs="cut")[0] == 130
-    monkeypatch.setattr(tune_module, "train", real)
-    code, found, _ = run("kd", sampler="tpe", trials=3, runs="cut")
-    assert code == 0
-    assert found["methods"] == whole["methods"]
-    assert len(cells_here) == 8
-
-
-BROKEN = """
-from kdbench import Field, Method, NotApplicable, Paper
-import torch
-class Broken(Method):
-    '''Fails with one value of two.'''
-    name, version = "broken", 1
-    paper = Paper("A title", "An Author", 2026)
-    scheme, knowledge = "offline", ("response",)
-    requires = {"student.logits"}
-    class Params(Method.Params):
-        depth: int = Field(1, ge=1, description="how deep")
-    def build(self, setup):
-        if self.params.depth == 7:
-            raise NotApplicable("seven is too deep")
-    def loss(self, batch, student, teacher):
-        if self.params.depth == 2:
-            raise ValueError("no such luck")
-        return {"l": torch.nn.functional.cross_entropy(student.logits, batch.labels)}
-"""
-
-
-def test_a_failed_trial_does_not_stop_the_others(
-    run: Tune, tmp_path: Path, install_plugin: Callable[..., Path]
-) -> None:
-    install_plugin("theirs", {"broken": "broken_method:Broken"}, broken_method=BROKEN)
-    code, found, said = run("broken", space=["depth=2,3,7"], trials=3, out=tmp_path / "mine.toml")
-    assert code == 1
-    [broken] = found["methods"]
-    assert [trial["accuracy"] is None for trial in broken["trials"]] == [False, True, False, True]
-    assert [trial["lack"] for trial in broken["trials"]][1::2] == ["failed", "not applicable: seven is too deep"]
-    assert broken["best"] == 0
-    [failure] = found["failures"]
-    assert failure["message"] == "ValueError: no such luck"
-    assert "Failed: broken[depth=2] resnet8_w2 seed 0: ValueError: no such luck (traceback in" in said
-    assert "Run the same command again to retry the failed cells." in said
-    assert found["written"] is None
-    assert not (tmp_path / "mine.toml").exists()
-    code, found, said = run("broken", space=["depth=7"], trials=3)
-    assert code == 0
-
-
-def test_a_setting_that_diverges_is_no_choice_and_no_failure_of_the_search(
-    run: Tune, tmp_path: Path, install_plugin: Callable[..., Path]
-) -> None:
-    wild = BROKEN.replace('"broken"', '"wild"').replace(
-        'raise ValueError("no such luck")', 'return {"l": student.logits.sum() * float("inf")}'
-    )
-    assert '"wild"' in wild
-    assert "inf" in wild
-    install_plugin("others", {"wild": "wild_method:Broken"}, wild_method=wild)
-    code, found, said = run("wild", space=["depth=2,3"], trials=2, out=tmp_path / "mine.toml")
-    assert code == 0
-    [method] = found["methods"]
-    assert [trial["lack"] for trial in method["trials"]] == [None, "diverged", None]
-    assert found["failures"][0]["message"].startswith("Diverged:")
-    assert "retry" not in said
-    assert load_suite(str(tmp_path / "mine.toml")).methods["wild"].trials == 2
-
-
 def test_every_trial_is_mirrored(run: Tune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mirrored: list[str] = []
 
@@ -305,42 +166,6 @@ def test_a_budget_gives_every_method_as_many_trials_as_its_time_holds(
     assert "One setting of every method takes about 20 s: 2 trials beside the defaults." in said
     with pytest.raises(KdbenchError, match=r"--budget 30 s: one setting .* about 20 s, .* Give 44 s or more"):
         run("kd", budget="30s")
-
-
-def start(tmp_path: Path, *arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "kdbench", "tune", *map(str, arguments)],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finished(runs: Path) -> dict[Path, int]:
-    """When each record was written that is in its place; what a killed process left beside them is none."""
-    return {path: path.stat().st_mtime_ns for path in runs.glob(f"*/*/{'?' * 16}/record.json")}
-
-
-@pytest.mark.slow
-def test_kill_9_ends_in_the_same_choice(quick_suite: Path, run: Tune, tmp_path: Path) -> None:
-    _, whole, _ = run("kd", trials=3, seeds="2", runs="whole")
-    options = ("kd", "--suite", quick_suite, "--space", SPACE, "--trials", "3", "--seeds", "2", "--sampler", "random")
-    options = (*options, "--no-mlflow", "--json", "--workers", "1")
-    process = start(tmp_path, *options)
-    deadline = time.monotonic() + 300
-    while not finished(tmp_path / "runs") and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    kept = finished(tmp_path / "runs")
-    assert 0 < len(kept) < 8
-    out, errors = start(tmp_path, *options).communicate(timeout=300)
-    assert json.loads(out)["methods"] == whole["methods"], errors
-    after = finished(tmp_path / "runs")
-    assert len(after) == 8
-    assert kept.items() <= after.items()
 
 
 MISTAKES = [
