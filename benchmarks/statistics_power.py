@@ -1,7 +1,7 @@
 """How often the statistics of a board err, and what they find: PYTHONPATH=. python benchmarks/statistics_power.py
 
 Boards are simulated from the components of a suite's noise: a reference and methods, of which two fifths are better, a
-third of them each by three gains. Every estimator sees the same boards.
+third of them each by three gains, or none is. Every estimator sees the same boards.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def board(rng: np.random.Generator, noise: Noise, layout: Layout, gains: Sequenc
     rows, prior = layout.methods + 1, noise.prior
     gain = np.zeros(rows)
     better = 1 + rng.permutation(layout.methods)[: 2 * layout.methods // 5]
-    gain[better] = np.resize(gains, len(better))
+    if gains:
+        gain[better] = np.resize(gains, len(better))
     sd = prior.sd * np.sqrt(prior.df / rng.chisquare(prior.df, rows))
     seeds = max(layout.seeds, layout.references)
     common, own = rng.normal(size=seeds), rng.normal(size=(rows, seeds))
@@ -74,8 +75,18 @@ def board(rng: np.random.Generator, noise: Noise, layout: Layout, gains: Sequenc
     return [dict(enumerate(map(float, row[:count]))) for row, count in zip(table, counts, strict=True)], gain[1:]
 
 
-def paired(scores: Scores, gain: np.ndarray, noise: Noise) -> tuple[list[float], list[float], list[float]]:
-    """P-values of no difference and of the true one by a paired t test over the common seeds."""
+@dataclass(frozen=True)
+class Tested:
+    """P-values of no difference and of the true one, and what Dunnett's correction reads."""
+
+    none: list[float]
+    true: list[float]
+    shared: list[float]
+    own: list[float]
+
+
+def paired(scores: Scores, gain: np.ndarray, noise: Noise) -> Tested:
+    """A paired t test over the common seeds."""
     found, true = [], []
     for row, truth in zip(scores[1:], gain, strict=True):
         differences = np.array([value - scores[0][seed] for seed, value in row.items() if seed in scores[0]])
@@ -83,24 +94,24 @@ def paired(scores: Scores, gain: np.ndarray, noise: Noise) -> tuple[list[float],
         error = math.sqrt(float(differences.var(ddof=1)) / len(differences) + noise.by_image)
         found.append(student_t_tails(float(differences.mean()) / error, df))
         true.append(student_t_tails(float(differences.mean() - truth) / error, df))
-    return found, true, [0.5] * len(found)
+    return Tested(found, true, [0.5] * len(found), [float(len(scores[1]) - 1)] * len(found))
 
 
-def unpaired(prior: Callable[[Scores, Noise], Prior | None]) -> Callable[..., tuple[list[float], ...]]:
+def unpaired(prior: Callable[[Scores, Noise], Prior | None]) -> Callable[[Scores, np.ndarray, Noise], Tested]:
     """The same from all seeds, with variances moderated by a prior."""
 
-    def tests(scores: Scores, gain: np.ndarray, noise: Noise) -> tuple[list[float], ...]:
+    def tests(scores: Scores, gain: np.ndarray, noise: Noise) -> Tested:
         found = contrast_scores(scores, noise.by_image, prior(scores, noise))
         differences, errors, freedoms = (t[1:, 0].tolist() for t in (found.mean, found.error, found.freedom))
         parts = list(zip(differences, errors, freedoms, gain.tolist(), strict=True))
         no = [student_t_tails(d / e, f) for d, e, f, _ in parts]
         true = [student_t_tails((d - truth) / e, f) for d, e, f, truth in parts]
-        return no, true, found.shared[1:, 0].tolist()
+        return Tested(no, true, found.shared[1:, 0].tolist(), found.own[1:].tolist())
 
     return tests
 
 
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float | None]:
     """P-values adjusted for the false-discovery rate."""
     order = np.argsort(p_values)[::-1]
     scaled = np.array(p_values)[order] * len(order) / np.arange(len(order), 0, -1)
@@ -113,13 +124,19 @@ STATED = unpaired(lambda scores, noise: noise.prior)
 ESTIMATED = unpaired(lambda scores, noise: estimate_prior(scores[1:]))
 OWN = unpaired(lambda scores, noise: None)
 CHOSEN, UNSTATED = "moderated (stated prior), Dunnett", "moderated (estimated prior), Dunnett"
-ESTIMATORS = {
-    "paired t, Holm": (paired, lambda p, s: holm(p)),
-    "own variances, Dunnett": (OWN, adjusted),
-    UNSTATED: (ESTIMATED, adjusted),
-    "moderated (stated prior), Holm": (STATED, lambda p, s: holm(p)),
-    CHOSEN: (STATED, adjusted),
-    "moderated (stated prior), false-discovery rate": (STATED, lambda p, s: benjamini_hochberg(p)),
+
+
+def dunnett(tested: Tested) -> list[float | None]:
+    return adjusted(tested.none, tested.shared, tested.own)
+
+
+ESTIMATORS: dict[str, tuple[Callable[[Scores, np.ndarray, Noise], Tested], Callable[[Tested], list[float | None]]]] = {
+    "paired t, Holm": (paired, lambda tested: holm(tested.none)),
+    "own variances, Dunnett": (OWN, dunnett),
+    UNSTATED: (ESTIMATED, dunnett),
+    "moderated (stated prior), Holm": (STATED, lambda tested: holm(tested.none)),
+    CHOSEN: (STATED, dunnett),
+    "moderated (stated prior), false-discovery rate": (STATED, lambda tested: benjamini_hochberg(tested.none)),
 }
 
 
@@ -163,9 +180,9 @@ def simulate(
         means = np.array([np.mean(list(row.values())) for row in scores])
         for name, count in counts.items():
             test, correct = ESTIMATORS[name]
-            no, true, shared = test(scores, gain, noise)
-            corrected = np.array(correct(no, shared), dtype=np.float64)
-            count.add(corrected, np.array(true), gain, gains, means[1:] - means[0])
+            tested = test(scores, gain, noise)
+            corrected = np.array(correct(tested), dtype=np.float64)
+            count.add(corrected, np.array(tested.true), gain, gains, means[1:] - means[0])
     return counts
 
 
@@ -194,16 +211,19 @@ def compare_estimators(methods: int, boards: int) -> Iterator[str]:
 
 def compare_suites(methods: int, boards: int) -> Iterator[str]:
     """The chosen estimator on boards with other noise; gains are those that the board says it detects."""
-    yield table_line("noise", "seeds, of the reference", "any wrong claim", "coverage", "detects", "finds it")
-    yield table_line(*["---"] * 6)
+    yield table_line(
+        "noise", "seeds, of the reference", "any wrong claim", "where none is better", "coverage", "detects", "finds it"
+    )
+    yield table_line(*["---"] * 7)
     for name, (noise, seeds) in NOISES.items():
         for references in (seeds, 2 * seeds) if seeds > 5 else (seeds, 4 * seeds):
             layout = Layout(methods, seeds, references)
             size = detectable(noise, layout)
             for chosen in (CHOSEN, UNSTATED):
                 wrong, _, covered, found = simulate(noise, layout, [size], [chosen], boards)[chosen].rates()
+                none = simulate(noise, layout, [], [chosen], boards)[chosen].rates()[0]
                 prior = "" if chosen == CHOSEN else ", prior estimated"
-                yield table_line(f"{name}{prior}", f"{seeds}, {references}", wrong, covered, f"{size:.2f}", found)
+                yield table_line(f"{name}{prior}", f"{seeds}, {references}", wrong, none, covered, f"{size:.2f}", found)
 
 
 def table_line(*cells: str) -> str:

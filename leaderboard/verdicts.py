@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kdbench.records.rows import KD, PLAIN, RANDOM
-from kdbench.records.standings import Contrast
+from kdbench.records.standings import MATTERS, Contrast
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board
 from kdbench_leaderboard.standings import Standing
@@ -15,8 +15,8 @@ from kdbench_leaderboard.tables import Cell, difference
 WORDS = {  # by mark: the word beside the icon, and what it means
     "better": ("better", "measurably better, after correction over all rows"),
     "worse": ("worse", "measurably worse, after correction over all rows"),
-    "level": ("not better", "not told apart, and a gain that would be found as a rule is ruled out"),
-    "open": ("undecided", "not told apart, and too few seeds to rule a gain out"),
+    "level": ("not better", f"not told apart, and a gain of {MATTERS:.1f} points is ruled out, among all rows"),
+    "open": ("undecided", f"not told apart, and a gain of {MATTERS:.1f} points is not ruled out, among all rows"),
     "none": ("one seed", "one seed tells nothing of its variation"),
 }
 
@@ -86,8 +86,8 @@ def verdict_cell(s: Standing) -> Cell:
         ("undecided against", undecided),
     ]
     text = "; ".join(f"{words} {names(found)}" for words, found in parts if found)
-    open_ = [f"a gain of {s.against[name].difference.high:.1f} over {spoken(name)}" for name in undecided]
-    return Cell(text, title=f"too few seeds: {', '.join(open_)} is not ruled out" if open_ else "")
+    open_ = ", ".join(map(spoken, undecided))
+    return Cell(text, title=f"a gain of {MATTERS:.1f} points over {open_} is not ruled out" if open_ else "")
 
 
 def said(contrast: Contrast) -> str:

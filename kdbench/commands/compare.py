@@ -18,7 +18,7 @@ from kdbench.records.metrics import Measure
 from kdbench.records.moderation import moderation
 from kdbench.records.power import detectable_between, seeds_said
 from kdbench.records.rows import Row
-from kdbench.records.standings import Standing, track_title, tracks
+from kdbench.records.standings import MATTERS, Standing, track_title, tracks
 from kdbench.records.store import Entry
 from kdbench.suite import Suite
 
@@ -62,9 +62,7 @@ def notes(suite: Suite, found: Contrasts, contrasts: Sequence[Named], metric: Me
         seeds = seeds_said(found.seeds.tolist())
         said.append(f"{seeds} tell two methods of usual variance apart from {size} on, with 80 % power.")
     if any(c.undecided for c in contrasts):
-        said.append(
-            "Undecided: not told apart, and a difference that would be found as a rule is not ruled out either."
-        )
+        said.append(f"Undecided: not told apart, and a difference of {MATTERS:.1f} points is not ruled out either.")
     return [
         *said,
         moderation(found.prior),

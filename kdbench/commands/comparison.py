@@ -89,6 +89,8 @@ def comparison(
     accepted, runs = None if suite.off_protocol else find_results(results), find_runs(runs)
     suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, accepted)
     rows, incomplete = [], {}
+    if len(set(methods)) < 2:
+        raise KdbenchError("Name two methods or more, such as: kdbench compare crd kd")
     for name in dict.fromkeys(methods):
         row = find_row(suite, name, runs, accepted, notice)
         if missing := gaps(row, suite):
@@ -102,13 +104,20 @@ def comparison(
     if len(rows) < 2:
         raise KdbenchError(
             f"Only {len(rows)} of the methods has a record of every pair and seed of '{suite.name}', and two are "
-            f"needed. Run: kdbench run --method {','.join(incomplete) or 'NAME'} --suite {suite.name}"
+            f"needed. {what_helps(suite, incomplete)}"
         )
     check_teachers(suite, rows)
     stated = metric.name == ranked_by(bool(suite.tasks)) and stated_prior(suite) is not None
     found = measured(rows, suite, metric, () if stated else complete_rows(suite, runs, accepted))
     contrasts, standing = contrasts_of(rows, found, metric), standing_of(rows, found, suite, metric)
     return Comparison(suite, metric, found, contrasts, standing, incomplete)
+
+
+def what_helps(suite: Suite, incomplete: dict[str, list[str]]) -> str:
+    """What makes two complete rows: training what is missing, or the pairs to which all methods are applicable."""
+    if inapplicable := [name for name, missing in incomplete.items() if any("not applicable" in m for m in missing)]:
+        return f"Compare {' and '.join(inapplicable)} on other pairs: --pair TEACHER:STUDENT."
+    return f"Run: kdbench run --method {','.join(incomplete)} --suite {suite.name} --seeds {suite.seeds}"
 
 
 def part_of(name: str, pairs: Sequence[str] = (), seeds: int | None = None, validate: bool = False) -> Suite:
@@ -235,7 +244,7 @@ def complete_rows(suite: Suite, runs: Path, results: Path | None) -> list[Row[En
 def contrasts_of(rows: Sequence[Row[Entry]], found: Contrasts, metric: Measured) -> list[Named]:
     """Every row against every later one; p-values are corrected over all of them."""
     return [
-        Named(c.difference, c.adjusted, c.verdict, c.detectable, one=rows[i].title, other=rows[j].title)
+        Named(c.difference, c.adjusted, c.verdict, c.detectable, c.bounds, one=rows[i].title, other=rows[j].title)
         for (i, j), c in all_contrasts(found, metric.higher_is_better).items()
     ]
 

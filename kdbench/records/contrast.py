@@ -56,6 +56,7 @@ class Contrasts:
         error: standard errors; NaN where a row has one seed.
         freedom: degrees of freedom of each error.
         shared: the part of the variance that all differences from row j have in common.
+        own: (M,) degrees of freedom of each row's own variance.
         usual: (M,) rows whose variance the prior speaks for.
         seeds: (M,) how many each row has.
         prior: what the variances were moderated by, if anything.
@@ -65,6 +66,7 @@ class Contrasts:
     error: np.ndarray
     freedom: np.ndarray
     shared: np.ndarray
+    own: np.ndarray
     usual: np.ndarray
     seeds: np.ndarray
     prior: Prior | None = None
@@ -86,7 +88,11 @@ class Contrasts:
         plain = self.p_values
         for j in range(count):
             others = [i for i in range(count) if i != j]
-            ps = adjusted([None if np.isnan(p) else p for p in plain[others, j].tolist()], self.shared[others, j])
+            ps = adjusted(
+                [None if np.isnan(p) else p for p in plain[others, j].tolist()],
+                self.shared[others, j],
+                self.own[others],
+            )
             found[others, j] = [np.nan if p is None else p for p in ps]
         return found
 
@@ -145,7 +151,7 @@ def contrast_scores(scores: Sequence[dict[int, float]], by_image: np.ndarray | f
         widening, df = t_of_sum(part[:, None] / independent, part[None, :] / independent, freedom)
     usual = freedom >= count - 1 + (prior.df if prior else 0.0)
     error, shared = np.sqrt(total) * widening, np.nan_to_num(shared)
-    return Contrasts(means[:, None] - means[None, :], error, df, shared, usual, count.astype(int), prior)
+    return Contrasts(means[:, None] - means[None, :], error, df, shared, freedom, usual, count.astype(int), prior)
 
 
 def t_of_sum(one: np.ndarray, other: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,16 +8,6 @@ from statistics import NormalDist
 import numpy as np
 
 NORMAL = NormalDist()
-REACH, PER_UNIT = 9.0, 1000  # of the table of the normal's cumulative distribution, and how fine it is
-CUMULATIVE = np.array([0.5 * math.erfc(-(n / PER_UNIT - REACH) / math.sqrt(2)) for n in range(18001)])
-RISE = np.diff(CUMULATIVE, append=CUMULATIVE[-1])
-
-
-def normal_cdf(z: np.ndarray) -> np.ndarray:
-    """P(Z <= z), of any shape, to 3e-8: interpolated in a table."""
-    place = np.clip((np.asarray(z) + REACH) * PER_UNIT, 0, len(CUMULATIVE) - 1)
-    below = place.astype(np.intp)
-    return CUMULATIVE[below] + (place - below) * RISE[below]
 
 
 def student_t_tails(t: float, df: float) -> float:

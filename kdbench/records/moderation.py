@@ -30,7 +30,7 @@ class Prior:
         sd: of one seed's score around the method's mean.
         df: how many degrees of freedom the prior is worth.
         correlation: of two methods' scores at the same seed.
-        stated: by the suite; else estimated from the rows that are compared.
+        stated: by the suite; else estimated from its complete rows.
     """
 
     sd: float
@@ -108,7 +108,7 @@ def moderation(prior: Prior | None) -> str:
     """A sentence on what moderates the variances over seeds."""
     if prior is None:
         return "Variances over seeds are each row's own: nothing is stated or known of others."
-    by = "what the suite states" if prior.stated else "the rows compared, so that another row moves them a little"
+    by = "what the suite states" if prior.stated else "the suite's complete rows, and move with them"
     return (
         f"Variances over seeds are moderated by {by}: a standard deviation of {prior.sd:.2g} that is worth "
         f"{prior.df:.0f} degrees of freedom."

@@ -51,7 +51,8 @@ def seeds_said(counts: Collection[int]) -> str:
 
 def correction(found: Contrasts, reference: int, level: float = 0.05) -> float:
     """The p-value at which the first of the differences from the reference is told from 0."""
-    return critical_p(np.delete(found.shared[:, reference], reference).tolist(), level)
+    others = np.arange(len(found.mean)) != reference
+    return critical_p(found.shared[others, reference], found.own[others], level)
 
 
 def usual_detectable(error: np.ndarray, freedom: np.ndarray, p: float) -> float:

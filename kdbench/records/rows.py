@@ -13,6 +13,7 @@ import numpy as np
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.layout import RESERVED
+from kdbench.records.built_in import built_in
 from kdbench.records.parts import MethodInfo
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record
@@ -240,8 +241,9 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
     method = name.partition("[")[0]
     known = methods_in(suite, runs, results)
     if method not in known:
+        meant = "" if method in built_in() else did_you_mean(method, known)
         raise KdbenchError(
-            f"No records of method '{method}' on suite '{suite.name}'.{did_you_mean(method, known)} "
+            f"No records of method '{method}' on suite '{suite.name}'.{meant} "
             f"Run: kdbench run --method {method} --suite {suite.name}"
         )
     rows = read_rows(suite, method, runs, results, notice)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from kdbench.records.ranks import RankSet, rank_sets
 from kdbench.records.rows import Cell, Result, Row
 from kdbench.records.stats import LEVEL, Difference, Verdict, holm, mean_interval, verdict
 
+MATTERS = 1.0  # percentage points of accuracy: "not better" rules out a gain as large
 Estimate = tuple[float, float | None]  # a mean over seeds, and half the width of its 95 % interval
 
 
@@ -85,27 +85,29 @@ class Contrast:
     Attributes:
         adjusted: p-value of the difference, corrected for all that are compared at once.
         detectable: what would be told from 0 four times in five; None with one seed.
+        bounds: of the difference, that hold for all that are compared at once; None with one seed.
     """
 
     difference: Difference
     adjusted: float | None
     verdict: Verdict
     detectable: float | None = None
+    bounds: tuple[float, float] | None = None
 
     @property
     def undecided(self) -> bool:
-        """Whether nothing is told apart and a difference that is large enough to be found is not ruled out either."""
-        return self.lacks_power(self.difference.low) or self.lacks_power(self.difference.high)
+        """Whether nothing is told apart and a difference that matters is not ruled out either."""
+        return self.gain_is_open or self.loss_is_open
 
     @property
     def gain_is_open(self) -> bool:
         """The same of differences above 0 alone."""
-        return self.lacks_power(self.difference.high) and (self.difference.high or 0.0) > 0
+        return self.verdict == "not separable" and self.bounds is not None and self.bounds[1] >= MATTERS
 
-    def lacks_power(self, bound: float | None) -> bool:
-        if self.verdict != "not separable" or bound is None:
-            return False
-        return self.detectable is None or abs(bound) >= self.detectable
+    @property
+    def loss_is_open(self) -> bool:
+        """The same of differences below 0 alone."""
+        return self.verdict == "not separable" and self.bounds is not None and self.bounds[0] <= -MATTERS
 
 
 def contrasts_with(found: Contrasts, reference: int, higher_is_better: bool = True) -> dict[int, Contrast]:
@@ -114,10 +116,10 @@ def contrasts_with(found: Contrasts, reference: int, higher_is_better: bool = Tr
     if not others:
         return {}
     differences = [found.difference(i, reference) for i in others]
-    p_values = adjusted([d.p_value for d in differences], [float(found.shared[i, reference]) for i in others])
+    p_values = adjusted([d.p_value for d in differences], found.shared[others, reference], found.own[others])
     limit = correction(found, reference)
     return {
-        i: Contrast(d, p, verdict(d.mean, p, higher_is_better), least(found, i, reference, limit))
+        i: Contrast(d, p, verdict(d.mean, p, higher_is_better), *reach(found, i, reference, limit))
         for i, d, p in zip(others, differences, p_values, strict=True)
     }
 
@@ -128,15 +130,17 @@ def all_contrasts(found: Contrasts, higher_is_better: bool = True) -> dict[tuple
     differences = [found.difference(i, j) for i, j in names]
     limit = LEVEL / max(1, len(names))
     return {
-        (i, j): Contrast(d, p, verdict(d.mean, p, higher_is_better), least(found, i, j, limit))
+        (i, j): Contrast(d, p, verdict(d.mean, p, higher_is_better), *reach(found, i, j, limit))
         for (i, j), d, p in zip(names, differences, holm([d.p_value for d in differences]), strict=True)
     }
 
 
-def least(found: Contrasts, i: int, j: int, limit: float) -> float | None:
-    """The difference of two rows that would be found at this p-value; None with one seed."""
-    error, freedom = float(found.error[i, j]), float(found.freedom[i, j])
-    return None if math.isnan(error) else detectable(error, freedom, limit)
+def reach(found: Contrasts, i: int, j: int, limit: float) -> tuple[float | None, tuple[float, float] | None]:
+    """What of two rows would be found at this p-value, and the bounds of their difference there; None with one seed."""
+    d = found.difference(i, j, 1 - limit)
+    if d.low is None or d.high is None:
+        return None, None
+    return detectable(float(found.error[i, j]), float(found.freedom[i, j]), limit), (d.low, d.high)
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
@@ -150,22 +154,19 @@ class Standing(Generic[AnyRow]):
         metrics: mean over pairs of each metric of the registry.
         place: in the order of means, 1 is the best; equal means share one. None for a row that is not ranked.
         ranks: the first and the last rank that the evidence leaves open; None with one seed.
+        like_the_leader: whether it stands below the first row, and neither is told from the other nor any above it.
     """
 
     row: AnyRow
     metrics: dict[str, Estimate] = field(default_factory=dict)
     place: int | None = None
     ranks: RankSet | None = None
+    like_the_leader: bool = False
 
     @cached_property
     def budget(self) -> int | None:
         """After how many trials the row was tuned; None for parameters of papers, the suite or a user."""
         return self.row.budget
-
-    @property
-    def like_the_leader(self) -> bool:
-        """Whether it stands below the first row and none is measurably better."""
-        return self.place is not None and self.place > 1 and self.ranks is not None and self.ranks[0] == 1
 
 
 AnyStanding = TypeVar("AnyStanding", bound=Standing[Any])
@@ -189,5 +190,9 @@ def track_title(budget: int | None) -> str:
 def set_places(ranked: Sequence[Standing[AnyRow]], found: Contrasts, higher_is_better: bool = True) -> None:
     """Give rows, in the order of the contrasts, their places and the ranks that are open."""
     ahead = found.mean > 0 if higher_is_better else found.mean < 0
+    places = 1 + ahead.sum(axis=0)
+    told = (found.told <= LEVEL) & (found.mean != 0)
+    beaten = (told | told.T)[places == 1].any(axis=0)  # in the leader's comparison with all, or in the row's own
     for i, (standing, ranks) in enumerate(zip(ranked, rank_sets(found, higher_is_better), strict=True)):
-        standing.place, standing.ranks = 1 + int(ahead[:, i].sum()), ranks
+        standing.place, standing.ranks = int(places[i]), ranks
+        standing.like_the_leader = bool(places[i] > 1 and ranks is not None and ranks[0] == 1 and not beaten[i])

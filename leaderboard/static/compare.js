@@ -36,8 +36,8 @@ function sentence(suite, a, b, found) {
   const verdict = { better: `${a.name} is measurably better`, worse: `${a.name} is measurably worse` };
   const last = verdict[board] ? `${verdict[board]}, also after that correction.`
     : verdict[alone] ? `By themselves ${verdict[alone]}; among all rows of the board this is not measurable.`
-      : alone === "open" ? "The two are not told apart, and a difference that would be found as a rule is not ruled out: undecided."
-        : "The two are not told apart, and a difference that would be found as a rule is ruled out.";
+      : alone === "open" ? `The two are not told apart, and a difference of ${MATTERS.toFixed(1)} points is not ruled out: undecided.`
+        : `The two are not told apart, and a difference of ${MATTERS.toFixed(1)} points is ruled out.`;
   return `${place}, the mean top-1 accuracy of ${a.name} is ${size} (${facts}). ${last}`;
 }
 

@@ -47,6 +47,7 @@ function studentQuantile(p, df) {
 }
 
 const LEVEL = 0.05, POWER = 0.8;
+const MATTERS = 1; // percentage points, as in kdbench/records/standings.py
 
 // A difference of two rows: interval, p-value, and what would be told from 0 four times in five at a p-value of `limit`.
 function contrastOf(mean, error, freedom, limit = LEVEL) {
@@ -69,8 +70,8 @@ function holm(ps) {
 }
 
 // What is said of a difference: as `kdbench compare` says it.
-function verdictOf({ mean, low, high, detectable }, p) {
+function verdictOf({ mean, low, high }, p) {
   if (p === null) return "none";
   if (p <= LEVEL && mean !== 0) return mean > 0 ? "better" : "worse";
-  return Math.abs(low) >= detectable || Math.abs(high) >= detectable ? "open" : "level";
+  return low <= -MATTERS || high >= MATTERS ? "open" : "level";
 }

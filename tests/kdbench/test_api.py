@@ -126,7 +126,7 @@ def test_a_run_returns_its_cells_and_trains_none_twice(tmp_path: Path) -> None:
     [
         (lambda: kdbench.load_results(suite="digitz"), "digits"),
         (lambda: kdbench.load_results("no/such/folder"), "No folder"),
-        (lambda: kdbench.compare(["kd"], "digits"), "two are needed"),
+        (lambda: kdbench.compare(["kd"], "digits"), "two methods or more"),
         (lambda: kdbench.run(["kdd"]), "Did you mean 'kd'"),
         (lambda: kdbench.run(["kd"], pairs=["a:b"]), "has no pair"),
     ],

@@ -18,7 +18,7 @@ from kdbench.suite import Suite
 from kdbench_leaderboard.boards import make_boards
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.seed_views import pair_table
-from kdbench_leaderboard.standings import compute_ratio, standings
+from kdbench_leaderboard.standings import compute_ratio, differences_of, standings
 from kdbench_leaderboard.tables import Table
 from kdbench_leaderboard.views import suite_table
 from tests.boards import by_name
@@ -163,7 +163,19 @@ def test_a_set_of_ranks_never_contradicts_the_order(results: Path):
     ranked = [s for s in by_name(results).values() if s.place is not None]
     assert [s.place for s in ranked] == sorted(s.place for s in ranked if s.place is not None)
     assert all(s.ranks and s.ranks[0] <= s.place <= s.ranks[1] for s in ranked if s.place is not None)
-    assert all(s.like_the_leader == (s.place != 1 and s.ranks[0] == 1) for s in ranked if s.ranks)
+    assert all(s.place != 1 and s.ranks[0] == 1 for s in ranked if s.ranks and s.like_the_leader)
+
+
+def test_who_is_not_separable_from_the_leader_is_told_from_it_by_neither_ones_comparison():
+    store = read_store(Path("results"), None)
+    for board in make_boards(store):
+        ranked = [s for s in standings(board, []) if s.place is not None and s.budget is None]
+        if len(ranked) < 2 or not all(s.ranks for s in ranked):
+            continue
+        told, leaders = differences_of(board, ranked).told, [i for i, s in enumerate(ranked) if s.place == 1]
+        for j, s in enumerate(ranked):
+            if s.like_the_leader:
+                assert all(told[i, j] > 0.05 and told[j, i] > 0.05 for i in leaders)
 
 
 def test_who_is_level_with_the_leader_over_all_pairs_is_not_said_of_one_pair(copy: Path, suite: Suite):

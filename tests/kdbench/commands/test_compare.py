@@ -122,10 +122,10 @@ def test_the_board_says_the_same_of_a_difference_and_a_milder_correction_calls_n
 def test_a_verdict_that_lacks_power_says_so(digits: Suite) -> None:
     found = contrasts(rows(digits, *METHODS), digits)
     for c in found:
-        assert c.detectable is not None
+        assert c.bounds is not None
         assert c.difference.low is not None
-        assert c.difference.high is not None
-        wide = max(abs(c.difference.low), abs(c.difference.high)) >= c.detectable
+        assert c.bounds[0] <= c.difference.low
+        wide = max(map(abs, c.bounds)) >= 1.0
         assert c.said == ("undecided" if c.verdict == "not separable" and wide else c.verdict)
 
 
@@ -256,7 +256,10 @@ def test_a_metric_is_one_row_more_and_comes_from_the_evidence_of_every_record(
         (("kd", "kd[temperature=9]"), "top1", "No records of 'kd"),
         (("kd", "crd"), "ece", "cannot be compared by 'ece'"),
         (("kd", "crd"), "top5", "cannot be compared by 'top5'"),
-        (("kd",), "top1", "two are needed"),
+        (("kd",), "top1", "two methods or more"),
+        (("kd", "kd"), "top1", "two methods or more"),
+        (("kd", "simkd"), "top1", "Compare simkd on other pairs: --pair TEACHER:STUDENT"),
+        (("kd", "unheard_of"), "top1", "Run: kdbench run --method unheard_of"),
     ],
 )
 def test_a_mistake_is_one_line(

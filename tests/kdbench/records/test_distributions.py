@@ -10,7 +10,6 @@ from scipy import stats as scipy_stats
 from kdbench.records.distributions import (
     digamma,
     f_tail,
-    normal_cdf,
     student_t_cdf,
     student_t_quantile,
     student_t_tails,
@@ -44,11 +43,6 @@ def test_derivatives_of_log_gamma_equal_scipys(x: float) -> None:
 def test_the_tail_of_f_equals_scipys() -> None:
     for f, one, other in ((0.5, 4, 10), (3.0, 4, 10), (40.0, 19, 1000), (0.0, 4, 5)):
         assert f_tail(f, one, other) == pytest.approx(scipy_stats.f.sf(f, one, other), rel=1e-9)
-
-
-def test_the_normal_distribution_equals_scipys() -> None:
-    z = np.linspace(-12, 12, 999)
-    assert normal_cdf(z) == pytest.approx(scipy_stats.norm.cdf(z), abs=4e-8)
 
 
 def test_the_tails_of_many_are_those_of_each() -> None:

@@ -103,5 +103,5 @@ def test_what_digits_states_is_what_its_records_were_when_it_was_measured() -> N
     stated = stated_prior(load_suite("digits"))
     assert stated is not None
     assert f"what the suite states: a standard deviation of {stated.sd:.2g}" in moderation(stated)
-    assert "the rows compared" in moderation(Prior(0.4, 8, 0, stated=False))
+    assert "the suite's complete rows" in moderation(Prior(0.4, 8, 0, stated=False))
     assert "own" in moderation(None)
