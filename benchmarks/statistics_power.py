@@ -42,7 +42,7 @@ class Layout:
 
 
 DIGITS = Noise(Prior(0.44, 28, 0.2), 0.011)  # of the accepted records' ordinary methods
-QUARTER = Noise(Prior(0.29, 8, 0.2), 0.025)  # the same
+QUARTER = Noise(Prior(0.29, 10, 0.19), 0.025)  # the same
 NOISES = {
     "digits": (DIGITS, 5),
     "digits, ten seeds": (DIGITS, 10),
