@@ -54,6 +54,7 @@ PUBLISHED = {
     "kdcl": ("kd_weight", 1),
     "kdpp": ("direction_weight", 2),
     "logits_mse": ("logits_weight", 1),
+    "manifold_kd": ("patch_weight", 4),
     "meal": ("similarity_weight", 1),
     "mgd": ("map_weight", 0.001),
     "mlld": ("kd_weight", 0.9),
