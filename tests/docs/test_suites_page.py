@@ -1,0 +1,46 @@
+"""What the page on suites says of the boards is what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kdbench_leaderboard.boards import Board, make_boards
+from kdbench_leaderboard.headline import headline
+from kdbench_leaderboard.published_order import agreements
+from kdbench_leaderboard.read import read_store
+from kdbench_leaderboard.standings import Standing, standings
+
+PAGE = " ".join(Path("docs/suites.md").read_text(encoding="utf-8").split())
+
+
+@pytest.fixture(scope="module")
+def boards() -> dict[str, tuple[Board, list[Standing]]]:
+    return {board.suite: (board, standings(board, [])) for board in make_boards(read_store(Path("results"), None))}
+
+
+@pytest.mark.parametrize("suite", ["digits", "cifar100-quarter"])
+def test_as_many_methods_are_better_than_the_references_as_the_page_says(
+    suite: str, boards: dict[str, tuple[Board, list[Standing]]]
+) -> None:
+    plain, kd, *_ = (answer.text for answer in headline(*boards[suite]))
+    for better, count in (re.findall(r"(\d+) of (\d+) methods", text)[0] for text in (plain, kd)):
+        written = f"{better} of {count}" if int(better) > 2 else f"of {count}, `mlld` and `sskd` are better"
+        assert written in PAGE
+    if suite == "digits":
+        worse = [int(re.findall(r"(\d+) are measurably worse", text)[0]) for text in (plain, kd)]
+        assert f"and {worse[0]} are worse" in PAGE
+        assert f"are better, {worse[1]} are worse" in PAGE
+
+
+def test_the_page_gives_the_strongest_the_weakest_and_all_negative_agreements_with_published_orders(
+    boards: dict[str, tuple[Board, list[Standing]]],
+) -> None:
+    found = {one.source.name: one for one in agreements(*boards["cifar100-quarter"])}
+    assert len(found) == 10
+    assert sum(one.correlation > 0 for one in found.values()) == 8
+    assert all(one.p > 0.05 for one in found.values())
+    for name in ("repdistiller_readme", "logitstd_readme", "crd_repro_5seeds", "aberhu_zoo_readme", "selfkdlib_readme"):
+        assert f"{found[name].correlation:+.2f} over {len(found[name].order)}" in PAGE
