@@ -213,6 +213,18 @@ def test_your_own_records_stand_beside_the_accepted_ones(tmp_path: Path, capsys:
     assert (contrast["method"], contrast["difference"], contrast["verdict"]) == ("mine (yours)", 0, "not separable")
 
 
+@pytest.mark.parametrize("name", ["kd[kd_weight=1, temperature=2]", "kd[temperature=2.0,kd_weight=1.0]"])
+def test_a_variant_is_found_by_its_values_however_they_are_written(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variant = {"variant": {"kd_weight": 1.0, "temperature": 2.0}, "params_source": "user"}
+    for entry in read_results(RESULTS / "digits" / "kd"):
+        record = entry.record.model_copy(update=variant).sealed()
+        finish_cell(tmp_path / "runs" / "digits" / "kd" / record.key[:16], record, entry.evidence)
+    found, _ = run(tmp_path, capsys, name, "crd")
+    assert {m["method"] for m in found["methods"]} == {"kd[kd_weight=1.0, temperature=2.0]", "crd"}
+
+
 def test_rows_stand_in_the_order_of_their_means(digits: Suite) -> None:
     means = [s.metrics["top1"][0] for s in standing(rows(digits, *METHODS), digits)]
     assert means == sorted(means, reverse=True)
@@ -251,15 +263,16 @@ def test_a_metric_is_one_row_more_and_comes_from_the_evidence_of_every_record(
 @pytest.mark.parametrize(
     ("methods", "metric", "said"),
     [
-        (("kd", "crdd"), "top1", "Did you mean 'crd'"),
+        (("kd", "crdd"), "top1", r"it is not installed. Did you mean 'crd'\?$"),
         (("kd", "../kd"), "top1", "No records of method"),
         (("kd", "kd[temperature=9]"), "top1", "No records of 'kd"),
         (("kd", "crd"), "ece", "cannot be compared by 'ece'"),
         (("kd", "crd"), "top5", "cannot be compared by 'top5'"),
         (("kd",), "top1", "two methods or more"),
         (("kd", "kd"), "top1", "two methods or more"),
+        (("kd[temperature=2]", "kd[temperature=2.0]"), "top1", "two methods or more"),
         (("kd", "simkd"), "top1", "Compare simkd on other pairs: --pair TEACHER:STUDENT"),
-        (("kd", "unheard_of"), "top1", "Run: kdbench run --method unheard_of"),
+        (("kd", "unheard_of"), "top1", "it is not installed. 'kdbench list methods'"),
     ],
 )
 def test_a_mistake_is_one_line(
