@@ -50,6 +50,9 @@ def first_line(error: Exception) -> str:
 def writing(path: Path, remedy: str = "Choose another folder with --out") -> Iterator[None]:
     """Turn a failed write below `path` into one line that says what to do.
 
+    Args:
+        remedy: what the command can do beside mending the permissions; empty where there is nothing.
+
     Raises:
         KdbenchError: the disk is full, the folder is read-only, or another error of the operating system.
     """
@@ -59,7 +62,8 @@ def writing(path: Path, remedy: str = "Choose another folder with --out") -> Ite
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             todo = "the disk is full. Free some space and run the command again: finished cells are kept."
         else:
-            todo = f"{error.strerror or error}. {remedy}, or mend its permissions."
+            mend = f"{remedy}, or mend its permissions" if remedy else "Mend its permissions"
+            todo = f"{error.strerror or error}. {mend}."
         raise KdbenchError(f"Cannot write to {path}: {todo}") from error
 
 

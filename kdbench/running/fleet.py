@@ -13,7 +13,7 @@ from rich.console import Console
 from kdbench.cache import cache_folder
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, writing
-from kdbench.files import set_aside
+from kdbench.files import check_folder, set_aside
 from kdbench.layout import FAILURES
 from kdbench.records.agreement import same_images
 from kdbench.records.store import Entry, partial_folder, read_cell
@@ -81,16 +81,24 @@ def failure_log(root: Path, cell: Cell) -> Path:
     return root / cell.suite.name / FAILURES / f"{cell.method}-{cell.key[:16]}.log"
 
 
-def train_teachers(suite: Suite, names: Sequence[str], machine: Machine, console: Console) -> dict[str, Teacher]:
+def train_teachers(
+    suite: Suite, names: Sequence[str], machine: Machine, console: Console, again: bool = False
+) -> dict[str, Teacher]:
     """Train teachers into the cache.
+
+    Args:
+        again: those that are there too.
 
     Returns:
         all of them, but for those that the machine's limit left no time for.
 
     Raises:
-        KdbenchError: a teacher's training failed.
+        KdbenchError: a teacher's training failed, or the cache cannot be written.
     """
+    check_folder(cache_folder(), "KDBENCH_CACHE")
     outcome, cells = Outcome(), [plan_teacher(suite, name) for name in names]
+    for cell in cells if again else ():
+        clear_place(cell, cache_folder())
     train(cells, cache_folder(), machine, console, outcome)
     if outcome.failures:
         cell, message = outcome.failures[0].cell, outcome.failures[0].message
