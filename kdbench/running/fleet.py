@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from kdbench.errors import KdbenchError, writing
 from kdbench.files import check_folder, set_aside
 from kdbench.layout import FAILURES
 from kdbench.records.agreement import same_images
-from kdbench.records.store import Entry, partial_folder, read_cell
+from kdbench.records.store import Entry, read_cell
+from kdbench.records.successors import ask_again, partial_folder
 from kdbench.running.cell import cell_lock
 from kdbench.running.engines import load_engine
 from kdbench.running.engines.events import Event, Failed, Finished, Machine
@@ -115,9 +116,12 @@ def train_teachers(
 
 
 def clear_place(cell: Cell, root: Path) -> None:
-    """Set aside what an earlier run left of a cell, unless another run is training it now."""
+    """Have a cell trained from its start, unless another run is training it now; its record stays until then."""
     folder = cell.folder(root)
+    partial = partial_folder(folder)
     with writing(root), cell_lock(cell, root) as free:
-        for path in (folder, partial_folder(folder)) if free else ():
-            if path.exists():
-                set_aside(path)
+        if free and any(partial.glob("checkpoint-*")):
+            set_aside(partial)
+        if free and folder.exists():
+            with suppress(KdbenchError):  # a corrupt one is set aside as the training begins
+                ask_again(folder, read_cell(folder).record)
