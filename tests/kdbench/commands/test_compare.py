@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from itertools import combinations
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kdbench.commands.compare import compare, notes
-from kdbench.commands.comparison import Named, contrasts_of, measured, part_of, standing_of
+from kdbench.commands.compare import compare, notes, standing_table
+from kdbench.commands.comparison import Comparison, Named, comparison, contrasts_of, measured, part_of, standing_of
 from kdbench.commands.validate import validate
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
@@ -50,6 +51,10 @@ def contrasts(found: list[Row[Entry]], suite: Suite, metric: Metric = TOP1) -> l
 
 def standing(found: list[Row[Entry]], suite: Suite) -> list[Standing[Row[Entry]]]:
     return standing_of(found, measured(found, suite, TOP1), suite, TOP1)
+
+
+def compared(*names: str, suite: str = "digits") -> Comparison:
+    return comparison(names, part_of(suite), None, RESULTS, None, print)
 
 
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **options: Any) -> tuple[Any, str]:
@@ -130,13 +135,32 @@ def test_a_verdict_that_lacks_power_says_so(digits: Suite) -> None:
 
 
 def test_what_can_be_told_and_what_stands_behind_it_is_said(digits: Suite) -> None:
-    found = rows(digits, "kd", "vanilla")
-    differences = measured(found, digits, TOP1)
-    said = "\n".join(notes(digits, differences, contrasts_of(found, differences, TOP1), TOP1))
+    said = "\n".join(notes(compared("kd", "vanilla")))
     assert "20 seeds tell two methods of usual variance apart from" in said
     assert "what the suite states" in said
     assert "corrected over the differences shown" in said
     assert "10 teachers of each architecture, so they cover how results vary with the teacher; rows of more" in said
+
+
+@pytest.mark.parametrize(("names", "suite"), [(("lwf", "vanilla"), "digits-tasks"), (("afd", "vanilla"), "digits")])
+def test_teachers_are_spoken_of_only_where_records_have_some(
+    names: tuple[str, ...], suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # which has no runs/
+    it = compared(*names, suite=suite)
+    taught = any(entry.record.teachers for s in it.standing for entry in s.row.cells.values())
+    assert ("eacher" in notes(it)[-1]) == taught == (suite == "digits")
+
+
+def test_each_rows_number_of_seeds_is_said_where_they_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for names, seeds in ((("kd", "crd"), ["20", "10"]), (("kd", "vanilla"), [])):
+        it = compared(*names)
+        console = Console(file=io.StringIO(), width=200, record=True)
+        console.print(standing_table(it.standing, it.suite))
+        _, head, *lines, _ = console.export_text().split("\n")
+        assert ("seeds" in head) == bool(seeds)
+        assert [re.split(r"\s{2,}", line)[2] for line in lines if seeds] == seeds
 
 
 def test_without_a_stated_prior_two_methods_have_their_own_variances(digits: Suite) -> None:
