@@ -24,8 +24,9 @@ class KdbenchError(Exception):
     """What the user can mend. The message is one line: what is wrong, where, what to do."""
 
     def __init__(self, message: str) -> None:
-        """A message whose quoted part asked something needs no full stop of its own."""
-        super().__init__(message.removesuffix(".") if message.endswith("?.") else message)
+        """A message whose quoted part has an end of its own needs no further full stop."""
+        ended = message.endswith(("?.", "..")) and not message.endswith("...")
+        super().__init__(message[:-1] if ended else message)
 
 
 class NotApplicable(Exception):
