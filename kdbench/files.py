@@ -129,7 +129,7 @@ def supersede(new: Path, place: Path) -> Path:
 def swap(one: Path, other: Path) -> bool:
     """Exchange two folders in one step of the file system; False where it has none."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    return bool(rename) and rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0
+    return rename is not None and rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0
 
 
 def exchange(new: Path, place: Path, old: Path) -> None:
