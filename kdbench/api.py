@@ -116,8 +116,7 @@ def compare(
     standing = [
         {**row, **{name: value["mean"] for name, value in row.pop("metrics").items()}} for row in table["methods"]
     ]
-    explained = notes(it.suite, it.found, it.contrasts, it.metric)
-    return Compared(pd.DataFrame(standing), pd.DataFrame(table["contrasts"]), [*said, *explained], it.incomplete)
+    return Compared(pd.DataFrame(standing), pd.DataFrame(table["contrasts"]), [*said, *notes(it)], it.incomplete)
 
 
 def run(

@@ -24,8 +24,9 @@ class KdbenchError(Exception):
     """What the user can mend. The message is one line: what is wrong, where, what to do."""
 
     def __init__(self, message: str) -> None:
-        """A message whose quoted part asked something needs no full stop of its own."""
-        super().__init__(message.removesuffix(".") if message.endswith("?.") else message)
+        """A message whose quoted part has an end of its own needs no further full stop."""
+        ended = message.endswith(("?.", "..")) and not message.endswith("...")
+        super().__init__(message[:-1] if ended else message)
 
 
 class NotApplicable(Exception):
@@ -50,6 +51,9 @@ def first_line(error: Exception) -> str:
 def writing(path: Path, remedy: str = "Choose another folder with --out") -> Iterator[None]:
     """Turn a failed write below `path` into one line that says what to do.
 
+    Args:
+        remedy: what the command can do beside mending the permissions; empty where there is nothing.
+
     Raises:
         KdbenchError: the disk is full, the folder is read-only, or another error of the operating system.
     """
@@ -59,7 +63,8 @@ def writing(path: Path, remedy: str = "Choose another folder with --out") -> Ite
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             todo = "the disk is full. Free some space and run the command again: finished cells are kept."
         else:
-            todo = f"{error.strerror or error}. {remedy}, or mend its permissions."
+            mend = f"{remedy}, or mend its permissions" if remedy else "Mend its permissions"
+            todo = f"{error.strerror or error}. {mend}."
         raise KdbenchError(f"Cannot write to {path}: {todo}") from error
 
 

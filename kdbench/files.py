@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 from kdbench.errors import KdbenchError, first_line
 
+HERE, EXCHANGE = -100, 2  # Linux: AT_FDCWD, RENAME_EXCHANGE
 SAFELY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -101,12 +104,32 @@ def sync(path: Path) -> None:
 
 def set_aside(path: Path) -> Path:
     """Rename a corrupt or replaced file or folder, so that nothing is lost and its place is free."""
+    return path.rename(place_aside(path))
+
+
+def place_aside(path: Path) -> Path:
+    """Where something can be set aside."""
     for n in range(1, 1000):
         aside = path.with_name(f"{path.name}.aside-{n}")
         if not aside.exists():
-            path.rename(aside)
             return aside
     raise KdbenchError(f"Too many files were set aside beside {path}. Remove some.")
+
+
+def supersede(new: Path, place: Path) -> Path:
+    """Put a folder in the place of another, which is set aside; killed at any moment, one of them is in place."""
+    aside = new.rename(place_aside(place))
+    if swap(aside, place):
+        return aside
+    old = set_aside(place)
+    aside.rename(place)
+    return old
+
+
+def swap(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step of the file system; False where it has none."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    return rename is not None and rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0
 
 
 def exchange(new: Path, place: Path, old: Path) -> None:

@@ -202,12 +202,19 @@ def wrong_requires(found: type[Method]) -> Iterator[str]:
 
 def wrong_params(found: type[Method]) -> Iterator[str]:
     """What is wrong with a method's hyperparameters."""
+    from pydantic import ValidationError
+
     from kdbench.method import Method
 
     if not (isinstance(found.Params, type) and issubclass(found.Params, Method.Params)):
         yield "its Params is no subclass of Method.Params. Write `class Params(Method.Params):`."
     elif missing := [parameter for parameter, field in found.Params.model_fields.items() if field.is_required()]:
         yield f"its parameter {missing[0]} has no default. Give it the paper's value."
+    else:
+        try:
+            found.Params.model_validate(found.Params().model_dump(mode="json", warnings=False))
+        except ValidationError as error:
+            yield f"the default of its parameter {first_problem(error)}. Give it a value of its own type and range."
 
 
 def wrong_texts(found: type[Method]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from kdbench.data.small import Dataset
 from kdbench.errors import NotApplicable
 from kdbench.given import Batch, Outputs
 from kdbench.method import Method
+from kdbench.plugins import wrong_params
 from kdbench.running.plan import assemble
 from kdbench.running.prepare import prepare, set_up_device
 from kdbench.running.timing import untrained_teachers
@@ -23,6 +24,7 @@ from kdbench.suite import Suite
 from kdbench.suites import load_suite
 from kdbench.tables import Model, Pair
 from kdbench.tasks import TASKS, Tasks
+from kdbench.training.contract import check_terms
 from kdbench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -138,7 +140,7 @@ class Bench:
         suite = small_suite(TASKS in self.cls.requires)
         recipe = suite.recipe.model_copy(update={"precision": precision, **({"epochs": epochs} if epochs else {})})
         suite = suite.model_copy(update={"recipe": recipe})
-        values = self.cls.Params.model_validate({**self.cls.checked_with, **params}).model_dump(mode="json")
+        values = self.values(params)
         cell = assemble(suite, self.cls, pair, SEED, values, {}, source="")
         teachers = untrained_teachers(suite, self.cls, pair)
         trainer, _ = prepare(cell, dataset, teachers, device, cls=self.cls)
@@ -149,6 +151,12 @@ class Bench:
         trainer.student.train()
         trainer.method.train()
         return trainer
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters of the method, defaults among them."""
+        if problem := next(wrong_params(self.cls), None):
+            raise CheckFailed(problem)
+        return self.cls.Params.model_validate({**self.cls.checked_with, **params}).model_dump(mode="json")
 
     def train(self, trainer: Trainer) -> dict[str, list[float]]:
         """To the last epoch; returns the curves."""
@@ -182,6 +190,7 @@ def evaluate(trainer: Trainer, batch: Batch, around: Around = lambda run: run())
     batch = around(lambda: trainer.method.inputs(batch))
     student, teacher = trainer.outputs(batch.images)
     terms = around(lambda: trainer.stage.loss(batch, student, teacher))
+    check_terms(trainer.method.name, terms, [])
     return terms, batch, [student, teacher]
 
 

@@ -100,7 +100,9 @@ def run(
         str | None,
         typer.Option("--on", help="With --dry-run: time on h100, a100, rtx4090 or a .toml file's device."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Train again; earlier records are set aside.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train again; an earlier record is set aside once its successor is there.")
+    ] = False,
     tracking_uri: TrackingOption = None,
     mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Mirror records to MLflow.")] = True,
     time: TimeLimitOption = None,

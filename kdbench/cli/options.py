@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.errors import KdbenchError
+from kdbench.records.row_names import split_outside_brackets
 
 if TYPE_CHECKING:
     from kdbench.tables import Execution
@@ -64,15 +65,7 @@ def split_names(values: list[str]) -> tuple[str, ...]:
     Raises:
         KdbenchError: no name.
     """
-    names: list[str] = []
-    for value in values:
-        depth, start = 0, 0
-        for i, character in enumerate(value + ","):
-            depth += (character == "[") - (character == "]")
-            if character == "," and (depth == 0 or i == len(value)):
-                names.append(value[start:i].strip())
-                start = i + 1
-    names = list(dict.fromkeys(name for name in names if name))
+    names = list(dict.fromkeys(name for value in values for name in split_outside_brackets(value) if name))
     if not names:
         raise KdbenchError("Name at least one method. 'kdbench list methods' shows them.")
     return tuple(names)

@@ -22,6 +22,7 @@ from kdbench.console import line_printer, open_console
 from kdbench.layout import RESULTS, RUNS
 
 METRIC_HELP = "top1, top5 or nll; with tasks also average. Default: top1, with tasks average."
+RECORD_HELP = "A cell's folder in runs/, or results/SUITE/METHOD/records.jsonl:KEY; with --sample a method's folder."
 
 app = typer.Typer()
 
@@ -153,10 +154,10 @@ def validate(
 
 @app.command()
 def verify(
-    record: Annotated[str, typer.Argument(help="A cell's folder in runs/, or results/SUITE/METHOD/records.jsonl:KEY.")],
+    record: Annotated[str, typer.Argument(help=RECORD_HELP)],
     level: Annotated[int, typer.Option("--level", min=1, max=3, help="1, 2 or 3, as below.")] = 1,
     sample: Annotated[
-        int | None, typer.Option("--sample", min=1, help="So many records, at random, of the folder of a method.")
+        int | None, typer.Option("--sample", min=1, help="So many records, at random, of a method's folder.")
     ] = None,
     by: Annotated[
         str | None, typer.Option("--by", help="Who verifies, for the board: the address of a run, say.")

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.commands.comparison import Named, comparison, measures
+from kdbench.commands.comparison import Comparison, Named, comparison, measures, seeds_in
 from kdbench.console import line_printer, write_json
-from kdbench.records.contrast import Contrasts
 from kdbench.records.limits import covered
 from kdbench.records.metrics import Measure
 from kdbench.records.moderation import moderation
@@ -49,25 +48,28 @@ def compare(
     console.print(standing_table(it.standing, it.suite))
     console.print()
     console.print(contrast_table(it.contrasts, it.metric))
-    notice("\n".join(notes(it.suite, it.found, it.contrasts, it.metric)))
+    notice("\n".join(notes(it)))
     return 0
 
 
-def notes(suite: Suite, found: Contrasts, contrasts: Sequence[Named], metric: Measure) -> list[str]:
+def notes(it: Comparison) -> list[str]:
     """What a reader must know of the verdicts."""
+    found, metric = it.found, it.metric
     said = ["Rank: place of the mean [ranks that 95 % confidence leaves open]; * not separable from the first."]
     least = detectable_between(found)
     if least is not None:
         size = f"{least:.1f} percentage points" if metric.unit == "%" else f"{least:.2g} {metric.unit}"
         seeds = seeds_said(found.seeds.tolist())
         said.append(f"{seeds} tell two methods of usual variance apart from {size} on, with 80 % power.")
-    if any(c.undecided for c in contrasts):
+    if any(c.undecided for c in it.contrasts):
         said.append(f"Undecided: not told apart, and a difference of {MATTERS:.1f} points is not ruled out either.")
+    taught = any(entry.record.teachers for s in it.standing for entry in s.row.cells.values())
+    teachers = f" {covered(it.suite.teachers_each, max(found.seeds))}" if taught else ""
     return [
         *said,
         moderation(found.prior),
         "p-values are corrected over the differences shown; the board corrects over all its rows and may say less.",
-        f"Intervals are of seeds and test images. {covered(suite.teachers_each, max(found.seeds))}",
+        f"Intervals are of seeds and test images.{teachers}",
     ]
 
 
@@ -77,15 +79,17 @@ def standing_table(standing: Sequence[Standing[Row[Entry]]], suite: Suite) -> Ta
     table.add_column("method", overflow="fold")
     known = {m.name: m for m in measures(suite)}
     heads = [f"{m.title}, {m.unit}" for m in known.values()]
-    for head in ("rank", *heads):
+    seeds = [len(seeds_in(s.row, suite)) for s in standing]
+    differ = len(set(seeds)) > 1
+    for head in ("rank", *(["seeds"] if differ else []), *heads):
         table.add_column(head, justify="right", no_wrap=True)
     several = len(tracks(standing)) > 1
     for n, s in enumerate(standing):
         if several and (n == 0 or s.budget != standing[n - 1].budget):
             table.add_row(Text(f"{track_title(s.budget)}:", style="dim"))
         digits = [3 if known[name].unit == "nats" else 2 for name in s.metrics]
-        means = [plus_minus(value, n) for value, n in zip(s.metrics.values(), digits, strict=True)]
-        table.add_row(Text(s.row.title), ranked(s), *means)
+        means = [plus_minus(value, digit) for value, digit in zip(s.metrics.values(), digits, strict=True)]
+        table.add_row(Text(s.row.title), ranked(s), *([str(seeds[n])] if differ else []), *means)
     return table
 
 
@@ -141,6 +145,7 @@ def to_json(
                 "origin": s.row.origin,
                 "version": s.row.info.version,
                 "tuned_trials": s.budget,
+                "seeds": len(seeds_in(s.row, suite)),
                 "rank": s.place,
                 "rank_set": s.ranks,
                 "metrics": {name: {"mean": mean, "half_interval": half} for name, (mean, half) in s.metrics.items()},

@@ -12,9 +12,11 @@ import numpy as np
 from kdbench.commands.request import parse_pairs
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
+from kdbench.plugins import list_plugins
 from kdbench.records.contrast import Contrasts, Sample, contrast_samples, sample
 from kdbench.records.metrics import Metric
 from kdbench.records.moderation import estimate_prior, stated_prior
+from kdbench.records.row_names import distinct_rows
 from kdbench.records.rows import (
     PLAIN,
     Row,
@@ -89,9 +91,11 @@ def comparison(
     accepted, runs = None if suite.off_protocol else find_results(results), find_runs(runs)
     suite = with_recorded_content(suite, [name.partition("[")[0] for name in methods], runs, accepted)
     rows, incomplete = [], {}
-    if len(set(methods)) < 2:
+    methods = distinct_rows(methods)
+    if len(methods) < 2:
         raise KdbenchError("Name two methods or more, such as: kdbench compare crd kd")
-    for name in dict.fromkeys(methods):
+    for name in methods:
+        check_method(name.partition("[")[0], suite, runs, accepted)
         row = find_row(suite, name, runs, accepted, notice)
         if missing := gaps(row, suite):
             incomplete[name] = missing
@@ -111,6 +115,22 @@ def comparison(
     found = measured(rows, suite, metric, () if stated else complete_rows(suite, runs, accepted))
     contrasts, standing = contrasts_of(rows, found, metric), standing_of(rows, found, suite, metric)
     return Comparison(suite, metric, found, contrasts, standing, incomplete)
+
+
+def check_method(name: str, suite: Suite, runs: Path, results: Path | None) -> None:
+    """A method has records on a suite.
+
+    Raises:
+        KdbenchError: it has none.
+    """
+    known, installed = methods_in(suite, runs, results), list_plugins()
+    if name in known:
+        return
+    said = f"No records of method '{name}' on suite '{suite.name}'"
+    if name in installed:
+        raise KdbenchError(f"{said}. Run: kdbench run --method {name} --suite {suite.name}")
+    meant = did_you_mean(name, known | installed.keys()) or " 'kdbench list methods' shows what is installed."
+    raise KdbenchError(f"{said}, and it is not installed.{meant}")
 
 
 def what_helps(suite: Suite, incomplete: dict[str, list[str]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from kdbench.layout import RESERVED
 from kdbench.plugins import list_plugins
 
 TEMPLATE = Path(__file__).parents[1] / "template"
+LONGEST = 41  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,26 @@ NETWORK = Kind(
 )
 
 
+def unfit(name: str) -> Iterator[str]:
+    """Why Python, or a folder, cannot have something of this name."""
+    if re.search(r"[^a-z0-9_]", name) or not name:
+        yield "lower-case letters, digits and underscores, please"
+    if not re.match(r"[a-z]", name):
+        yield "it has to begin with a letter"
+    if len(name) > LONGEST:
+        yield f"it is longer than {LONGEST} characters"
+    if keyword.iskeyword(name):
+        yield "it is a word of Python's own"
+
+
 def write_package(name: str, kind: Kind, folder: Path | None, console: Console) -> None:
     """Write the package and say what to do with it.
 
     Raises:
         KdbenchError: a name that cannot be one or is taken, a folder that is not empty or cannot be written.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or keyword.iskeyword(name):
-        raise KdbenchError(
-            f"'{name}' cannot be a {kind.what}'s name: lower-case letters, digits and underscores, please."
-        )
+    if why := next(unfit(name), None):
+        raise KdbenchError(f"'{name}' cannot be a {kind.what}'s name: {why}.")
     if kind.is_taken(name):
         raise KdbenchError(f"There is a {kind.what} '{name}' already. Choose another name.")
     distribution = f"kdbench-{name.replace('_', '-')}"

@@ -40,6 +40,20 @@ def suite_of(name: str, given: str | None, folder: Path) -> Suite:
     return suite
 
 
+def as_recorded(suite: Suite, protocol: dict[str, Any]) -> Suite:
+    """The suite with what a record's protocol changed of it: epochs, its teachers' epochs, validation images."""
+
+    def said(table: str, name: str, own: Any) -> Any:
+        given = protocol.get(table)
+        value = given.get(name) if isinstance(given, dict) else None
+        return value if type(value) is type(own) and value else own
+
+    suite = suite.with_epochs(said("recipe", "epochs", suite.recipe.epochs))
+    if said("data", "evaluate_on", "test") == "validation":
+        suite = suite.with_validation()
+    return suite.with_teacher_epochs(said("teacher_recipe", "epochs", suite.teacher_recipe().epochs))
+
+
 def says_name(path: Path, name: str) -> bool:
     """Whether a TOML file is that of a suite of this name."""
     try:
@@ -59,12 +73,12 @@ def bound(suite: Suite) -> Suite:
 
 
 def known_test_labels(suite: Suite) -> np.ndarray:
-    """(I,) test labels: those that ship with kdbench, or for other suites those of the data that are here.
+    """(I,) labels of the images reported on: those that ship with kdbench, or those of the data that are here.
 
     Raises:
         KdbenchError: the data cannot be had.
     """
-    if suite.name in list_suites():
+    if suite.name in list_suites() and suite.data.evaluate_on == "test":
         return load_test_labels(suite)
     labels: np.ndarray = load_dataset(suite.data).test_labels.numpy()
     return labels

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdbench.records.store import partial_folder
+from kdbench.records.successors import partial_folder
 from kdbench.running.fleet import Outcome
 from kdbench.running.plan import Cell
 

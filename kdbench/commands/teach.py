@@ -14,8 +14,9 @@ from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, did_you_mean, writing
 from kdbench.records.reader import read_results
 from kdbench.records.store import Entry, find_results, weights_name, write_results
+from kdbench.records.successors import is_asked_again
 from kdbench.running.engines.events import Machine
-from kdbench.running.fleet import clear_place, train_teachers
+from kdbench.running.fleet import train_teachers
 from kdbench.running.last_batch import check_last_batches
 from kdbench.running.plan import plan_teacher
 from kdbench.running.progress import bind_with_progress, load_with_progress
@@ -49,16 +50,14 @@ def teach(
     notice = line_printer(console)
 
     suite = bind_with_progress(suite, console)
-    found = {} if force else {n: t for n in names if (t := find_teacher(suite, n, found_results, notice))}
+    here = {} if force else {n: t for n in names if (t := find_teacher(suite, n, found_results, notice))}
+    found = {name: t for name, t in here.items() if not is_asked_again(t.path.parent, t.record)}
     missing = [name for name in names if name not in found]
     check_last_batches(suite, (), missing)
-    if force:
-        for name in missing:
-            clear_place(plan_teacher(suite, name), cache_folder())
     try:
         if missing and machine.limit.suffices():
             load_with_progress(suite, console)
-        trained = train_teachers(suite, missing, machine, console) if missing else {}
+        trained = train_teachers(suite, missing, machine, console, force) if missing else {}
     except KeyboardInterrupt:
         notice("Stopped. What was in training resumes from its last checkpoint: run the command again.")
         return 130

@@ -14,7 +14,7 @@ from kdbench.errors import KdbenchError
 from kdbench.records.agreement import Reproduction, answers_of, reproduction
 from kdbench.records.curves import Curve, read_curves
 from kdbench.records.record import Record
-from kdbench.records.store import CURVES, Entry
+from kdbench.records.store import CURVES, RECORDS, Entry
 from kdbench.running.teachers import Teacher, find_teacher
 from kdbench.suite import Suite
 from kdbench.tables import Pair
@@ -37,6 +37,12 @@ class Target:
     entry: Entry
     beside: list[Entry]
     folder: Path
+
+    @property
+    def name(self) -> str:
+        """As `kdbench verify` takes it."""
+        folded = self.folder / RECORDS
+        return f"{folded}:{self.entry.record.key[:16]}" if folded.exists() else str(self.entry.folder)
 
 
 def curve_of(target: Target) -> Curve | None:

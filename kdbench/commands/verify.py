@@ -15,14 +15,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kdbench.commands.own_suites import bound, known_test_labels, suite_of
+from kdbench.commands.own_suites import as_recorded, bound, known_test_labels, suite_of
 from kdbench.commands.request import parse_device
 from kdbench.commands.training_again import Target, cell_of, curve_of, replay, train_again
 from kdbench.console import Notice, line_printer
 from kdbench.errors import KdbenchError
 from kdbench.records.gate import record_problems
 from kdbench.records.reader import read_results
-from kdbench.records.store import CELL_FOLDER, RECORDS, VERIFIED, Entry, find_results, read_cell, read_runs
+from kdbench.records.store import CELL_FOLDER, VERIFIED, Entry, find_results, read_cell, read_runs
 from kdbench.records.verification import Verification, add_verified
 from kdbench.running.teachers import find_teacher
 from kdbench.suite import Suite
@@ -42,7 +42,7 @@ def verify(
     """Verify records up to a level, and store the level that each reached; returns the exit code, 1 if one did not.
 
     Args:
-        record: one, as `find_target` has it; or, with `sample`, the folder of a method in `results/`.
+        record: one, as `find_target` has it; or, with `sample`, the folder of a method in `results/` or `runs/`.
         sample: how many records, drawn at random.
         by: who verifies them, for the board.
 
@@ -50,29 +50,41 @@ def verify(
         KdbenchError: no such record, or one that this installation cannot train again.
     """
     notice, device = line_printer(console), parse_device(device)[0]
-    targets = [find_target(record)] if sample is None else draw(Path(record), sample)
+    targets = [find_target(record, notice)] if sample is None else draw(Path(record), sample, notice)
     codes: list[int] = []
     for target in targets:
         if target.entry.evidence is None:
             raise KdbenchError(f"'{record}' is not applicable to its pair: there is nothing to verify.")
         if sample is not None:
-            notice(f"{target.folder / RECORDS}:{target.entry.record.key[:16]}")
+            notice(target.name)
         codes.append(verify_one(target, level, suite_name, results, device, by, console))
     return max(codes)
 
 
-def draw(folder: Path, count: int) -> list[Target]:
+def draw(folder: Path, count: int, notice: Notice) -> list[Target]:
     """Records of a method, drawn at random: whoever submits them cannot know which.
 
     Raises:
         KdbenchError: there are none.
     """
-    entries = read_results(folder)
+    entries = read_results(folder) or cells_of(folder, notice)
     done = [entry for entry in entries if entry.evidence is not None and not entry.record.is_teacher]
     if not done:
-        raise KdbenchError(f"No trained records in {folder}. Name the folder of a method, such as results/digits/kd.")
+        raise KdbenchError(
+            f"No trained records in {folder}. Name the folder of a method, such as results/digits/kd or runs/digits/kd."
+        )
     drawn = random.SystemRandom().sample(done, min(count, len(done)))
     return [Target(entry, entries, folder) for entry in drawn]
+
+
+def cells_of(folder: Path, notice: Notice) -> list[Entry]:
+    """The cells of a method's folder in `runs/`; corrupt ones are named."""
+    method = folder.absolute()
+    found = list(read_runs(method.parent.parent, method.parent.name, method.name))
+    for problem in found:
+        if isinstance(problem, KdbenchError):
+            notice(str(problem))
+    return [entry for entry in found if isinstance(entry, Entry)]
 
 
 def verify_one(
@@ -89,7 +101,11 @@ def verify_one(
     suite = suite_of(target.entry.record.suite, suite_name, target.folder.parent.parent)
     if suite.name in list_suites():
         load_test_labels(suite)  # one without them cannot be verified, whether its data are here or not
+    if target.entry.record.off_protocol:
+        suite = as_recorded(suite, target.entry.record.protocol)
     suite = bound(suite)
+    for reason in suite.off_protocol:
+        notice(f"Off protocol, not for the board: {reason}")
     found = find_results(results)
     reached, outcome, verified = 0, "", [target.entry]
     problem = check_evidence(target, suite, found, notice)
@@ -113,7 +129,7 @@ def verify_one(
     return 0 if reached == level else 1
 
 
-def find_target(text: str) -> Target:
+def find_target(text: str, notice: Notice) -> Target:
     """The record that `FOLDER` (a cell's in `runs/`) or `FILE:KEY` (in `results/`, by the start of its key) names.
 
     Raises:
@@ -121,10 +137,7 @@ def find_target(text: str) -> Target:
     """
     path = Path(text)
     if path.is_dir() and CELL_FOLDER.fullmatch(path.name):
-        entry, method = read_cell(path), path.parent
-        runs = method.parent.parent
-        beside = [e for e in read_runs(runs, method.parent.name, method.name) if isinstance(e, Entry)]
-        return Target(entry, beside, method)
+        return Target(read_cell(path), cells_of(path.parent, notice), path.parent)
     place, _, prefix = text.rpartition(":")
     folder = Path(place).parent if place.endswith(".jsonl") else Path(place)
     entries = read_results(folder) if place else []

@@ -106,6 +106,11 @@ def survey_folder(root: Path, on_rows: OnRows = lambda rows: None) -> Survey:
             look.exclude(root / split / name, what)
             del part[name]
     look.exclude_copies(parts)
+    if bare := next((name for name in classes if not parts[0][name]), None):
+        raise KdbenchError(
+            f"No image of {root / splits[0] / bare} is left to train on: each is a copy of a test image or of one of "
+            "another class. Remove the copies."
+        )
     beside = sorted(names - {train, *splits, *classes}) if train else []
     notes = [f"{', '.join(beside)}/ lies beside {train}/ and is not used."] if beside else []
     paths = [path for part in parts for some in part.values() for path in some]
@@ -194,12 +199,22 @@ class Look:
         self.excluded[escape(path.relative_to(self.root).as_posix())] = why
 
     def exclude_copies(self, parts: list[dict[str, list[Path]]]) -> None:
-        """Of files with equal bytes one stays, that of the test part if it has one: a student must not have seen it."""
-        first: dict[str, Path] = {}
+        """Of files with equal bytes one stays, that of the test part if it has one: a student must not have seen it.
+
+        None stays where their classes differ: nobody knows which is the right one.
+        """
+        copies: dict[str, list[Path]] = {}
         for part in reversed(parts):
+            for path in (path for paths in part.values() for path in paths):
+                copies.setdefault(self.digests[path], []).append(path)
+        gone: set[Path] = set()
+        for first, *others in copies.values():
+            stranger = next((path for path in others if path.parent.name != first.parent.name), None)
+            for path in others if stranger is None else (first, *others):
+                other = stranger if stranger and path.parent.name == first.parent.name else first
+                differs = ", whose class is another: both are left out" if stranger else ""
+                self.exclude(path, f"the same file as {other.relative_to(self.root).as_posix()}{differs}")
+                gone.add(path)
+        for part in parts:
             for name, paths in part.items():
-                for path in paths:
-                    kept = first.setdefault(self.digests[path], path)
-                    if kept != path:
-                        self.exclude(path, f"the same file as {kept.relative_to(self.root).as_posix()}")
-                part[name] = [path for path in paths if first[self.digests[path]] == path]
+                part[name] = [path for path in paths if path not in gone]

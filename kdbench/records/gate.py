@@ -85,7 +85,7 @@ def record_problems(
 
 def protocol_problems(record: Record, suite: Suite) -> Iterator[str]:
     protocol = suite.teacher_protocol() if record.is_teacher else suite.protocol()
-    if record.off_protocol:
+    if record.off_protocol and tuple(record.off_protocol) != suite.off_protocol:
         yield f"it is off the protocol: {record.off_protocol[0]}"
     elif record.fingerprint != digest(protocol):
         yield (

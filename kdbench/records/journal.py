@@ -28,7 +28,7 @@ def changing(results: Path) -> Iterator[Path]:
     Raises:
         KdbenchError: another process changes the same results, or they cannot be written.
     """
-    with writing(results), folder_lock(results):
+    with writing(results, "Choose another folder with --results"), folder_lock(results):
         finish(results)
         staging = results / BEGUN
         staging.mkdir()

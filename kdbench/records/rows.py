@@ -13,10 +13,10 @@ import numpy as np
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, did_you_mean
 from kdbench.layout import RESERVED
-from kdbench.records.built_in import built_in
 from kdbench.records.parts import MethodInfo
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record
+from kdbench.records.row_names import same_row
 from kdbench.records.store import Entry, read_runs
 from kdbench.suite import Suite
 from kdbench.tables import NAME
@@ -238,16 +238,8 @@ def find_row(suite: Suite, name: str, runs: Path, results: Path | None, notice: 
     Raises:
         KdbenchError: no record of it.
     """
-    method = name.partition("[")[0]
-    known = methods_in(suite, runs, results)
-    if method not in known:
-        meant = "" if method in built_in() else did_you_mean(method, known)
-        raise KdbenchError(
-            f"No records of method '{method}' on suite '{suite.name}'.{meant} "
-            f"Run: kdbench run --method {method} --suite {suite.name}"
-        )
-    rows = read_rows(suite, method, runs, results, notice)
-    named = [row for row in rows if row.name == name]
+    rows = read_rows(suite, name.partition("[")[0], runs, results, notice)
+    named = [row for row in rows if same_row(row.name, name)]
     if not named:
         raise KdbenchError(
             f"No records of '{name}' on suite '{suite.name}'.{did_you_mean(name, {row.name for row in rows})}"

@@ -25,12 +25,13 @@ import numpy as np
 
 from kdbench.console import Notice
 from kdbench.errors import KdbenchError, writing
-from kdbench.files import read_plain, set_aside, sync
+from kdbench.files import read_plain, supersede, sync
 from kdbench.layout import RESULTS, RUNS
 from kdbench.records.curves import write_curves
 from kdbench.records.distilled import IMAGES, checked_images, read_distilled, write_distilled
 from kdbench.records.evidence import Evidence, read_evidence, write_evidence
 from kdbench.records.record import Record, parse_record
+from kdbench.records.successors import is_asked_again, partial_folder
 from kdbench.records.tasks import image_scores, in_order
 
 RECORD = "record.json"  # of a cell in `runs/`
@@ -84,11 +85,6 @@ def cell_folder(runs: Path, suite: str, method: str, key: str) -> Path:
     return runs / suite / method / key[:16]
 
 
-def partial_folder(folder: Path) -> Path:
-    """Where a cell's checkpoint lies while it is trained, and its files until they are complete."""
-    return folder.with_name(folder.name + ".partial")
-
-
 def other_key(key: str, role: str) -> str:
     """Where the evidence of a further network of a record lies beside the record's own."""
     return f"{key}/{role}"
@@ -125,7 +121,8 @@ def finish_cell(
 ) -> tuple[Entry, bool]:
     """Write a record beside its files and rename their folder into place: complete, or not there.
 
-    A record that another process put there meanwhile stays; this one is dropped if it says the same, else set aside.
+    A record that is there already is set aside if it was to be replaced. One that another process put there meanwhile
+    stays; this one is dropped if it says the same, else set aside.
 
     Args:
         others: evidence of further networks, by role.
@@ -162,14 +159,14 @@ def put_in_place(place: Path, folder: Path) -> bool:
 
 
 def first_record(place: Path, folder: Path, record: Record, notice: Notice) -> Entry | None:
-    """The record that is in place already; None if it was none of this cell, and this one is there now."""
+    """The record that is in place and stays; None if it was set aside, and this one is there now."""
     try:
         entry = read_cell(folder)
     except KdbenchError:
         entry = None
-    if entry is None or entry.record.method.source_sha256 != record.method.source_sha256:
-        set_aside(folder)
-        place.rename(folder)
+    changed = entry is None or entry.record.method.source_sha256 != record.method.source_sha256
+    if entry is None or changed or is_asked_again(folder, entry.record):
+        notice(f"{folder}: the record before is set aside as {supersede(place, folder).name}.")
         return None
     if entry.record.result == record.result:
         notice(f"{folder}: {TWICE}, with equal predictions; the first record is kept.")

@@ -69,7 +69,7 @@ def write_verified(folder: Path, found: Iterable[Verification]) -> None:
     """Write the lines of a method's folder, in the order of their keys; no file where there are none."""
     path = folder / VERIFIED
     text = "".join(v.model_dump_json() + "\n" for v in sorted(found, key=lambda v: v.key))
-    with writing(path):
+    with writing(path, remedy=""):
         path.write_text(text, encoding="utf-8") if text else path.unlink(missing_ok=True)
 
 

@@ -28,7 +28,8 @@ from kdbench.records.evidence import Evidence, evidence_from_logits
 from kdbench.records.locks import key_lock
 from kdbench.records.parts import Cost, Distilled, Match, MethodInfo, Network, TaskResult, TeacherRef
 from kdbench.records.record import Record
-from kdbench.records.store import Entry, assembling, finish_cell, partial_folder, read_cell, weights_name
+from kdbench.records.store import Entry, assembling, finish_cell, read_cell, weights_name
+from kdbench.records.successors import is_asked_again, partial_folder
 from kdbench.records.tasks import in_order, task_result
 from kdbench.running.describe import changed_stages, cost_of, describe, main_role, set_apart, trained_networks
 from kdbench.running.distilling import Made, distilled_data, learner
@@ -91,10 +92,8 @@ def run_cell(
             if source_sha256(load_method(cell.method)) != cell.source_sha256:
                 said = f"the source of '{cell.method}' changed after this run was planned: run the command again"
                 raise CellFailed(said, "")
-            if folder.exists():
-                if entry := usable_entry(cell, folder, notice):
-                    return entry, False
-                set_aside(folder)
+            if folder.exists() and (entry := usable_entry(cell, folder, notice)):
+                return entry, False
             with watching_method(load_method(cell.method)) as watching:
                 return train_cell(cell, folder, device, on_epoch, notice, execution, limit, stored, watching.seen)
         except (KdbenchError, CellFailed, CaptureFailed, OutOfTime, KeyboardInterrupt):
@@ -115,15 +114,17 @@ def cell_lock(cell: Cell, root: Path) -> AbstractContextManager[bool]:
 
 
 def usable_entry(cell: Cell, folder: Path, notice: Notice) -> Entry | None:
-    """The record in a folder if it serves the cell; a corrupt one is named."""
+    """The record in a folder if it serves the cell; a corrupt one is named and set aside, another one stays."""
     try:
         entry = read_cell(folder)
     except KdbenchError as error:
         notice(f"{error} It is set aside and its cell trained again.")
+        set_aside(folder)
         return None
     if cell.is_teacher and not weights_are_whole(entry):
+        set_aside(folder)
         return None
-    return entry if cell.is_served_by(entry.record) else None
+    return entry if cell.is_served_by(entry.record) and not is_asked_again(folder, entry.record) else None
 
 
 def train_cell(

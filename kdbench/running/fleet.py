@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,11 @@ from rich.console import Console
 from kdbench.cache import cache_folder
 from kdbench.console import line_printer
 from kdbench.errors import KdbenchError, writing
-from kdbench.files import set_aside
+from kdbench.files import check_folder, set_aside
 from kdbench.layout import FAILURES
 from kdbench.records.agreement import same_images
-from kdbench.records.store import Entry, partial_folder, read_cell
+from kdbench.records.store import Entry, read_cell
+from kdbench.records.successors import ask_again, partial_folder
 from kdbench.running.cell import cell_lock
 from kdbench.running.engines import load_engine
 from kdbench.running.engines.events import Event, Failed, Finished, Machine
@@ -81,16 +82,24 @@ def failure_log(root: Path, cell: Cell) -> Path:
     return root / cell.suite.name / FAILURES / f"{cell.method}-{cell.key[:16]}.log"
 
 
-def train_teachers(suite: Suite, names: Sequence[str], machine: Machine, console: Console) -> dict[str, Teacher]:
+def train_teachers(
+    suite: Suite, names: Sequence[str], machine: Machine, console: Console, again: bool = False
+) -> dict[str, Teacher]:
     """Train teachers into the cache.
+
+    Args:
+        again: those that are there too.
 
     Returns:
         all of them, but for those that the machine's limit left no time for.
 
     Raises:
-        KdbenchError: a teacher's training failed.
+        KdbenchError: a teacher's training failed, or the cache cannot be written.
     """
+    check_folder(cache_folder(), "KDBENCH_CACHE")
     outcome, cells = Outcome(), [plan_teacher(suite, name) for name in names]
+    for cell in cells if again else ():
+        clear_place(cell, cache_folder())
     train(cells, cache_folder(), machine, console, outcome)
     if outcome.failures:
         cell, message = outcome.failures[0].cell, outcome.failures[0].message
@@ -107,9 +116,12 @@ def train_teachers(suite: Suite, names: Sequence[str], machine: Machine, console
 
 
 def clear_place(cell: Cell, root: Path) -> None:
-    """Set aside what an earlier run left of a cell, unless another run is training it now."""
+    """Have a cell trained from its start, unless another run is training it now; its record stays until then."""
     folder = cell.folder(root)
+    partial = partial_folder(folder)
     with writing(root), cell_lock(cell, root) as free:
-        for path in (folder, partial_folder(folder)) if free else ():
-            if path.exists():
-                set_aside(path)
+        if free and any(partial.glob("checkpoint-*")):
+            set_aside(partial)
+        if free and folder.exists():
+            with suppress(KdbenchError):  # a corrupt one is set aside as the training begins
+                ask_again(folder, read_cell(folder).record)

@@ -20,6 +20,7 @@ from kdbench.records.keys import cell_key, teacher_key
 from kdbench.records.reader import read_results
 from kdbench.records.record import Record, row_name
 from kdbench.records.store import Entry, cell_folder, read_cell
+from kdbench.records.successors import is_asked_again
 from kdbench.running.kinds import check_kinds
 from kdbench.running.teachers import BASELINE, Teacher
 from kdbench.source import source_sha256
@@ -245,7 +246,10 @@ def plan_teacher(suite: Suite, name: str) -> Cell:
 
 
 def find_recorded(cells: Sequence[Cell], root: Path, notice: Notice) -> dict[str, Entry]:
-    """The valid records of cells below `root`, by key; a corrupt one is named, and counts as missing."""
+    """The valid records of cells below `root`, by key; a corrupt one is named, and counts as missing.
+
+    So does one that is to be trained again, for as long as it has no successor.
+    """
     found: dict[str, Entry] = {}
     for cell in cells:
         folder = cell.folder(root)
@@ -258,7 +262,7 @@ def find_recorded(cells: Sequence[Cell], root: Path, notice: Notice) -> dict[str
         except KdbenchError as error:
             notice(str(error))
             continue
-        if cell.is_served_by(entry.record):
+        if cell.is_served_by(entry.record) and not is_asked_again(folder, entry.record):
             found[cell.key] = entry
     return found
 

@@ -100,7 +100,7 @@ def fetched(suite: Suite, model: str, address: str, sha256: str | None) -> Path:
         KdbenchError: it cannot be downloaded, or is another file than the suite says.
     """
     path = weights_folder(suite) / weights_name(model, sha256 or digest(address))
-    with writing(path):
+    with writing(path, "Set KDBENCH_CACHE to another folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if path.is_file() and sha256 in (None, file_sha256(path)):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from kdbench import files
 from kdbench.errors import KdbenchError
-from kdbench.files import check_folder, exchange, read_plain, restore
+from kdbench.files import check_folder, exchange, read_plain, restore, supersede
 
 Make = Callable[[Path], object]
 HOSTILE: dict[str, tuple[Make, str]] = {
@@ -73,3 +76,40 @@ def test_a_killed_exchange_leaves_the_old_folder_or_the_new_one(
     restore(place, old)
     assert [path.name for path in place.iterdir()] == ["place" if killed_at < 2 else "new"]
     assert not old.exists()
+
+
+def folder_of(path: Path, content: str) -> Path:
+    path.mkdir()
+    (path / "record").write_text(content)
+    return path
+
+
+@pytest.mark.parametrize("has_swap", [True, False])
+def test_a_superseded_folder_is_set_aside(has_swap: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_swap:
+        monkeypatch.setattr(files, "swap", lambda one, other: False)
+    old, new = folder_of(tmp_path / "cell", "old"), folder_of(tmp_path / "new", "new")
+    aside = supersede(new, old)
+    assert (old / "record").read_text() == "new"
+    assert (aside / "record").read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == sorted([old, aside])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges folders in one step")
+@pytest.mark.parametrize("renamings", [0, 1, 2])
+def test_a_folder_is_in_place_whenever_its_replacement_is_killed(
+    renamings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = folder_of(tmp_path / "cell", "old"), folder_of(tmp_path / "new", "new")
+    rename, left = Path.rename, [None] * renamings
+
+    def killed_after(path: Path, target: Path) -> Path:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed_after)
+    with suppress(KeyboardInterrupt):
+        supersede(new, old)
+    assert (old / "record").read_text() in ("old", "new")

@@ -115,6 +115,7 @@ def test_a_plugin_cannot_replace_a_built_in_method(install_plugin: Install) -> N
         (GOOD.replace("2026", '"2026"'), "year"),
         (GOOD.replace("    scheme", "    families = (1,)\n    scheme"), "families"),
         (GOOD + "    class Params(Method.Params):\n        weight: float\n", "weight has no default"),
+        (GOOD + "    class Params(Method.Params):\n        weight: float = 'one'\n", "the default of its parameter"),
         (GOOD + "    def __init__(self): pass\n", "Make what it needs in build"),
         (GOOD.replace("    scheme", "    deviations = ('',)\n    scheme"), "deviations"),
         (GOOD.replace("    scheme", "    deviations = 'more epochs'\n    scheme"), "Make it a tuple of texts"),

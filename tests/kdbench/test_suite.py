@@ -100,6 +100,13 @@ def test_a_mistake_is_one_line_with_file_and_key(old: str, new: str, said: str, 
     assert not str(caught.value).endswith("?.")
 
 
+def test_what_is_known_ends_in_one_full_stop(tmp_path: Path) -> None:
+    text = (SUITES / "digits.toml").read_text().replace('"resnet8:vit_w32",', '"resnet8:qqq",')
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(KdbenchError, match=r"unknown model 'qqq'\. Known: .*[^.]\.$"):
+        load_suite(str(tmp_path / "s.toml"))
+
+
 def test_an_unknown_suite_gets_a_suggestion() -> None:
     with pytest.raises(KdbenchError, match="Did you mean 'digits'"):
         load_suite("digit")

@@ -38,18 +38,29 @@ def test_the_guides_methods_pass_all_checks_from_their_own_package(
     assert [result for result in check_method(name) if result.outcome != "passed"] == []
 
 
+def test_the_guides_files_take_the_place_of_those_that_new_writes(
+    install_plugin: Install, here: Command, tmp_path: Path
+) -> None:
+    blocks = code_blocks()
+    assert here("new", "soft_hinge").returncode == 0
+    written = sorted((tmp_path / "kdbench-soft-hinge").glob("*.py"))
+    for path in written:
+        path.write_text(blocks[path.stem])
+    install_plugin("theirs", {"soft_hinge": "soft_hinge:SoftHinge"}, soft_hinge=blocks["soft_hinge"])
+    assert outcome_of_tests(tmp_path / "kdbench-soft-hinge").endswith(f"{len(NAMES) + 2} passed")
+
+
+def outcome_of_tests(folder: Path) -> str:
+    """How many of a folder's tests passed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout.splitlines()[-1].partition(" in ")[0]
+
+
 def test_the_guides_test_runs_every_check(install_plugin: Install, tmp_path: Path) -> None:
     install_plugin("theirs", {"map_angle": "map_angle:MapAngle"}, map_angle=code_blocks()["map_angle"])
     (tmp_path / "test_it.py").write_text(code_blocks()["test_map_angle"])
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_it.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert f"{len(NAMES)} passed" in done.stdout, done.stdout + done.stderr
+    assert outcome_of_tests(tmp_path) == f"{len(NAMES)} passed"
 
 
 def test_the_guide_names_real_hooks_and_checks() -> None:
@@ -157,7 +168,10 @@ def test_a_new_network_is_installed_tested_and_shown_with_its_package(
         ("kd", "There is a method 'kd' already"),
         ("teachers", "Choose another name"),
         ("My-Method", "lower-case letters"),
-        ("class", "cannot be a method's name"),
+        ("class", "cannot be a method's name: it is a word of Python's own"),
+        ("1abc", "cannot be a method's name: it has to begin with a letter"),
+        ("_abc", "cannot be a method's name: it has to begin with a letter"),
+        ("a" * 42, "longer than 41 characters"),
         ("../up", "cannot be a method's name"),
     ],
 )

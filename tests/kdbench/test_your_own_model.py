@@ -58,7 +58,7 @@ def merged(suite: str, changes: str) -> str:
 
 
 def test_the_guides_commands_work_one_after_the_other(photos: Path, tmp_path: Path, here: Command) -> None:
-    new, train, teach, run, new_model = commands()
+    new, train, teach, run, verify, new_model = commands()
     [(name, script)] = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
     changes, entry_point = blocks("toml")
 
@@ -89,6 +89,11 @@ def test_the_guides_commands_work_one_after_the_other(photos: Path, tmp_path: Pa
     [record] = [json.loads(path.read_text()) for path in tmp_path.glob("runs/photos/kd/*/record.json")]
     assert [teacher["origin"] for teacher in record["teachers"]] == ["weights of its own"]
     assert "teacher.pth" not in json.dumps(record)
+
+    verified = here(*(word.replace("KEY", record["key"][:16]) for word in verify[1:]))
+    assert verified.returncode == 0, verified.stderr
+    assert "Off protocol, not for the board: epochs: 2 instead of 100" in verified.stdout
+    assert "Level 1 holds" in verified.stdout
 
     made = here(*new_model[1:])
     assert made.returncode == 0, made.stderr

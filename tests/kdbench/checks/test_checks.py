@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from kdbench import Method
+from kdbench import Field, Method
 from kdbench.checks import NAMES, Result, check_method, run_check
 from kdbench.commands.check import summary
 from kdbench.errors import KdbenchError
@@ -87,6 +87,24 @@ def test_a_crash_is_told_once_and_what_waits_for_it_says_so() -> None:
     assert {result.message for result in waiting} == {"for returns_terms"}
     assert "1 of " in summary(found)
     assert f"{len(waiting)} wait" in summary(found)
+
+
+def test_what_follows_from_a_term_that_is_no_tensor_waits_for_it() -> None:
+    found = {result.check: result for result in check_method(test_numbers.ReadsTheLoss)}
+    failed = [name for name, result in found.items() if result.outcome == "failed"]
+    assert failed == ["returns_terms", "never_waits_for_the_device", "runs_on_a_gpu"]
+    assert "keep it a tensor, without .item()" in found["returns_terms"].message
+    assert found["gives_finite_gradients"] == Result("gives_finite_gradients", "waiting", "for returns_terms")
+
+
+def test_a_default_out_of_its_range_is_told_once_in_words() -> None:
+    class OutOfRange(Good):
+        class Params(Method.Params):
+            gap_weight: float = Field(-1.0, ge=0, description="weight of the gap")
+
+    [failed] = [result for result in check_method(OutOfRange) if result.outcome == "failed"]
+    assert failed.check == "says_what_it_is"
+    assert "parameter gap_weight: input should be greater than or equal to 0, not -1.0." in failed.message
 
 
 def test_what_is_to_be_mended_first_is_told_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from itertools import combinations
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kdbench.commands.compare import compare, notes
-from kdbench.commands.comparison import Named, contrasts_of, measured, part_of, standing_of
+from kdbench.commands.compare import compare, notes, standing_table
+from kdbench.commands.comparison import Comparison, Named, comparison, contrasts_of, measured, part_of, standing_of
 from kdbench.commands.validate import validate
 from kdbench.errors import KdbenchError
 from kdbench.hashing import digest
@@ -50,6 +51,10 @@ def contrasts(found: list[Row[Entry]], suite: Suite, metric: Metric = TOP1) -> l
 
 def standing(found: list[Row[Entry]], suite: Suite) -> list[Standing[Row[Entry]]]:
     return standing_of(found, measured(found, suite, TOP1), suite, TOP1)
+
+
+def compared(*names: str, suite: str = "digits") -> Comparison:
+    return comparison(names, part_of(suite), None, RESULTS, None, print)
 
 
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], *methods: str, **options: Any) -> tuple[Any, str]:
@@ -130,13 +135,32 @@ def test_a_verdict_that_lacks_power_says_so(digits: Suite) -> None:
 
 
 def test_what_can_be_told_and_what_stands_behind_it_is_said(digits: Suite) -> None:
-    found = rows(digits, "kd", "vanilla")
-    differences = measured(found, digits, TOP1)
-    said = "\n".join(notes(digits, differences, contrasts_of(found, differences, TOP1), TOP1))
+    said = "\n".join(notes(compared("kd", "vanilla")))
     assert "20 seeds tell two methods of usual variance apart from" in said
     assert "what the suite states" in said
     assert "corrected over the differences shown" in said
     assert "10 teachers of each architecture, so they cover how results vary with the teacher; rows of more" in said
+
+
+@pytest.mark.parametrize(("names", "suite"), [(("lwf", "vanilla"), "digits-tasks"), (("afd", "vanilla"), "digits")])
+def test_teachers_are_spoken_of_only_where_records_have_some(
+    names: tuple[str, ...], suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # which has no runs/
+    it = compared(*names, suite=suite)
+    taught = any(entry.record.teachers for s in it.standing for entry in s.row.cells.values())
+    assert ("eacher" in notes(it)[-1]) == taught == (suite == "digits")
+
+
+def test_each_rows_number_of_seeds_is_said_where_they_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for names, seeds in ((("kd", "crd"), ["20", "10"]), (("kd", "vanilla"), [])):
+        it = compared(*names)
+        console = Console(file=io.StringIO(), width=200, record=True)
+        console.print(standing_table(it.standing, it.suite))
+        _, head, *lines, _ = console.export_text().split("\n")
+        assert ("seeds" in head) == bool(seeds)
+        assert [re.split(r"\s{2,}", line)[2] for line in lines if seeds] == seeds
 
 
 def test_without_a_stated_prior_two_methods_have_their_own_variances(digits: Suite) -> None:
@@ -213,6 +237,18 @@ def test_your_own_records_stand_beside_the_accepted_ones(tmp_path: Path, capsys:
     assert (contrast["method"], contrast["difference"], contrast["verdict"]) == ("mine (yours)", 0, "not separable")
 
 
+@pytest.mark.parametrize("name", ["kd[kd_weight=1, temperature=2]", "kd[temperature=2.0,kd_weight=1.0]"])
+def test_a_variant_is_found_by_its_values_however_they_are_written(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variant = {"variant": {"kd_weight": 1.0, "temperature": 2.0}, "params_source": "user"}
+    for entry in read_results(RESULTS / "digits" / "kd"):
+        record = entry.record.model_copy(update=variant).sealed()
+        finish_cell(tmp_path / "runs" / "digits" / "kd" / record.key[:16], record, entry.evidence)
+    found, _ = run(tmp_path, capsys, name, "crd")
+    assert {m["method"] for m in found["methods"]} == {"kd[kd_weight=1.0, temperature=2.0]", "crd"}
+
+
 def test_rows_stand_in_the_order_of_their_means(digits: Suite) -> None:
     means = [s.metrics["top1"][0] for s in standing(rows(digits, *METHODS), digits)]
     assert means == sorted(means, reverse=True)
@@ -251,15 +287,16 @@ def test_a_metric_is_one_row_more_and_comes_from_the_evidence_of_every_record(
 @pytest.mark.parametrize(
     ("methods", "metric", "said"),
     [
-        (("kd", "crdd"), "top1", "Did you mean 'crd'"),
+        (("kd", "crdd"), "top1", r"it is not installed. Did you mean 'crd'\?$"),
         (("kd", "../kd"), "top1", "No records of method"),
         (("kd", "kd[temperature=9]"), "top1", "No records of 'kd"),
         (("kd", "crd"), "ece", "cannot be compared by 'ece'"),
         (("kd", "crd"), "top5", "cannot be compared by 'top5'"),
         (("kd",), "top1", "two methods or more"),
         (("kd", "kd"), "top1", "two methods or more"),
+        (("kd[temperature=2]", "kd[temperature=2.0]"), "top1", "two methods or more"),
         (("kd", "simkd"), "top1", "Compare simkd on other pairs: --pair TEACHER:STUDENT"),
-        (("kd", "unheard_of"), "top1", "Run: kdbench run --method unheard_of"),
+        (("kd", "unheard_of"), "top1", "it is not installed. 'kdbench list methods'"),
     ],
 )
 def test_a_mistake_is_one_line(

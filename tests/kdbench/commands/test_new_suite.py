@@ -88,6 +88,29 @@ def test_train_and_val_are_taken_as_they_are_and_grey_images_have_one_channel(
     assert len(load_dataset(with_content(suite).data).test_labels) == 9
 
 
+def test_a_file_that_lies_in_two_classes_is_left_out_of_both(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    fill(root / "train", 12)
+    fill(root / "val", 3, seed=1)
+    doubtful = (root / "train" / "ant" / "1.png").read_bytes()
+    (root / "train" / "cat" / "odd.png").write_bytes(doubtful)
+    (root / "val" / "ant" / "too.png").write_bytes(doubtful)
+    suite, said = write("p")
+    for one, other in (("train/ant/1", "train/cat/odd"), ("train/cat/odd", "val/ant/too")):
+        assert f"{one}.png: the same file as {other}.png, whose class is another: both are left out" in said
+    assert (suite.data.train, suite.data.test) == (35, 9)
+
+
+def test_a_class_whose_every_image_is_doubtful_is_one_line(tmp_path: Path) -> None:
+    fill(tmp_path / "p" / "train", 2)
+    fill(tmp_path / "p" / "val", 2, seed=1)
+    for name in ("0.png", "1.png"):
+        path = tmp_path / "p" / "train" / "ant" / name
+        path.write_bytes((tmp_path / "p" / "train" / "bee" / name).read_bytes())
+    with pytest.raises(KdbenchError, match="is left to train on"):
+        write("p")
+
+
 def test_what_cannot_be_used_is_skipped_with_its_reason_and_the_file_still_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

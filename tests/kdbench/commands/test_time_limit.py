@@ -40,6 +40,49 @@ def test_a_limit_shorter_than_the_start_trains_nothing_and_says_so(
     assert "Not finished: 0 of 1 teachers are done, 0 in training, 1 waiting. Go on: kdbench teach" in done.stdout
 
 
+def test_a_record_is_set_aside_when_its_successor_is_complete_and_not_before(
+    here: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    run = ("run", "-m", "vanilla", "--suite", small_suite, "--no-mlflow")
+    assert here(*run).returncode == 0
+    before = finished(tmp_path / "runs")
+    done = here(*run, "--force", "--time-limit", "0.01s")
+    assert done.returncode == 3, done.stderr
+    assert "0 of 2 cells are done" in done.stdout
+    assert finished(tmp_path / "runs") == before
+    assert not list((tmp_path / "runs").rglob("*.aside-*"))
+    done = here(*run)  # as the line "Go on" says
+    assert done.returncode == 0, done.stderr
+    after, asides = finished(tmp_path / "runs"), sorted((tmp_path / "runs").rglob("*.aside-1"))
+    assert after.keys() == before.keys()
+    assert not set(after.values()) & set(before.values())
+    assert [path.name for path in asides] == sorted(f"{key[:16]}.aside-1" for key in before)
+    assert all(f"set aside as {path.name}" in done.stdout for path in asides)
+    assert "2 recorded in runs/small, 0 to train" in here(*run).stdout
+
+
+def test_a_teacher_that_is_taught_again_is_there_until_its_successor_is(
+    here: Command, small_suite: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+
+    def teach(*more: str) -> int:
+        return here("teach", "--suite", small_suite, *more, KDBENCH_CACHE=str(cache)).returncode
+
+    assert teach() == 0
+    [(key, before)] = finished(cache).items()
+    assert teach("--force", "--time-limit", "0.01s") == 3
+    assert finished(cache) == {key: before}
+    assert teach() == 0
+    assert finished(cache).keys() == {key}
+    assert finished(cache) != {key: before}
+
+
+def finished(runs: Path) -> dict[str, str]:
+    """When each record was made, by its key."""
+    return {e.record.key: e.record.finished for e in read_runs(runs) if isinstance(e, Entry)}
+
+
 @pytest.mark.slow
 def test_sigterm_in_the_middle_of_an_epoch_loses_nothing(here: Command, small_suite: Path, tmp_path: Path) -> None:
     options = ["run", "-m", "vanilla", "--suite", str(small_suite), "--no-mlflow", "--epochs", "100", "--workers", "1"]

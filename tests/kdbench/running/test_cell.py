@@ -17,7 +17,8 @@ from kdbench.data.small import load_data
 from kdbench.errors import KdbenchError
 from kdbench.hashing import file_sha256
 from kdbench.records.metrics import metrics
-from kdbench.records.store import Entry, partial_folder, read_cell
+from kdbench.records.store import Entry, read_cell
+from kdbench.records.successors import partial_folder
 from kdbench.running import cell as cell_module
 from kdbench.running.cell import CellFailed, run_cell
 from kdbench.running.plan import Cell, plan_cells, plan_teacher

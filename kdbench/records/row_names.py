@@ -1,0 +1,51 @@
+"""Names of rows as people write them: 'kd[temperature=2]' is the row 'kd[temperature=2.0]'."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Hashable, Iterable, Iterator
+
+
+def same_row(one: str, other: str) -> bool:
+    """Whether two names say the same method and the same values of its parameters."""
+    return meaning(one) == meaning(other)
+
+
+def distinct_rows(names: Iterable[str]) -> list[str]:
+    """Each row once, as it is named first."""
+    first: dict[Hashable, str] = {}
+    for name in names:
+        first.setdefault(meaning(name), name)
+    return list(first.values())
+
+
+def meaning(name: str) -> Hashable:
+    """What a name says: the method, and its parameters in any order."""
+    method, _, inside = name.removesuffix("]").partition("[")
+    settings = [part.partition("=") for part in split_outside_brackets(inside)]
+    return method, frozenset((parameter.strip(), value(text.strip())) for parameter, _, text in settings)
+
+
+def value(text: str) -> Hashable:
+    """A value of a parameter; as in Python, 2 equals 2.0."""
+    try:
+        return frozen(ast.literal_eval(text.title() if text in ("true", "false") else text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def frozen(given: object) -> Hashable:
+    """A literal as a value that hashes."""
+    if isinstance(given, list | tuple):
+        return tuple(map(frozen, given))
+    return given if isinstance(given, Hashable) else repr(given)
+
+
+def split_outside_brackets(text: str) -> Iterator[str]:
+    """The parts between commas; those in brackets stay."""
+    depth, start = 0, 0
+    for i, character in enumerate(text + ","):
+        depth += (character == "[") - (character == "]")
+        if character == "," and (depth == 0 or i == len(text)):
+            yield text[start:i].strip()
+            start = i + 1

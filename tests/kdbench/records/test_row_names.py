@@ -1,0 +1,38 @@
+"""Names of rows say a method and the values of its parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdbench.records.row_names import distinct_rows, same_row, split_outside_brackets
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("kd", "kd"),
+        ("kd[temperature=2]", "kd[temperature=2.0]"),
+        ("kd[temperature=2e0]", "kd[temperature=2]"),
+        ("kd[a=1, b=two]", "kd[b=two,a=1.0]"),
+        ("kd[weights=[1, 2], a=3]", "kd[a=3, weights=[1.0, 2.0]]"),
+        ("kd[flag=true]", "kd[flag=True]"),
+    ],
+)
+def test_names_are_equal_when_their_values_are(one: str, other: str) -> None:
+    assert same_row(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("kd", "crd"), ("kd", "kd[a=1]"), ("kd[a=1]", "kd[a=2]"), ("kd[a=1]", "kd[b=1]"), ("kd[a=x]", "kd[a=(]")],
+)
+def test_names_of_other_values_differ(one: str, other: str) -> None:
+    assert not same_row(one, other)
+
+
+def test_a_row_counts_once_and_is_called_as_it_is_named_first() -> None:
+    assert distinct_rows(["kd[a=1]", "crd", "kd[a=1.0]", "crd"]) == ["kd[a=1]", "crd"]
+
+
+def test_commas_within_brackets_part_nothing() -> None:
+    assert list(split_outside_brackets("kd[a=1, b=[2, 3]], crd")) == ["kd[a=1, b=[2, 3]]", "crd"]
