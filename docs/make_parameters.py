@@ -26,8 +26,8 @@ papers' 200 to 300 epochs, and shorter on suites of 30 or 100. `herding`, `joint
 compare it, `paper per pair` where these differ from pair to pair, `suite` for what kdbench chose or converted.
 
 The data, the recipe and the precision (bf16 where authors have float32; float32 on `digits`, on `cifar100-quarter` and
-on suites of distilled data) are the suite's for every method, and the last epoch counts: only what is a method's own is here. This page is made from
-[`parameters.csv`](../leaderboard/data/parameters.csv) and the suites by `{COMMAND}`;
+on suites of distilled data) are the suite's for every method, and the last epoch counts: only what is a method's own
+is here. This page is made from [`parameters.csv`](../leaderboard/data/parameters.csv) and the suites by `{COMMAND}`;
 a test compares both with the methods and the suites.
 """
 COLUMNS = "| suites | pairs | values | `params_source` | from | given for | note |\n|---|---|---|---|---|---|---|"
