@@ -3,8 +3,8 @@
 
 const MARKS = { better: ["▲", "better"], worse: ["▼", "worse"], level: ["=", "not better"], open: ["?", "undecided"], none: ["·", "one seed"] };
 const HANDS = { "": ["no teacher", "a teacher"], team: ["no teacher", "a teacher", "several teachers"], alone: ["no teacher"], nodata: ["no data"] };
-const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
-const times = (value) => (value === null ? "an unknown cost" : `× ${value.toFixed(2)}`);
+const signed = (value) => (value < 0 ? "−" : "+") + kdbench.fixed(Math.abs(value));
+const times = (value) => (value === null ? "an unknown cost" : `× ${kdbench.fixed(value)}`);
 const title = (row) => (row.reference === "kd" ? "plain KD" : row.reference === "vanilla" ? "the plain student" : row.name);
 
 // The rows of a place that fit, the highest mean first, those on the Pareto front marked.
@@ -43,12 +43,12 @@ function advice(rows) {
   if (overPlain.length) return winner(overPlain, "plain", "the plain student");
   if (plain) {
     const first = rows.find((row) => row !== plain);
-    const also = first ? ` The highest mean: ${title(first)} (${first.mean.toFixed(2)} %, ${first.plain ? signed(first.plain[0]) : "–"} points, ${times(first.cost)}), which chance may explain.` : "";
+    const also = first ? ` The highest mean: ${title(first)} (${kdbench.fixed(first.mean)} %, ${first.plain ? signed(first.plain[0]) : "–"} points, ${times(first.cost)}), which chance may explain.` : "";
     return `Take the plain student: nothing measured here is measurably better at this cost.${also}`;
   }
   const first = rows[0];
   const over = first.plain ? ` It stands ${signed(first.plain[0])} points from the plain student, which has the data.` : "";
-  return `${title(first)} has the highest mean (${first.mean.toFixed(2)} %) of what fits.${over}`;
+  return `${title(first)} has the highest mean (${kdbench.fixed(first.mean)} %) of what fits.${over}`;
 }
 
 function cells(row, texts) {
@@ -102,7 +102,7 @@ function showMeasured(board, place, form) {
     const line = made("tr");
     const link = (to) => `compare.html#suite=${encodeURIComponent(board.suite)}&a=${encodeURIComponent(row.name)}&b=${to}`;
     line.append(named(row));
-    cells(line, [[row.half === null ? row.mean.toFixed(2) : `${row.mean.toFixed(2)} ± ${row.half.toFixed(2)}`, "number"], [verdict(row.kd, link("kd")), "number"],
+    cells(line, [[row.half === null ? kdbench.fixed(row.mean) : `${kdbench.fixed(row.mean)} ± ${kdbench.fixed(row.half)}`, "number"], [verdict(row.kd, link("kd")), "number"],
       [verdict(row.plain, link("vanilla")), "number"], [row.cost === null ? "–" : times(row.cost), "number"], [row.needs, "text"]]);
     body.append(line);
   }
@@ -124,7 +124,7 @@ function showPublished(dataset, pair, sources, form) {
   for (const row of one.rows) {
     const line = made("tr");
     line.append(named(row));
-    cells(line, [[signed(row.gain), "number"], [row.accuracy === null ? "–" : row.accuracy.toFixed(2), "number"]]);
+    cells(line, [[signed(row.gain), "number"], [row.accuracy === null ? "–" : kdbench.fixed(row.accuracy), "number"]]);
     body.append(line);
   }
   const about = made("p", undefined, { class: "fine" });
@@ -143,7 +143,7 @@ function fill(select, groups, wanted) {
   if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
 }
 
-const smaller = (place) => (place.ratio ? `${place.label}, ${place.ratio.toFixed(1)} times smaller` : place.label);
+const smaller = (place) => (place.ratio ? `${place.label}, ${kdbench.fixed(place.ratio, 1)} times smaller` : place.label);
 
 async function refresh(form) {
   const boards = kdbench.data.choose || [];

@@ -2,8 +2,8 @@
 "use strict";
 
 const MARKS = { better: ["▲", "better"], worse: ["▼", "worse"], level: ["=", "not told apart"], open: ["?", "undecided"], none: ["·", "one seed"] };
-const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-const chance = (p) => (p < 0.0001 ? "p < 0.0001" : "p = " + p.toFixed(4));
+const signed = (value) => (value < 0 ? "−" : "+") + kdbench.fixed(Math.abs(value));
+const chance = (p) => (p < 0.0001 ? "p < 0.0001" : "p = " + kdbench.fixed(p, 4));
 
 function markOf(kind) {
   const made = kdbench.element("span", undefined, { class: "mark " + kind });
@@ -30,7 +30,7 @@ function sentence(suite, a, b, found) {
   const place = `On ${suite.title} (${suite.pairs.length} pair${suite.pairs.length > 1 ? "s" : ""} of networks)`;
   if (!all) return `${place}, ${a.name} and ${b.name} are not both complete, so nothing is said over all pairs.`;
   if (all.p === null) return `${place}, ${a.name} and ${b.name} differ by ${signed(all.mean)} points; one seed tells nothing of its variation.`;
-  const size = `${Math.abs(all.mean).toFixed(2)} percentage points ${all.mean < 0 ? "below" : "above"} ${b.name}`;
+  const size = `${kdbench.fixed(Math.abs(all.mean))} percentage points ${all.mean < 0 ? "below" : "above"} ${b.name}`;
   const facts = `95 % interval ${signed(all.low)} to ${signed(all.high)}, ${chance(all.p)}; ${chance(all.corrected)} corrected over all rows`;
   const alone = verdictOf(all, all.p), board = verdictOf(all, all.corrected);
   const verdict = { better: `${a.name} is measurably better`, worse: `${a.name} is measurably worse` };
@@ -61,7 +61,7 @@ function tableOf(found) {
     if (d.low !== null) { interval.dataset.low = d.low; interval.dataset.high = d.high; }
     row.append(interval, verdict, number(d.p === null ? "–" : chance(d.p).replace("p ", "").replace("= ", ""), d.p),
       number(d.corrected === null ? "–" : chance(d.corrected).replace("p ", "").replace("= ", ""), d.corrected),
-      number(d.detectable === null ? "–" : d.detectable.toFixed(2), d.detectable));
+      number(d.detectable === null ? "–" : kdbench.fixed(d.detectable), d.detectable));
     body.append(row);
   }
   table.append(thead, body);
