@@ -111,7 +111,16 @@ async function show(form) {
 
 function fill(select, options, wanted) {
   select.replaceChildren(...options.map(([value, text]) => kdbench.element("option", text, { value })));
-  if (options.some(([value]) => value === wanted)) select.value = wanted;
+  if (wanted) select.value = wanted; // one that is not there leaves the choice empty
+}
+
+const has = (suite, name) => suite.rows.some((row) => row.name === name);
+
+// What of an address is not there, in one sentence; empty where all of it is.
+function missing(named, suite, names) {
+  if (!suite) return named ? `No suite '${named}' here.` : "";
+  const lost = names.filter((name) => name && !has(suite, name));
+  return lost.length ? `No row ${lost.map((name) => `'${name}'`).join(" or ")} on ${suite.suite}.` : "";
 }
 
 addEventListener("DOMContentLoaded", () => {
@@ -120,15 +129,16 @@ addEventListener("DOMContentLoaded", () => {
   const { suite, a, b } = form.elements;
   const refresh = () => {
     const state = kdbench.state();
-    const wanted = [state.get("a"), state.get("b")];
-    const has = (one) => wanted.every((name) => !name || one.rows.some((row) => row.name === name));
-    const chosen = index.find((one) => one.suite === state.get("suite")) || index.find(has) || index[0];
-    fill(suite, index.map((one) => [one.suite, one.title]), chosen && chosen.suite);
+    const wanted = [state.get("a"), state.get("b")], named = state.get("suite");
+    const chosen = named ? index.find((one) => one.suite === named) : index.find((one) => wanted.every((name) => !name || has(one, name))) || index[0];
+    fill(suite, index.map((one) => [one.suite, one.title]), named || (chosen && chosen.suite));
     const names = chosen ? chosen.rows.map((row) => [row.name, row.name]) : [];
     fill(a, names, wanted[0] || (names[0] || [])[0]);
     const other = names.map(([name]) => name).find((name) => name === "kd" && name !== a.value) || (names.find(([name]) => name !== a.value) || [])[0];
     fill(b, names, wanted[1] || other);
-    show(form).catch((error) => document.getElementById("answer").replaceChildren(kdbench.element("p", `Cannot compare: ${error.message}.`, { class: "note" })));
+    const lost = missing(named, chosen, wanted);
+    if (lost) document.getElementById("answer").replaceChildren(kdbench.element("p", lost, { class: "note" }));
+    else show(form).catch((error) => document.getElementById("answer").replaceChildren(kdbench.element("p", `Cannot compare: ${error.message}.`, { class: "note" })));
   };
   const asked = () => { kdbench.remember({ suite: suite.value, a: a.value, b: b.value }); refresh(); };
   for (const select of [suite, a, b]) select.addEventListener("change", asked);

@@ -91,6 +91,24 @@ def test_every_page_says_the_same_digits(accepted: Path, suite: str, open_page: 
             assert gain.replace("−", "-") == shown[name][2]
 
 
+@pytest.mark.parametrize(
+    ("state", "answer"),
+    [
+        ("suite=digits&a=crdd&b=kd", "No row 'crdd' on digits."),
+        ("suite=digits&a=<b>x&b=%22y", "No row '<b>x' or '\"y' on digits."),
+        ("suite=nowhere&a=good&b=kd", "No suite 'nowhere' here."),
+        ("a=crdd&b=kd", "No row 'crdd' on digits."),
+    ],
+)
+def test_rows_and_suites_that_are_not_there_are_named_and_nothing_is_compared(
+    site: Path, state: str, answer: str, open_page: Any
+):
+    page = open_page((site / "compare.html").as_uri() + "#" + state)
+    page.wait_for_selector("#answer .note")
+    assert page.inner_text("#answer") == answer
+    assert page.locator("#answer > *").count() == 1
+
+
 def numbers(page: Any, table: str, columns: list[str]) -> dict[str, list[str]]:
     """By row of a table, the first word of its columns, which are given by key or by title."""
     rows = page.evaluate(
