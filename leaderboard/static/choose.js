@@ -84,10 +84,11 @@ function named(row) {
   return head;
 }
 
-function showMeasured(board, place, form) {
+function showMeasured(board, place, form, near) {
   const made = kdbench.element;
   const rows = fitting(board, place, Number(form.elements.cost.value) || 0, form.elements.hand.value);
-  const parts = [made("p", advice(rows), { class: "answer", id: "advice" })];
+  const measured = near ? `The nearest measured: ${kdbench.fixed(near.ratio, 1)} times smaller. ` : "";
+  const parts = [made("p", measured + advice(rows), { class: "answer", id: "advice" })];
   if (board.purpose) parts.push(made("p", `This suite is ${board.purpose}.`, { class: "note" }));
   const costly = rows.filter((row) => row.cost !== null && row.cost > 0);
   if (costly.length > 1) {
@@ -145,6 +146,12 @@ function fill(select, groups, wanted) {
 
 const smaller = (place) => (place.ratio ? `${place.label}, ${kdbench.fixed(place.ratio, 1)} times smaller` : place.label);
 
+// The pair whose student is most nearly so many times smaller.
+function nearest(board, wanted) {
+  const far = (place) => Math.abs(Math.log(place.ratio / wanted));
+  return board.pairs.filter((place) => place.ratio).sort((x, y) => far(x) - far(y))[0];
+}
+
 async function refresh(form) {
   const boards = kdbench.data.choose || [];
   const state = kdbench.state();
@@ -159,17 +166,20 @@ async function refresh(form) {
   fill(pair, [["", options]], state.get("pair"));
   ratio.disabled = !board;
   ratio.value = state.get("ratio") || "";
-  if (board && ratio.value) {
-    const near = board.pairs.filter((place) => place.ratio).sort((x, y) => Math.abs(Math.log(x.ratio / ratio.value)) - Math.abs(Math.log(y.ratio / ratio.value)))[0];
-    if (near) pair.value = near.label;
-  }
+  const wanted = board && ratio.value ? Number(ratio.value) : null;
+  const near = wanted >= 1 ? nearest(board, wanted) : null;
+  if (near) pair.value = near.label;
   cost.value = state.get("cost") || "";
   hand.value = state.get("hand") || "";
   cost.disabled = hand.disabled = !board;
   const sources = board ? [] : known[dataset][pair.value];
   source.closest("label").hidden = Boolean(board);
   fill(source, [["", sources.map((one, n) => [String(n), `${one.source} (${one.rows.length})`])]], state.get("source"));
-  const parts = board ? showMeasured(board, board.pairs.find((place) => place.label === pair.value), form) : showPublished(dataset, pair.value, sources, form);
+  if (wanted !== null && wanted < 1) {
+    document.getElementById("answer").replaceChildren(kdbench.element("p", `Times smaller must be 1 or more, not ${wanted}.`, { class: "note" }));
+    return;
+  }
+  const parts = board ? showMeasured(board, board.pairs.find((place) => place.label === pair.value), form, near) : showPublished(dataset, pair.value, sources, form);
   document.getElementById("answer").replaceChildren(...parts);
 }
 
