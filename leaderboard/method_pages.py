@@ -174,7 +174,7 @@ def methods_page(site: Site) -> Page:
     for name, boards in by_method.items():
         info = newest(boards)
         cells = {
-            "method": Cell(name, href=paths.method(name), beneath=info.title or ""),
+            "method": Cell(name, href=paths.method(name), beneath=Cell(info.title or "")),
             "title": Cell(info.title or info.docstring.split("\n")[0], external=paths.arxiv(info.arxiv)),
             "scheme": Cell(info.scheme),
             "knowledge": Cell(", ".join(info.knowledge)),
