@@ -43,7 +43,7 @@ def board_choices(board: Board, rows: Sequence[Standing]) -> dict[str, Any]:
                 "name": s.row.title,
                 "page": paths.method(s.row.info.name),
                 "needs": needs_of(s.row.info),
-                "cost": measure.of(s),
+                "cost": measure.of(s) if measure.steady else None,
                 "reference": s.reference if s.reference in (PLAIN, KD) else None,
             }
             for s in able

@@ -163,8 +163,8 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
             for name, (title, said) in FURTHER.items()
             if any(name in s.further for s in standings)
         ),
-        Column("seconds", "Seconds", "number", help="Wall time of one training, beside other cells", hidden=True),
-        Column("ratio", "Time paid", "number", help="Wall time in the suite; plain student = 1", hidden=True),
+        Column("seconds", "Seconds", "number", help="Median wall time of a training, beside other cells", hidden=True),
+        Column("ratio", "Time paid", "number", help="Median wall time in the suite; plain student = 1", hidden=True),
         Column("alone", "Time alone", "number", help="A step alone on the machine; plain student = 1", hidden=True),
         Column("spent", "Compute", "number", help="FLOPs of the whole training; plain student = 1", hidden=True),
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),

@@ -4,7 +4,7 @@
 const MARKS = { better: ["▲", "better"], worse: ["▼", "worse"], level: ["=", "not better"], open: ["?", "undecided"], none: ["·", "one seed"] };
 const HANDS = { "": ["no teacher", "a teacher"], team: ["no teacher", "a teacher", "several teachers"], alone: ["no teacher"], nodata: ["no data"] };
 const signed = (value) => (value < 0 ? "−" : "+") + kdbench.fixed(Math.abs(value));
-const times = (value) => (value === null ? "an unknown cost" : `× ${kdbench.fixed(value)}`);
+const times = (value) => (value === null ? "unknown cost" : `× ${kdbench.fixed(value)}`);
 const title = (row) => (row.reference === "kd" ? "plain KD" : row.reference === "vanilla" ? "the plain student" : row.name);
 
 // The rows of a place that fit, the highest mean first, those on the Pareto front marked.
@@ -31,7 +31,7 @@ function advice(rows) {
     const first = found[0], cheap = cheapest(found)[0];
     const also = cheap && cheap.name !== first.name && cheap.cost < first.cost
       ? ` The cheapest that is: ${title(cheap)} (${signed(cheap[key][0])}, ${times(cheap.cost)}).` : "";
-    return `Take ${title(first)}: measurably better than ${reference} (${signed(first[key][0])} points) at ${times(first.cost)} the plain student's training.${also}`;
+    return `Take ${title(first)}: measurably better than ${reference} (${signed(first[key][0])} points)${first.cost === null ? "" : ` at ${times(first.cost)} the plain student's training`}.${also}`;
   };
   if (!rows.length) return "Nothing measured fits: allow a higher cost, or other things at hand.";
   if (overKd.length) return winner(overKd, "kd", "plain KD");
