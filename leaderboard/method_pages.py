@@ -154,7 +154,7 @@ def measured_lines(known: set[str], boards: Boards) -> list[Line]:
                     continue
                 gain = result.gain.mean if result.gain else None
                 cells = {
-                    "dataset": Cell(board.dataset),
+                    "dataset": Cell(board.suite),
                     "name": Cell(s.row.title),
                     "pair": Cell(f"{pair[0]} → {pair[1]}"),
                     "teacher": number(board.teacher_top1(pair[0])),
@@ -164,7 +164,7 @@ def measured_lines(known: set[str], boards: Boards) -> list[Line]:
                     "source": Cell(f"kdbench, {board.suite}", href=paths.suite(board)),
                     "note": Cell("measured here: the mean over seeds, the last epoch"),
                 }
-                lines.append(Line(cells, {"dataset": [board.dataset]}, paper=s.row.info.name))
+                lines.append(Line(cells, {"dataset": [board.suite]}, paper=s.row.info.name))
     return lines
 
 

@@ -104,6 +104,23 @@ def test_on_a_phone_verdicts_are_in_sight_and_nothing_is_wider_than_the_page(acc
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("options", [{}, PHONE])
+def test_a_button_covers_no_text(site: Path, options: dict[str, Any], open_page: Any):
+    page = open_page((site / "survey/cifar100.html").as_uri(), **options)
+    covered = page.evaluate(
+        """() => { const button = document.querySelector("p .way"), box = button.getBoundingClientRect();
+            const text = document.createTreeWalker(button.parentElement, NodeFilter.SHOW_TEXT), found = [];
+            while (text.nextNode()) {
+                const range = document.createRange();
+                range.selectNodeContents(text.currentNode);
+                if (!button.contains(text.currentNode)) found.push(...range.getClientRects());
+            }
+            return found.some((r) => r.left < box.right - 1 && r.right > box.left + 1
+                && r.top < box.bottom - 1 && r.bottom > box.top + 1); }"""
+    )
+    assert not covered
+
+
 def test_what_stands_beneath_a_name_is_not_shown_of_a_pair(site: Path, open_page: Any):
     page = open_page((site / BOARD).as_uri(), **PHONE)
     assert page.locator("#board .beneath:visible").count() > 0
