@@ -72,7 +72,7 @@ def method_pages(site: Site) -> Iterator[Page]:
             withdrawn=[w for w in site.store.withdrawn if w.row.partition("[")[0] == name],
             beside=beside_of(info, boards[0][0] if boards else None),
             ran=list(dict.fromkeys(board.suite for board, _ in boards)),
-            key=next((c.record.key[:16] for s in everyone for c in s.row.cells.values()), ""),
+            kept=next((paths.kept(c.record, c.origin) for s in everyone for c in s.row.cells.values()), ""),
             **values,
         )
 
