@@ -115,8 +115,9 @@ def numbers(page: Any, table: str, columns: list[str]) -> dict[str, list[str]]:
         """([table, columns]) => {
             const cells = [...document.querySelector(table + " thead tr").cells];
             const heads = cells.map((cell) => cell.dataset.key || cell.innerText);
+            const text = (cell) => (cell.querySelector("a") || cell).innerText;
             return [...document.querySelectorAll(table + " tbody tr:not(.section)")].map(
-                (row) => columns.map((key) => row.cells[heads.indexOf(key)].innerText)); }""",
+                (row) => columns.map((key) => text(row.cells[heads.indexOf(key)]))); }""",
         [table, columns],
     )
     words = [[text.replace("−", "-").split()[0] for text in row] for row in rows]
