@@ -8,7 +8,7 @@ from typing import Any
 from kdbench.records.parts import MethodInfo
 from kdbench.records.record import row_name
 from kdbench.records.rows import KD, PLAIN
-from kdbench.records.standings import Contrast, Estimate
+from kdbench.records.standings import Contrast
 from kdbench_leaderboard import paths
 from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.cost import measure_of
@@ -43,7 +43,7 @@ def board_choices(board: Board, rows: Sequence[Standing]) -> dict[str, Any]:
                 "name": s.row.title,
                 "page": paths.method(s.row.info.name),
                 "needs": needs_of(s.row.info),
-                "cost": rounded(measure.of(s)),
+                "cost": measure.of(s) if measure.steady else None,
                 "reference": s.reference if s.reference in (PLAIN, KD) else None,
             }
             for s in able
@@ -70,23 +70,15 @@ def place(board: Board, rows: Sequence[Standing], pair: Pair | None) -> dict[str
         accuracy = s.pairs[pair].accuracy if pair else s.accuracy
         if accuracy is not None:
             against = s.pairs[pair].against if pair else s.against
-            found.append([n, *estimated(accuracy), told(against.get(PLAIN)), told(against.get(KD))])
+            found.append([n, *accuracy, told(against.get(PLAIN)), told(against.get(KD))])
     label = f"{pair[0]} → {pair[1]}" if pair else "all pairs"
     page = paths.pair(board, pair) if pair else paths.suite(board)
     return {"label": label, "page": page, "ratio": ratio_of(board, rows, pair) if pair else None, "rows": found}
 
 
-def estimated(accuracy: Estimate) -> list[float | None]:
-    return [round(accuracy[0], 3), None if accuracy[1] is None else round(accuracy[1], 3)]
-
-
 def told(contrast: Contrast | None) -> list[Any] | None:
     """A difference with its verdict's mark."""
-    return [round(contrast.difference.mean, 3), mark(contrast)] if contrast else None
-
-
-def rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    return [contrast.difference.mean, mark(contrast)] if contrast else None
 
 
 def ratio_of(board: Board, rows: Sequence[Standing], pair: Pair) -> float | None:
@@ -95,7 +87,7 @@ def ratio_of(board: Board, rows: Sequence[Standing], pair: Pair) -> float | None
     cell = next((cell for s in rows for cell in s.pairs[pair].cells.values()), None)
     if teacher is None or cell is None or not cell.record.main.parameters:
         return None
-    return round(teacher.record.main.parameters / cell.record.main.parameters, 2)
+    return teacher.record.main.parameters / cell.record.main.parameters
 
 
 def published_choices(known: set[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kdbench_leaderboard.boards import Board, Pair
 from kdbench_leaderboard.page import Page, Site, script
 from kdbench_leaderboard.standings import Standing, differences_of, rows_on
 
-DIGITS = 8  # after the point, of what the browser computes with
+DIGITS = 8  # after the point, of what the browser only computes with; what it shows as it is has all
 
 
 def comparison_scripts(site: Site) -> Iterator[Page]:
@@ -53,7 +53,7 @@ def suite_index(board: Board, known: Sequence[Standing]) -> dict[str, Any]:
 
 def seeds_on(s: Standing, pair: Pair) -> dict[str, float]:
     cells = s.pairs[pair].cells
-    return {str(seed): round(cell.record.accuracy, DIGITS) for seed, cell in sorted(cells.items())}
+    return {str(seed): cell.record.accuracy for seed, cell in sorted(cells.items())}
 
 
 def row_scripts(board: Board, known: Sequence[Standing]) -> Iterator[Page]:
@@ -74,9 +74,9 @@ def spread(
 ) -> dict[str, np.ndarray]:
     """What is known of rows that are compared at one place, as tables of all comparable rows; NaN elsewhere."""
     found = differences_of(board, rows, pair)
-    own = {"mean": found.mean, "error": found.error, "freedom": found.freedom}
+    own = {"mean": found.mean, "error": found.error.round(DIGITS), "freedom": found.freedom.round(DIGITS)}
     if pair is None:
-        own["corrected"] = found.told
+        own["corrected"] = found.told.round(DIGITS)
     at = np.array([known.index(s) for s in rows])
     tables = {}
     for name, table in own.items():
@@ -87,5 +87,4 @@ def spread(
 
 def values(numbers: np.ndarray) -> list[float | None]:
     """Numbers as JSON has them."""
-    rounded = np.round(numbers, DIGITS).tolist()
-    return [None if math.isnan(value) else value for value in rounded] if np.isnan(numbers).any() else rounded
+    return [None if math.isnan(value) else value for value in numbers.tolist()]

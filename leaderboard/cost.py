@@ -15,11 +15,13 @@ class Measure:
     Attributes:
         of: a row's cost; None where it is not known.
         words: what is counted, for a column's help and an axis.
+        steady: rows can be told cheap from dear by it; not by wall times, in which other work of a machine shows.
     """
 
     name: str
     of: Callable[[Standing], float | None]
     words: str
+    steady: bool = True
 
 
 def suite_ratio(s: Standing) -> float | None:
@@ -29,7 +31,7 @@ def suite_ratio(s: Standing) -> float | None:
 
 ALONE = Measure("alone", lambda s: s.step_ratio, "time of a training step, alone on the machine")
 COMPUTE = Measure("compute", lambda s: s.compute, "floating-point operations of the whole training, teachers included")
-SUITE = Measure("suite", suite_ratio, "wall time in the suite, beside other cells")
+SUITE = Measure("suite", suite_ratio, "median wall time in the suite, beside other cells", steady=False)
 
 
 def measure_of(rows: Sequence[Standing]) -> Measure:

@@ -30,7 +30,7 @@ from kdbench_leaderboard.standings import Standing
 
 
 class Point(NamedTuple):
-    """A row in a plane: x is its cost, y its accuracy."""
+    """A row in a plane: x is its cost, y its accuracy; it has a name where a front is drawn."""
 
     row: Standing
     x: float
@@ -145,7 +145,8 @@ def against_cost(standings: Sequence[Standing], measure: Measure, x: dict[str, A
             absent.append(s.row.title)
             continue
         hover = f"<b>{label(s.row.title)}</b><br>{s.accuracy[0]:.2f} %, {cost:.2f} times the plain student's"
-        points.append(Point(s, cost, s.accuracy[0], hover, s.against.get(PLAIN), s.row.title))
+        name = s.row.title if measure.steady else ""
+        points.append(Point(s, cost, s.accuracy[0], hover, s.against.get(PLAIN), name))
     return scatter(points, x, 460, absent) if len(points) >= fewest else None
 
 

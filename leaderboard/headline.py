@@ -9,6 +9,7 @@ from kdbench.records.power import detectable_from
 from kdbench.records.rows import KD, PLAIN, RANDOM
 from kdbench_leaderboard.boards import Board
 from kdbench_leaderboard.standings import Standing, differences_of
+from kdbench_leaderboard.verdicts import mark
 
 MOST_NAMES = 8
 SPOKEN = {PLAIN: "the plain student", KD: "plain KD", RANDOM: "as many random real images"}
@@ -56,7 +57,9 @@ def answer(methods: Sequence[Standing], name: str) -> Answer | None:
     worse = [s for s in compared if s.against[name].verdict == "worse"]
     lost = f" {len(worse)} {'is' if len(worse) == 1 else 'are'} measurably worse." if worse else ""
     if not better:
-        return Answer("level", f"None of {count(compared)} is measurably better than {SPOKEN[name]}.{lost}")
+        marks = [mark(s.against[name]) for s in compared]
+        kind = next(kind for kind in ("open", "level", "worse") if kind in marks)
+        return Answer(kind, f"None of {count(compared)} is measurably better than {SPOKEN[name]}.{lost}")
     better.sort(key=lambda s: -s.against[name].difference.mean)
     gains = [f"{s.row.title} ({s.against[name].difference.mean:+.2f})" for s in better[:MOST_NAMES]]
     others = "".join(f", {gain}" for gain in gains[1:])
@@ -82,8 +85,9 @@ def reference(ranked: Sequence[Standing]) -> Answer | None:
     told = {"better": "measurably better than", "worse": "measurably worse than"}.get(
         contrast.verdict, "not told apart from"
     )
-    mark = contrast.verdict if contrast.verdict in ("better", "worse") else "level"
-    return Answer(mark, f"Plain KD itself is {told} the plain student ({contrast.difference.mean:+.2f} points).")
+    return Answer(
+        mark(contrast), f"Plain KD itself is {told} the plain student ({contrast.difference.mean:+.2f} points)."
+    )
 
 
 def visible(ranked: Sequence[Standing], board: Board) -> Answer | None:

@@ -6,11 +6,6 @@ import re
 
 from markupsafe import Markup, escape
 
-TOKEN = re.compile(
-    r"(?P<space>\s+)|(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)|(?P<name>[A-Za-z][A-Za-z0-9]*'*)"
-    r"|(?P<operator>->|<-|<=|>=|\|\||\+-|\.\.\.|.)",
-    re.DOTALL,
-)
 EQUATION = re.compile(
     r"^\s*(?:[A-Z][\w \"'+-]{0,24}(?:\([^)]*\))?:\s+)?"
     r"(?:[A-Za-z]\w{0,5}\([^()=]{1,16}\)|[\w{}()\[\],.'|^+-]{1,24}(?: \([^)]*\))?)\s*(?:=|<-)\s"
@@ -18,17 +13,27 @@ EQUATION = re.compile(
 GAME = re.compile(r"^\s*min_\w+ max_\w+\s")  # of two players, with nothing that it equals
 LEAD = re.compile(r"^\s*(?P<lead>[A-Z][\w \"'+-]{0,24}(?:\([^)]*\))?:)\s+(?P<rest>.*)$", re.DOTALL)
 OPERATORS = {
-    "*": "⋅", "->": "→", "<-": "←", "<=": "≤", ">=": "≥", "||": "‖", "+-": "±", "...": "…", "-": "−", "~": "∼",
-    ".": "⋅",
+    "*": "⋅", "->": "→", "<-": "←", "<=": "≤", ">=": "≥", "!=": "≠", "||": "‖", "+-": "±", "...": "…", "-": "−",
+    "~": "∼", ".": "⋅",
 }  # fmt: skip
 GREEK = {
-    "alpha": "α", "beta": "β", "delta": "δ", "eps": "ε", "epsilon": "ε", "lambda": "λ", "mu": "μ", "rho": "ρ",
-    "sigma": "σ", "tau": "τ", "theta": "θ",
+    "alpha": "α", "beta": "β", "delta": "δ", "eps": "ε", "epsilon": "ε", "lambda": "λ", "mu": "μ", "pi": "π",
+    "rho": "ρ", "sigma": "σ", "tau": "τ", "theta": "θ",
 }  # fmt: skip
 FUNCTIONS = frozenset({
     "log", "exp", "min", "max", "argmin", "argmax", "softmax", "sigmoid", "cos", "mean", "CE", "KL", "KD", "BCE", "H",
     "JS", "TV", "HCL", "huber", "hinge", "D",
 })  # fmt: skip
+WORD = (
+    rf"(?:(?!(?:{'|'.join(sorted([*FUNCTIONS, *GREEK, 'sum']))})\b)[a-z]{{3,}}|as|at|by|in|is|of|on|or|to)"
+    r"(?:'s)?(?![\w'(^])|`[^`]+`"
+)
+TOKEN = re.compile(  # words carry the spaces that part them from what is not an operator
+    rf"(?P<words>(?:(?<=[\w)\]}}|>]) )?(?<![\w^])(?:{WORD})(?: (?:a )?(?:{WORD}))*(?: (?=[\w(\[<|]|-\w))?)"
+    r"|(?P<space>\s+)|(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)|(?P<name>[A-Za-z][A-Za-z0-9]*'*)"
+    r"|(?P<operator>->|<-|<=|>=|!=|\|\||\+-|\.\.\.|.)",
+    re.DOTALL,
+)
 OPEN = {"(": ")", "[": "]", "{": "}"}
 MOST = 2000  # characters of an equation; a longer one stays text
 
@@ -46,8 +51,9 @@ def block(text: str) -> Markup:
         if is_equation(line):
             if prose:
                 found.append(paragraph(prose))
-                prose = []
-            found.append(equation(line))
+            formula, said = parted(line)
+            found.append(equation(formula))
+            prose = [said] if said else []
         else:
             prose.append(line)
     return Markup("\n").join([*found, *([paragraph(prose)] if prose else [])])
@@ -75,19 +81,29 @@ def is_equation(line: str) -> bool:
     )
 
 
+def parted(line: str) -> tuple[str, str]:
+    """An equation, and the prose that begins behind it on its line."""
+    for end in re.finditer(r"(?<=\S)[.;]\s+(?=\S)", line):
+        formula, rest = line[: end.start()], line[end.end() :]
+        if not EQUATION.match(rest) and all(formula.count(a) == formula.count(b) for a, b in OPEN.items()):
+            return formula, rest
+    return line, ""
+
+
 def paragraph(lines: list[str]) -> Markup:
-    """Prose, with what stands in backticks as code."""
-    parts = re.split(r"`([^`]+)`", " ".join(line.strip() for line in lines))
-    return Markup("<p>%s</p>") % Markup("").join(
-        Markup("<code>%s</code>") % part if n % 2 else escape(part) for n, part in enumerate(parts)
-    )
+    """Prose, with what stands in backticks as code, and between asterisks as emphasis."""
+    parts = re.split(r"`([^`]+)`|(?<!\S)\*(\w+(?: \w+)*)\*(?!\w)", " ".join(line.strip() for line in lines))
+    found = [escape(parts[0])]
+    for code, emphasis, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        found += [Markup("<code>%s</code>") % code if code else Markup("<em>%s</em>") % emphasis, escape(text)]
+    return Markup("<p>%s</p>") % Markup("").join(found)
 
 
 def equation(line: str) -> Markup:
     """A line as MathML, after the words that say when it holds."""
     lead = LEAD.match(line)
     head = Markup('<span class="lead-in">%s</span> ') % lead["lead"] if lead else Markup("")
-    text = lead["rest"] if lead else line.strip()
+    text = re.sub(r"(?<!\.)[.;]$", "", (lead["rest"] if lead else line).strip())
     inner = Reader(text).sequence("")
     return Markup('<div class="equation" tabindex="0">%s<math display="inline">%s</math></div>') % (head, inner)
 
@@ -146,6 +162,8 @@ class Reader:
         self.at += 1
         if kind == "number":
             return Markup("<mn>%s</mn>") % text
+        if kind == "words":
+            return Markup("<mtext>%s</mtext>") % re.sub(r"^ | $", "\N{NO-BREAK SPACE}", text.replace("`", ""))
         if kind == "name":
             return self.name(text)
         if text in OPEN and depth < 20:

@@ -72,7 +72,7 @@ def method_pages(site: Site) -> Iterator[Page]:
             withdrawn=[w for w in site.store.withdrawn if w.row.partition("[")[0] == name],
             beside=beside_of(info, boards[0][0] if boards else None),
             ran=list(dict.fromkeys(board.suite for board, _ in boards)),
-            key=next((c.record.key[:16] for s in everyone for c in s.row.cells.values()), ""),
+            kept=next((paths.kept(c.record, c.origin) for s in everyone for c in s.row.cells.values()), ""),
             **values,
         )
 
@@ -154,7 +154,7 @@ def measured_lines(known: set[str], boards: Boards) -> list[Line]:
                     continue
                 gain = result.gain.mean if result.gain else None
                 cells = {
-                    "dataset": Cell(board.dataset),
+                    "dataset": Cell(board.suite),
                     "name": Cell(s.row.title),
                     "pair": Cell(f"{pair[0]} → {pair[1]}"),
                     "teacher": number(board.teacher_top1(pair[0])),
@@ -164,7 +164,7 @@ def measured_lines(known: set[str], boards: Boards) -> list[Line]:
                     "source": Cell(f"kdbench, {board.suite}", href=paths.suite(board)),
                     "note": Cell("measured here: the mean over seeds, the last epoch"),
                 }
-                lines.append(Line(cells, {"dataset": [board.dataset]}, paper=s.row.info.name))
+                lines.append(Line(cells, {"dataset": [board.suite]}, paper=s.row.info.name))
     return lines
 
 
@@ -174,7 +174,7 @@ def methods_page(site: Site) -> Page:
     for name, boards in by_method.items():
         info = newest(boards)
         cells = {
-            "method": Cell(name, href=paths.method(name), beneath=info.title or ""),
+            "method": Cell(name, href=paths.method(name), beneath=Cell(info.title or "")),
             "title": Cell(info.title or info.docstring.split("\n")[0], external=paths.arxiv(info.arxiv)),
             "scheme": Cell(info.scheme),
             "knowledge": Cell(", ".join(info.knowledge)),

@@ -35,7 +35,8 @@ CAPTIONS = {
     "ranks": "Place of each row's mean, with the ranks that 95 % confidence leaves open to it.",
     "compression": "Accuracy against compression: how many times fewer parameters the student has than its teacher.",
     "compute": "Accuracy against compute: operations of the whole training, with its teachers, peers and generations.",
-    "cost": "Accuracy against what training cost in this suite: wall time, with other cells on the same machine.",
+    "cost": "Accuracy against the median wall time of a training in this suite. Machines did other work beside it, so "
+    "small differences in time mean nothing, and no front is drawn.",
     "cost-alone": "Accuracy against what training would cost alone: a step timed with nothing else on the machine.",
     "seeds": "Each seed's accuracy (bars), its mean and 95 % interval (markers), the best method first.",
     "curves": "Test accuracy by epoch, the mean over seeds. A diagnostic: the last epoch counts.",

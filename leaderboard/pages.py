@@ -23,6 +23,7 @@ from kdbench_leaderboard.published_order import order_table
 from kdbench_leaderboard.standings import Standing
 from kdbench_leaderboard.survey_pages import published_pages, survey_pages
 from kdbench_leaderboard.teacher_origins import teacher_origin
+from kdbench_leaderboard.verdicts import spoken
 
 
 def all_pages(site: Site) -> Iterator[Page]:
@@ -56,6 +57,7 @@ def home_page(site: Site) -> Page:
             "purpose": board.purpose,
             "answers": headline(board, rows),
             "table": views.ranking(board, rows),
+            "goal": spoken(views.goal(board)),
             "more": max(0, len(rows) - 100),
             "fingerprint": board.fingerprint,
             "pairs": len(board.pairs),
@@ -98,6 +100,7 @@ def suite_pages(site: Site, board: Board, rows: list[Standing]) -> Iterator[Page
         summary=" ".join(answer.text for answer in answers) or board.title,
         **({"card": paths.card(board)} if board.main else {}),
         table=table,
+        goal=spoken(views.goal(board)),
         seeds=power.method_seeds(board, rows),
         ranked=sum(not s.gaps for s in rows),
         verified=sum(s.trained_again[0] > 0 for s in rows),

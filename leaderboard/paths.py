@@ -6,6 +6,7 @@ import re
 from urllib.parse import quote, urlencode
 
 from kdbench.records.record import Record
+from kdbench.records.rows import Origin
 from kdbench.tables import NAME
 from kdbench_leaderboard.boards import Board, Pair
 
@@ -50,6 +51,13 @@ def compare(board: Board, one: str, other: str) -> str:
 
 def cell(record: Record) -> str:
     return f"cell.html#suite={slug(record.suite)}&method={slug(record.method.name)}&key={slug(record.key[:16])}"
+
+
+def kept(record: Record, origin: Origin) -> str:
+    """Where a record lies, as `kdbench verify` takes it: a folder in `runs/`, or a line in `results/`."""
+    place = f"{slug(record.suite)}/{slug(record.method.name)}"
+    key = slug(record.key[:16])
+    return f"runs/{place}/{key}" if origin == "yours" else f"results/{place}/records.jsonl:{key}"
 
 
 def arxiv(number: str | None) -> str | None:

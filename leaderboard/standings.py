@@ -47,7 +47,7 @@ class Standing(of_rows.Standing[Row]):
         beside: by reference, the title of the row that it was compared with: tuned rows have a KD of their own.
         further: means over pairs of what only some records know: "balanced" accuracy, "agreement" with the teacher.
         compute: mean floating-point operations of one of its trainings, as a multiple of the plain students'.
-        seconds: mean wall time of one of its trainings, and its ratio to the plain students' beside it.
+        seconds: median wall time of its trainings, and the median ratio to the plain students' beside them.
         step_ratio: a training step's time alone on a machine, as a multiple of the plain student's.
     """
 
@@ -250,21 +250,20 @@ def compute_ratio(row: Row, plain: Row | None, macs: Mapping[str, int]) -> float
 
 
 def training_seconds(row: Row, plain: Row | None) -> tuple[float, float | None] | None:
-    """Mean wall time of the row's trainings, and its ratio to the plain student's of the same students and seeds.
+    """Median wall time of the row's trainings, and of its ratio to the plain student's of the same student and seed.
 
-    The ratio is over trainings with one state of kdbench on one kind of machine; None where there are none.
+    Medians, since some trainings wait for other work of their machine. The ratio is over trainings with one state of
+    kdbench on one kind of machine; None where there are none.
     """
-    costs = [(place, cell.record) for place, cell in row.cells.items() if cell.record.cost is not None]
-    if not costs:
-        return None
-    own, beside = [], []
-    for (_, student, seed), record in costs:
+    seconds, ratios = [], []
+    for (_, student, seed), cell in row.cells.items():
+        if cell.record.cost is None:
+            continue
+        seconds.append(cell.record.cost.train_seconds)
         other = plain.cells.get((None, student, seed)) if plain else None
-        if other and other.record.cost and record.cost and same_machine(record, other.record):
-            own.append(record.cost.train_seconds)
-            beside.append(other.record.cost.train_seconds)
-    seconds = float(np.mean([record.cost.train_seconds for _, record in costs if record.cost]))
-    return seconds, float(np.sum(own) / np.sum(beside)) if beside and np.sum(beside) else None
+        if other and other.record.cost and same_machine(cell.record, other.record) and other.record.cost.train_seconds:
+            ratios.append(cell.record.cost.train_seconds / other.record.cost.train_seconds)
+    return (float(np.median(seconds)), float(np.median(ratios)) if ratios else None) if seconds else None
 
 
 def same_machine(one: Record, other: Record) -> bool:

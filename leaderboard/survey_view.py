@@ -156,7 +156,7 @@ def line_of(
     own = mine[0].result.accuracy if mine else None
     reference = published.accuracy if published else None
     href = page_of(entry.key[0], mine, known)
-    beneath = f"{teacher.text} → {student.text}"
+    beneath = Cell(f"{teacher.text} → {student.text}")
     cells = {
         "method": Cell(
             row.method if row else name.title, href=href, title=row.citation if row else "", beneath=beneath

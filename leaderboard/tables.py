@@ -69,7 +69,7 @@ class Cell:
         low, high: bounds of the value's interval.
         draw: show the interval as a picture too, on the table's own scale.
         mark: the verdict's icon with its word, a key of `verdicts.WORDS`; apart in downloads.
-        beneath: a second line that narrow screens show in place of columns that they hide.
+        beneath: a second line that narrow screens show in place of columns that they hide, or that lie beyond them.
     """
 
     text: str = ""
@@ -84,7 +84,7 @@ class Cell:
     draw: bool = False
     style: str = ""
     mark: str = ""
-    beneath: str = ""
+    beneath: Cell | None = None
 
     @property
     def plain(self) -> bool:

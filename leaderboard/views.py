@@ -61,6 +61,17 @@ def method_cell(s: Standing) -> Cell:
     return Cell(s.row.name, href=paths.method(s.row.info.name), tags=tuple(tags), title=s.row.info.title or "")
 
 
+def goal(board: Board) -> str:
+    """What a board's methods should beat in the first place."""
+    return PLAIN if board.images_per_class is None else RANDOM
+
+
+def gain_beneath(s: Standing, board: Board) -> Cell | None:
+    """For narrow screens: the gain over the goal, with its verdict."""
+    contrast = None if s.reference == goal(board) else s.against.get(goal(board))
+    return contrast_cell(contrast) if contrast else None
+
+
 def rank_cell(s: Standing) -> Cell:
     """The place of the mean with the ranks that are open."""
     if s.place is None or s.ranks is None:
@@ -80,7 +91,7 @@ def line_of(s: Standing, board: Board) -> Line:
         "pair": ["all"] * (not s.gaps) + [":".join(p) for p, result in s.pairs.items() if result.accuracy],
     }
     cells = {
-        "method": method_cell(s),
+        "method": replace(method_cell(s), beneath=gain_beneath(s, board)),
         "scheme": Cell(info.scheme),
         "knowledge": Cell(", ".join(info.knowledge)),
         "family": Cell(", ".join(families_of(info))),
@@ -152,8 +163,8 @@ def suite_table(board: Board, standings: Sequence[Standing]) -> Table:
             for name, (title, said) in FURTHER.items()
             if any(name in s.further for s in standings)
         ),
-        Column("seconds", "Seconds", "number", help="Wall time of one training, beside other cells", hidden=True),
-        Column("ratio", "Time paid", "number", help="Wall time in the suite; plain student = 1", hidden=True),
+        Column("seconds", "Seconds", "number", help="Median wall time of a training, beside other cells", hidden=True),
+        Column("ratio", "Time paid", "number", help="Median wall time in the suite; plain student = 1", hidden=True),
         Column("alone", "Time alone", "number", help="A step alone on the machine; plain student = 1", hidden=True),
         Column("spent", "Compute", "number", help="FLOPs of the whole training; plain student = 1", hidden=True),
         Column("extra", "Extra parameters", "number", help="That only training needs", hidden=True),

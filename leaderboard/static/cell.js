@@ -105,7 +105,7 @@ function spent(cost) {
 
 function about(network) {
   const size = network.size_bytes === undefined ? "" : `, ${network.size_bytes.toLocaleString("en")} bytes`;
-  return `${network.model}: ${network.metrics.top1.toFixed(2)} %, ${network.parameters.toLocaleString("en")} parameters${size}`;
+  return `${network.model}: ${kdbench.fixed(network.metrics.top1)} %, ${network.parameters.toLocaleString("en")} parameters${size}`;
 }
 
 function table(rows) {

@@ -3,8 +3,8 @@
 
 const MARKS = { better: ["▲", "better"], worse: ["▼", "worse"], level: ["=", "not better"], open: ["?", "undecided"], none: ["·", "one seed"] };
 const HANDS = { "": ["no teacher", "a teacher"], team: ["no teacher", "a teacher", "several teachers"], alone: ["no teacher"], nodata: ["no data"] };
-const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
-const times = (value) => (value === null ? "an unknown cost" : `× ${value.toFixed(2)}`);
+const signed = (value) => (value < 0 ? "−" : "+") + kdbench.fixed(Math.abs(value));
+const times = (value) => (value === null ? "unknown cost" : `× ${kdbench.fixed(value)}`);
 const title = (row) => (row.reference === "kd" ? "plain KD" : row.reference === "vanilla" ? "the plain student" : row.name);
 
 // The rows of a place that fit, the highest mean first, those on the Pareto front marked.
@@ -31,7 +31,7 @@ function advice(rows) {
     const first = found[0], cheap = cheapest(found)[0];
     const also = cheap && cheap.name !== first.name && cheap.cost < first.cost
       ? ` The cheapest that is: ${title(cheap)} (${signed(cheap[key][0])}, ${times(cheap.cost)}).` : "";
-    return `Take ${title(first)}: measurably better than ${reference} (${signed(first[key][0])} points) at ${times(first.cost)} the plain student's training.${also}`;
+    return `Take ${title(first)}: measurably better than ${reference} (${signed(first[key][0])} points)${first.cost === null ? "" : ` at ${times(first.cost)} the plain student's training`}.${also}`;
   };
   if (!rows.length) return "Nothing measured fits: allow a higher cost, or other things at hand.";
   if (overKd.length) return winner(overKd, "kd", "plain KD");
@@ -43,12 +43,12 @@ function advice(rows) {
   if (overPlain.length) return winner(overPlain, "plain", "the plain student");
   if (plain) {
     const first = rows.find((row) => row !== plain);
-    const also = first ? ` The highest mean: ${title(first)} (${first.mean.toFixed(2)} %, ${first.plain ? signed(first.plain[0]) : "–"} points, ${times(first.cost)}), which chance may explain.` : "";
+    const also = first ? ` The highest mean: ${title(first)} (${kdbench.fixed(first.mean)} %, ${first.plain ? signed(first.plain[0]) : "–"} points, ${times(first.cost)}), which chance may explain.` : "";
     return `Take the plain student: nothing measured here is measurably better at this cost.${also}`;
   }
   const first = rows[0];
   const over = first.plain ? ` It stands ${signed(first.plain[0])} points from the plain student, which has the data.` : "";
-  return `${title(first)} has the highest mean (${first.mean.toFixed(2)} %) of what fits.${over}`;
+  return `${title(first)} has the highest mean (${kdbench.fixed(first.mean)} %) of what fits.${over}`;
 }
 
 function cells(row, texts) {
@@ -84,10 +84,11 @@ function named(row) {
   return head;
 }
 
-function showMeasured(board, place, form) {
+function showMeasured(board, place, form, near) {
   const made = kdbench.element;
   const rows = fitting(board, place, Number(form.elements.cost.value) || 0, form.elements.hand.value);
-  const parts = [made("p", advice(rows), { class: "answer", id: "advice" })];
+  const measured = near ? `The nearest measured: ${kdbench.fixed(near.ratio, 1)} times smaller. ` : "";
+  const parts = [made("p", measured + advice(rows), { class: "answer", id: "advice" })];
   if (board.purpose) parts.push(made("p", `This suite is ${board.purpose}.`, { class: "note" }));
   const costly = rows.filter((row) => row.cost !== null && row.cost > 0);
   if (costly.length > 1) {
@@ -102,7 +103,7 @@ function showMeasured(board, place, form) {
     const line = made("tr");
     const link = (to) => `compare.html#suite=${encodeURIComponent(board.suite)}&a=${encodeURIComponent(row.name)}&b=${to}`;
     line.append(named(row));
-    cells(line, [[row.half === null ? row.mean.toFixed(2) : `${row.mean.toFixed(2)} ± ${row.half.toFixed(2)}`, "number"], [verdict(row.kd, link("kd")), "number"],
+    cells(line, [[row.half === null ? kdbench.fixed(row.mean) : `${kdbench.fixed(row.mean)} ± ${kdbench.fixed(row.half)}`, "number"], [verdict(row.kd, link("kd")), "number"],
       [verdict(row.plain, link("vanilla")), "number"], [row.cost === null ? "–" : times(row.cost), "number"], [row.needs, "text"]]);
     body.append(line);
   }
@@ -124,7 +125,7 @@ function showPublished(dataset, pair, sources, form) {
   for (const row of one.rows) {
     const line = made("tr");
     line.append(named(row));
-    cells(line, [[signed(row.gain), "number"], [row.accuracy === null ? "–" : row.accuracy.toFixed(2), "number"]]);
+    cells(line, [[signed(row.gain), "number"], [row.accuracy === null ? "–" : kdbench.fixed(row.accuracy), "number"]]);
     body.append(line);
   }
   const about = made("p", undefined, { class: "fine" });
@@ -143,7 +144,13 @@ function fill(select, groups, wanted) {
   if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
 }
 
-const smaller = (place) => (place.ratio ? `${place.label}, ${place.ratio.toFixed(1)} times smaller` : place.label);
+const smaller = (place) => (place.ratio ? `${place.label}, ${kdbench.fixed(place.ratio, 1)} times smaller` : place.label);
+
+// The pair whose student is most nearly so many times smaller.
+function nearest(board, wanted) {
+  const far = (place) => Math.abs(Math.log(place.ratio / wanted));
+  return board.pairs.filter((place) => place.ratio).sort((x, y) => far(x) - far(y))[0];
+}
 
 async function refresh(form) {
   const boards = kdbench.data.choose || [];
@@ -159,17 +166,20 @@ async function refresh(form) {
   fill(pair, [["", options]], state.get("pair"));
   ratio.disabled = !board;
   ratio.value = state.get("ratio") || "";
-  if (board && ratio.value) {
-    const near = board.pairs.filter((place) => place.ratio).sort((x, y) => Math.abs(Math.log(x.ratio / ratio.value)) - Math.abs(Math.log(y.ratio / ratio.value)))[0];
-    if (near) pair.value = near.label;
-  }
+  const wanted = board && ratio.value ? Number(ratio.value) : null;
+  const near = wanted >= 1 ? nearest(board, wanted) : null;
+  if (near) pair.value = near.label;
   cost.value = state.get("cost") || "";
   hand.value = state.get("hand") || "";
   cost.disabled = hand.disabled = !board;
   const sources = board ? [] : known[dataset][pair.value];
   source.closest("label").hidden = Boolean(board);
   fill(source, [["", sources.map((one, n) => [String(n), `${one.source} (${one.rows.length})`])]], state.get("source"));
-  const parts = board ? showMeasured(board, board.pairs.find((place) => place.label === pair.value), form) : showPublished(dataset, pair.value, sources, form);
+  if (wanted !== null && wanted < 1) {
+    document.getElementById("answer").replaceChildren(kdbench.element("p", `Times smaller must be 1 or more, not ${wanted}.`, { class: "note" }));
+    return;
+  }
+  const parts = board ? showMeasured(board, board.pairs.find((place) => place.label === pair.value), form, near) : showPublished(dataset, pair.value, sources, form);
   document.getElementById("answer").replaceChildren(...parts);
 }
 

@@ -2,8 +2,8 @@
 "use strict";
 
 const MARKS = { better: ["▲", "better"], worse: ["▼", "worse"], level: ["=", "not told apart"], open: ["?", "undecided"], none: ["·", "one seed"] };
-const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-const chance = (p) => (p < 0.0001 ? "p < 0.0001" : "p = " + p.toFixed(4));
+const signed = (value) => (value < 0 ? "−" : "+") + kdbench.fixed(Math.abs(value));
+const chance = (p) => (p < 0.0001 ? "p < 0.0001" : "p = " + kdbench.fixed(p, 4));
 
 function markOf(kind) {
   const made = kdbench.element("span", undefined, { class: "mark " + kind });
@@ -30,7 +30,7 @@ function sentence(suite, a, b, found) {
   const place = `On ${suite.title} (${suite.pairs.length} pair${suite.pairs.length > 1 ? "s" : ""} of networks)`;
   if (!all) return `${place}, ${a.name} and ${b.name} are not both complete, so nothing is said over all pairs.`;
   if (all.p === null) return `${place}, ${a.name} and ${b.name} differ by ${signed(all.mean)} points; one seed tells nothing of its variation.`;
-  const size = `${Math.abs(all.mean).toFixed(2)} percentage points ${all.mean < 0 ? "below" : "above"} ${b.name}`;
+  const size = `${kdbench.fixed(Math.abs(all.mean))} percentage points ${all.mean < 0 ? "below" : "above"} ${b.name}`;
   const facts = `95 % interval ${signed(all.low)} to ${signed(all.high)}, ${chance(all.p)}; ${chance(all.corrected)} corrected over all rows`;
   const alone = verdictOf(all, all.p), board = verdictOf(all, all.corrected);
   const verdict = { better: `${a.name} is measurably better`, worse: `${a.name} is measurably worse` };
@@ -61,7 +61,7 @@ function tableOf(found) {
     if (d.low !== null) { interval.dataset.low = d.low; interval.dataset.high = d.high; }
     row.append(interval, verdict, number(d.p === null ? "–" : chance(d.p).replace("p ", "").replace("= ", ""), d.p),
       number(d.corrected === null ? "–" : chance(d.corrected).replace("p ", "").replace("= ", ""), d.corrected),
-      number(d.detectable === null ? "–" : d.detectable.toFixed(2), d.detectable));
+      number(d.detectable === null ? "–" : kdbench.fixed(d.detectable), d.detectable));
     body.append(row);
   }
   table.append(thead, body);
@@ -111,7 +111,16 @@ async function show(form) {
 
 function fill(select, options, wanted) {
   select.replaceChildren(...options.map(([value, text]) => kdbench.element("option", text, { value })));
-  if (options.some(([value]) => value === wanted)) select.value = wanted;
+  if (wanted) select.value = wanted; // one that is not there leaves the choice empty
+}
+
+const has = (suite, name) => suite.rows.some((row) => row.name === name);
+
+// What of an address is not there, in one sentence; empty where all of it is.
+function missing(named, suite, names) {
+  if (!suite) return named ? `No suite '${named}' here.` : "";
+  const lost = names.filter((name) => name && !has(suite, name));
+  return lost.length ? `No row ${lost.map((name) => `'${name}'`).join(" or ")} on ${suite.suite}.` : "";
 }
 
 addEventListener("DOMContentLoaded", () => {
@@ -120,15 +129,16 @@ addEventListener("DOMContentLoaded", () => {
   const { suite, a, b } = form.elements;
   const refresh = () => {
     const state = kdbench.state();
-    const wanted = [state.get("a"), state.get("b")];
-    const has = (one) => wanted.every((name) => !name || one.rows.some((row) => row.name === name));
-    const chosen = index.find((one) => one.suite === state.get("suite")) || index.find(has) || index[0];
-    fill(suite, index.map((one) => [one.suite, one.title]), chosen && chosen.suite);
+    const wanted = [state.get("a"), state.get("b")], named = state.get("suite");
+    const chosen = named ? index.find((one) => one.suite === named) : index.find((one) => wanted.every((name) => !name || has(one, name))) || index[0];
+    fill(suite, index.map((one) => [one.suite, one.title]), named || (chosen && chosen.suite));
     const names = chosen ? chosen.rows.map((row) => [row.name, row.name]) : [];
     fill(a, names, wanted[0] || (names[0] || [])[0]);
     const other = names.map(([name]) => name).find((name) => name === "kd" && name !== a.value) || (names.find(([name]) => name !== a.value) || [])[0];
     fill(b, names, wanted[1] || other);
-    show(form).catch((error) => document.getElementById("answer").replaceChildren(kdbench.element("p", `Cannot compare: ${error.message}.`, { class: "note" })));
+    const lost = missing(named, chosen, wanted);
+    if (lost) document.getElementById("answer").replaceChildren(kdbench.element("p", lost, { class: "note" }));
+    else show(form).catch((error) => document.getElementById("answer").replaceChildren(kdbench.element("p", `Cannot compare: ${error.message}.`, { class: "note" })));
   };
   const asked = () => { kdbench.remember({ suite: suite.value, a: a.value, b: b.value }); refresh(); };
   for (const select of [suite, a, b]) select.addEventListener("change", asked);

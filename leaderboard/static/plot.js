@@ -85,7 +85,7 @@ function plane(points, xTitle, yTitle, label) {
     const far = p.y < floor;
     const dot = far ? shape("path", { d: `M${atX(p.x) - 5} ${height - bottom - 8}h10l-5 8z`, class: `dot ${p.mark}` })
       : shape("circle", { cx: atX(p.x), cy: atY(p.y), r: p.front ? 6 : 4.5, class: `dot ${p.mark}` });
-    dot.append(shape("title", {}, `${p.name}: ${p.y.toFixed(2)} %, × ${p.x.toFixed(2)}`));
+    dot.append(shape("title", {}, `${p.name}: ${kdbench.fixed(p.y)} %, × ${kdbench.fixed(p.x)}`));
     svg.append(dot);
   }
   for (const p of front) {

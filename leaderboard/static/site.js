@@ -31,6 +31,12 @@ const kdbench = {
     listener();
     addEventListener("popstate", listener);
   },
+  // Digits as Python's format has them: of two that are equally near, the even one.
+  fixed(value, digits = 2) {
+    const tie = (Math.abs(value) * 2 ** (digits + 1)) % 2 === 1;
+    const below = Math.floor(Math.abs(value) * 10 ** digits);
+    return (tie && below % 2 === 0 ? (Math.sign(value) * below) / 10 ** digits : value).toFixed(digits);
+  },
   element(tag, text, attributes) {
     const made = document.createElement(tag);
     if (text !== undefined) made.textContent = text;

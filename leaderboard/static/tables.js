@@ -110,6 +110,7 @@ class BoardTable {
   }
 
   showColumns() {
+    this.table.classList.toggle("of-pair", this.pair !== "all"); // what stands beneath names is of all pairs
     const hidden = this.heads.map((head) => this.isHidden(head));
     const changed = hidden.map((value, i) => (this.heads[i].hidden === value ? -1 : i)).filter((i) => i >= 0);
     for (const i of changed) this.heads[i].hidden = hidden[i];

@@ -10,6 +10,8 @@ import pytest
 from kdbench.records.cost_record import CostRecord, StepCost
 from kdbench_leaderboard import figures
 from kdbench_leaderboard.boards import Board, make_boards
+from kdbench_leaderboard.choosing import board_choices
+from kdbench_leaderboard.cost import SUITE, measure_of
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import Standing, standings
 
@@ -45,6 +47,14 @@ def test_the_heat_map_shows_each_gain_and_prints_it(both: tuple[Board, list[Stan
 
 def test_markup_in_names_is_shown_as_it_is():
     assert figures.label("<a href='javascript:x'>&") == "&lt;a href='javascript:x'&gt;&amp;"
+
+
+def test_wall_times_make_no_front_and_no_choice(both: tuple[Board, list[Standing]]):
+    board, rows = both
+    assert measure_of(rows) is SUITE
+    figure = figures.board_figures(board, rows)["cost"]
+    assert "Pareto front" not in [trace["name"] for trace in figure["data"]]
+    assert {row["cost"] for row in board_choices(board, rows)["rows"]} == {None}
 
 
 def test_costs_measured_alone_are_a_figure_of_their_own(results: Path):

@@ -23,6 +23,7 @@ from kdbench_leaderboard.parameters import given, parameters_table
 from kdbench_leaderboard.published_order import agreements, chance, spearman
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.standings import Standing, standings
+from kdbench_leaderboard.verdicts import mark
 
 
 def board_of(results: Path) -> tuple[Board, list[Standing]]:
@@ -41,6 +42,17 @@ def test_it_counts_and_names_what_beats_the_plain_student_and_kd(results: Path):
     assert kd.text.startswith("1 of 4 methods is measurably better than plain KD: good (+")
     assert "Plain KD itself is measurably better than the plain student" in itself.text
     assert "points from the plain student and" in seen.text
+
+
+def test_where_nothing_is_better_and_a_row_is_undecided_the_answer_is_undecided_too():
+    store = read_store(Path("results"), None)
+    board = next(b for b in make_boards(store) if b.suite == "digits-distilled")
+    rows = standings(board, store.costs)
+    marks = {mark(s.against["random_images"]) for s in rows if "random_images" in s.against}
+    answer = headline(board, rows)[0]
+    assert answer.text.startswith("None of 3 methods is measurably better")
+    assert answer.mark == "open"
+    assert "open" in marks
 
 
 def test_a_board_of_one_method_without_kd_speaks_of_the_plain_student_alone(tmp_path: Path, suite: Suite):

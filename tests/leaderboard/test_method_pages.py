@@ -45,3 +45,18 @@ def test_published_results_of_other_names_are_counted_and_shown(pages: Path):
     assert page.count("FastDFKD (5 steps)") == 10
     assert "Published as" in page
     assert "Published as" not in (pages / "method" / "snapshot.html").read_text(encoding="utf-8")
+
+
+def test_each_pair_table_has_the_title_of_its_suite_in_sight(accepted: Path):
+    page = (accepted / "method" / "crd.html").read_text(encoding="utf-8")
+    tables = page.partition("<h2>On each pair</h2>")[2].partition("<h2>")[0]
+    assert re.findall("<h3>(.*?)</h3>", tables) == re.findall("<caption>(.*?)</caption>", tables)
+    assert "On CIFAR-100, a quarter of the images at 16 x 16" in re.findall("<h3>(.*?)</h3>", tables)
+
+
+def test_what_is_measured_stands_among_published_numbers_under_its_suites_own_name(accepted: Path):
+    page = (accepted / "method" / "crd.html").read_text(encoding="utf-8")
+    rows = re.findall("<tr .*?</tr>", page.partition("<h2>Published numbers</h2>")[2])
+    measured = [row for row in rows if "kdbench, cifar100-quarter" in row]
+    assert measured
+    assert all('data-dataset="cifar100-quarter"' in row and ">cifar100-quarter<" in row for row in measured)

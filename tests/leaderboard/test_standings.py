@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,16 @@ def test_wall_times_are_compared_on_one_kind_of_machine_alone(copy: Path, suite:
     assert by_name(copy)["slow"].seconds == (10.0, 2.0)
     write_method(copy, suite, make_method("slow"), 0.9, cost=cost, environment={"device": "cpu", "cpu": "another"})
     assert by_name(copy)["slow"].seconds == (10.0, None)
+
+
+def test_one_slow_training_does_not_change_what_a_row_takes(copy: Path):
+    entries = read_results(copy / "digits" / "good")
+    first = entries[0].record
+    assert first.cost
+    late = first.model_copy(update={"cost": first.cost.model_copy(update={"train_seconds": 1000.0})}).sealed()
+    before = by_name(copy)["good"].seconds
+    write_results(copy / "digits" / "good", [replace(entries[0], record=late), *entries[1:]])
+    assert by_name(copy)["good"].seconds == before
 
 
 def test_means_and_intervals_equal_a_direct_calculation(results: Path, suite: Suite):

@@ -94,6 +94,41 @@ def test_on_a_phone_a_number_of_the_table_is_in_the_first_screen(accepted: Path,
     assert first["y"] + first["height"] <= 844
 
 
+@pytest.mark.parametrize("path", ["index.html", "suite/digits/index.html", "suite/digits-distilled/index.html"])
+def test_on_a_phone_verdicts_are_in_sight_and_nothing_is_wider_than_the_page(accepted: Path, path: str, open_page: Any):
+    page = open_page((accepted / path).as_uri(), **PHONE)
+    lines = page.locator("[data-table]:visible").first.locator("tbody tr:visible .beneath .mark")
+    assert lines.count() > 3
+    for box in (lines.nth(n).bounding_box() for n in range(4)):
+        assert box["x"] + box["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("options", [{}, PHONE])
+def test_a_button_covers_no_text(site: Path, options: dict[str, Any], open_page: Any):
+    page = open_page((site / "survey/cifar100.html").as_uri(), **options)
+    covered = page.evaluate(
+        """() => { const button = document.querySelector("p .way"), box = button.getBoundingClientRect();
+            const text = document.createTreeWalker(button.parentElement, NodeFilter.SHOW_TEXT), found = [];
+            while (text.nextNode()) {
+                const range = document.createRange();
+                range.selectNodeContents(text.currentNode);
+                if (!button.contains(text.currentNode)) found.push(...range.getClientRects());
+            }
+            return found.some((r) => r.left < box.right - 1 && r.right > box.left + 1
+                && r.top < box.bottom - 1 && r.bottom > box.top + 1); }"""
+    )
+    assert not covered
+
+
+def test_what_stands_beneath_a_name_is_not_shown_of_a_pair(site: Path, open_page: Any):
+    page = open_page((site / BOARD).as_uri(), **PHONE)
+    assert page.locator("#board .beneath:visible").count() > 0
+    page.select_option("[data-table=board] [data-view]", index=1)
+    page.wait_for_selector("#board.of-pair")
+    assert page.locator("#board .beneath:visible").count() == 0
+
+
 def test_columns_that_are_asked_for_stand_in_their_rows(results: Path, site: Path, open_page: Any):
     """They come from a script, for rows that may have been sorted by then."""
     page = open_page((site / BOARD).as_uri())

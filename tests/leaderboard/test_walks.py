@@ -46,6 +46,23 @@ def test_what_is_at_hand_limits_what_is_offered(accepted: Path, open_page: Any):
     assert page.input_value("[name=pair]") != "all pairs"
 
 
+@pytest.mark.parametrize("wanted", ["3", "10", "100"])
+def test_an_answer_for_times_smaller_says_which_ratio_was_measured(accepted: Path, wanted: str, open_page: Any):
+    page = open_page((accepted / "choose.html").as_uri() + f"#suite=cifar100-quarter&ratio={wanted}")
+    page.wait_for_selector("#advice")
+    label = page.locator("[name=pair] option:checked").inner_text()
+    ratio = re.search(r"([\d.]+) times smaller", label)
+    assert ratio
+    assert page.inner_text("#advice").startswith(f"The nearest measured: {ratio[1]} times smaller. Take ")
+
+
+@pytest.mark.parametrize("wanted", ["-3", "0", "0.5"])
+def test_a_student_that_is_not_smaller_is_refused_in_words(accepted: Path, wanted: str, open_page: Any):
+    page = open_page((accepted / "choose.html").as_uri() + f"#suite=cifar100-quarter&ratio={wanted}")
+    page.wait_for_selector("#answer .note")
+    assert page.inner_text("#answer") == f"Times smaller must be 1 or more, not {wanted}."
+
+
 def test_where_only_published_numbers_exist_it_is_said(accepted: Path, open_page: Any):
     page = open_page((accepted / "choose.html").as_uri() + "#suite=published%3Aimagenet")
     page.wait_for_selector("#choices")

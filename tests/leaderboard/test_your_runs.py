@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from kdbench.records.reader import read_results
 from kdbench.records.store import Entry, finish_cell
 from kdbench_leaderboard.boards import reproductions
+from kdbench_leaderboard.build import build
 from kdbench_leaderboard.read import read_store
 from kdbench_leaderboard.verdicts import verdict_cell
 from tests.boards import by_name
@@ -53,6 +56,20 @@ def test_records_that_you_submitted_reproduce_nothing(copy: Path, tmp_path: Path
         finish_cell(tmp_path / "runs" / "digits" / "good" / entry.record.key[:16], entry.record, entry.evidence)
     assert set(by_name(copy, tmp_path / "runs")) == set(by_name(copy))
     assert reproductions(read_store(copy, tmp_path / "runs")) == {}
+
+
+def test_a_page_tells_to_verify_what_is_there(copy: Path, tmp_path: Path):
+    """Of an accepted row a line of `results/`, of yours a folder of `runs/`."""
+    own(tmp_path / "runs", read_results(copy / "digits" / "good"))
+    shutil.rmtree(copy / "digits" / "good")
+    build(tmp_path / "site", copy, tmp_path / "runs")
+    named = {}
+    for page in (tmp_path / "site" / "method").glob("*.html"):
+        if told := re.search(r"kdbench verify (\S+) --level", page.read_text(encoding="utf-8")):
+            named[page.stem] = told[1]
+    assert named["good"].startswith("runs/digits/good/")
+    assert named["kd"].startswith("results/digits/kd/records.jsonl:")
+    assert all((tmp_path / name.partition(":")[0]).exists() for name in named.values())
 
 
 def test_on_a_board_of_your_own_your_plain_student_and_kd_are_the_references(results: Path, tmp_path: Path):
