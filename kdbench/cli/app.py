@@ -37,7 +37,7 @@ from kdbench.layout import RUNS
 
 app = typer.Typer(
     name="kdbench",
-    help="The benchmark for knowledge distillation. Start with: kdbench run --method crd",
+    help="The benchmark for knowledge distillation. Start with: kdbench run --method kd,crd",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
