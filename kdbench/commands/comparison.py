@@ -16,7 +16,7 @@ from kdbench.plugins import list_plugins
 from kdbench.records.contrast import Contrasts, Sample, contrast_samples, sample
 from kdbench.records.metrics import Metric
 from kdbench.records.moderation import estimate_prior, stated_prior
-from kdbench.records.row_names import distinct_rows
+from kdbench.records.row_names import as_options, distinct_rows
 from kdbench.records.rows import (
     PLAIN,
     Row,
@@ -137,7 +137,9 @@ def what_helps(suite: Suite, incomplete: dict[str, list[str]]) -> str:
     """What makes two complete rows: training what is missing, or the pairs to which all methods are applicable."""
     if inapplicable := [name for name, missing in incomplete.items() if any("not applicable" in m for m in missing)]:
         return f"Compare {' and '.join(inapplicable)} on other pairs: --pair TEACHER:STUDENT."
-    return f"Run: kdbench run --method {','.join(incomplete)} --suite {suite.name} --seeds {suite.seeds}"
+    plain = [name for name in incomplete if "[" not in name]
+    wanted = ",".join(plain) if plain else as_options(next(iter(incomplete)))
+    return f"Run: kdbench run --method {wanted} --suite {suite.name} --seeds {suite.seeds}"
 
 
 def part_of(name: str, pairs: Sequence[str] = (), seeds: int | None = None, validate: bool = False) -> Suite:

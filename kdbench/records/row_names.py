@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from collections.abc import Hashable, Iterable, Iterator
 
 
@@ -24,6 +25,13 @@ def meaning(name: str) -> Hashable:
     method, _, inside = name.removesuffix("]").partition("[")
     settings = [part.partition("=") for part in split_outside_brackets(inside)]
     return method, frozenset((parameter.strip(), value(text.strip())) for parameter, _, text in settings)
+
+
+def as_options(name: str) -> str:
+    """What `kdbench run --method` takes for a row: the method, and each of its own parameters after `--set`."""
+    method, _, inside = name.removesuffix("]").partition("[")
+    settings = [shlex.quote(setting) for setting in split_outside_brackets(inside) if setting]
+    return " --set ".join([method, *settings])
 
 
 def value(text: str) -> Hashable:

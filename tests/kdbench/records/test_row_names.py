@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench.records.row_names import distinct_rows, same_row, split_outside_brackets
+from kdbench.records.row_names import as_options, distinct_rows, same_row, split_outside_brackets
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,15 @@ def test_a_row_counts_once_and_is_called_as_it_is_named_first() -> None:
 
 def test_commas_within_brackets_part_nothing() -> None:
     assert list(split_outside_brackets("kd[a=1, b=[2, 3]], crd")) == ["kd[a=1, b=[2, 3]]", "crd"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("kd", "kd"),
+        ("kd[temperature=2]", "kd --set temperature=2"),
+        ("kd[b=[2, 3], a=1]", "kd --set 'b=[2, 3]' --set a=1"),
+    ],
+)
+def test_a_name_is_the_options_that_train_its_row(name: str, options: str) -> None:
+    assert as_options(name) == options
