@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import re
 import shlex
 from collections.abc import Hashable, Iterable, Iterator
 
@@ -34,19 +34,19 @@ def as_options(name: str) -> str:
     return " --set ".join([method, *settings])
 
 
-def value(text: str) -> Hashable:
-    """A value of a parameter; as in Python, 2 equals 2.0."""
+def value(text: str) -> tuple[float | str, ...]:
+    """What a value says, word by word: 2 and 2.0 are one number, True and true one answer."""
+    return tuple(word(found) for found in re.findall(r"[^\s,\[\]()]+|[\[\]()]", text))
+
+
+def word(text: str) -> float | str:
+    """A number where it is one."""
+    if text in ("True", "False"):
+        return text.lower()
     try:
-        return frozen(ast.literal_eval(text.title() if text in ("true", "false") else text))
-    except (ValueError, SyntaxError):
+        return float(text) if re.search(r"\d", text) else text
+    except ValueError:
         return text
-
-
-def frozen(given: object) -> Hashable:
-    """A literal as a value that hashes."""
-    if isinstance(given, list | tuple):
-        return tuple(map(frozen, given))
-    return given if isinstance(given, Hashable) else repr(given)
 
 
 def split_outside_brackets(text: str) -> Iterator[str]:

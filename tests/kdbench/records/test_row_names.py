@@ -16,6 +16,8 @@ from kdbench.records.row_names import as_options, distinct_rows, same_row, split
         ("kd[a=1, b=two]", "kd[b=two,a=1.0]"),
         ("kd[weights=[1, 2], a=3]", "kd[a=3, weights=[1.0, 2.0]]"),
         ("kd[flag=true]", "kd[flag=True]"),
+        ("kd[a=nan]", "kd[a=nan]"),
+        ("kd[a={[1]}]", "kd[a={[1.0]}]"),
     ],
 )
 def test_names_are_equal_when_their_values_are(one: str, other: str) -> None:
@@ -28,6 +30,14 @@ def test_names_are_equal_when_their_values_are(one: str, other: str) -> None:
 )
 def test_names_of_other_values_differ(one: str, other: str) -> None:
     assert not same_row(one, other)
+
+
+@pytest.mark.parametrize(
+    "deep", ["[" * 5000, "-" * 5000 + "1", "(" * 5000 + ")" * 5000, "{[1]}", "1e999", "'"], ids=str.__len__
+)
+def test_any_text_is_a_name(deep: str) -> None:
+    assert same_row(f"kd[a={deep}]", f"kd[a={deep}]")
+    assert not same_row(f"kd[a={deep}]", "kd[a=1]")
 
 
 def test_a_row_counts_once_and_is_called_as_it_is_named_first() -> None:
