@@ -107,7 +107,7 @@ def outside(p_values: np.ndarray, level: Level) -> np.ndarray:
     return np.asarray(np.exp((1 - part) * given[below] + part * given[below + 1]))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def tails(level: Level) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the chance that a difference exceeds each of `BOUNDS`: (Q,), and (Q, U) given the common error."""
     part, freedom = level
