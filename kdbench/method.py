@@ -114,6 +114,8 @@ class Stage:
         requires: which outputs it reads, if not all that the method does. A network of which it reads none does not
             run, and gives empty outputs.
         cycles: how often the learning rate's schedule runs, each time over an equal part of the epochs.
+        rescaled: whether the recipe's milestones, which are of all its epochs, are rescaled to the stage's; those of
+            the main stage always are. A schedule without milestones runs whole over any stage.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Stage:
     learning_rate: float | None = None
     requires: frozenset[str] | None = None
     cycles: int = 1
+    rescaled: bool = False
 
 
 class Method(nn.Module):

@@ -22,10 +22,11 @@ class DML(Method):
     same architecture and initial weights of their own.
 
     As the authors' code (github.com/YingZhangDUT/Deep-Mutual-Learning, train_models.py, commit 34a2058, in TensorFlow):
-    for two networks the losses, without a temperature, each network's gradient of its own loss alone, all updated at
-    once from one forward pass (the paper: in turn). On purpose otherwise: the code adds the divergences from several
-    networks where the paper, as here, averages them; 1e-8 in its logarithm is not needed with log-softmax; its Adam and
-    label smoothing for Market-1501 are the suite's recipe here.
+    for two networks the losses, without a temperature, and each network's gradient of its own loss alone. On purpose
+    otherwise: paper and code update the networks in turn, from predictions made anew (the code's even of another
+    batch), here all at once from one forward pass; the code adds the divergences from several networks where the
+    paper, as here, averages them; 1e-8 in its logarithm is not needed with log-softmax; its Adam and label smoothing
+    for Market-1501 are the suite's recipe here.
     """
 
     name, version = "dml", 1

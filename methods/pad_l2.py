@@ -54,7 +54,7 @@ class PADL2(WithKD):
         return max(1, min(round(self.params.warm_up_share * self.epochs), self.epochs - 1))
 
     def stages(self) -> Sequence[Stage]:
-        return [Stage("warm_up", self.warm_up_epochs(), self.warm_up)]
+        return [Stage("warm_up", self.warm_up_epochs(), self.warm_up, rescaled=True)]
 
     def main(self, epochs: int) -> Stage:
         return Stage("", max(1, epochs - self.warm_up_epochs()), self.loss)

@@ -16,7 +16,7 @@ class TfKDSelf(Generations):
     As the authors' code (github.com/yuanli2333/Teacher-free-Knowledge-Distillation, my_loss_function.py, train_kd.py,
     commit d000ab3): the loss, T and weights of its ResNet-18. It averages the divergence over batch and classes and
     multiplies it by a number for each network; here it is summed over classes, so that on 100 classes the weights are
-    0.95 * 50 / 100 = 0.475 beside 0.05 (its other networks: 0.0095 to 0.95). On purpose otherwise: there the teacher is
+    0.95 * 50 / 100 = 0.475 beside 0.05 (its other networks: 0.0095 to 0.9). On purpose otherwise: there the teacher is
     the epoch that was best on test data, from the student's seed; here it is the last epoch, from weights of its own.
     """
 

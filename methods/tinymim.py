@@ -58,7 +58,7 @@ class TinyMIM(Method):
 
     def stages(self) -> Sequence[Stage]:
         requires = frozenset({"student.attention", "teacher.attention"})
-        return [Stage("relations", self.relation_epochs(), self.relations, requires=requires)]
+        return [Stage("relations", self.relation_epochs(), self.relations, requires=requires, rescaled=True)]
 
     def main(self, epochs: int) -> Stage:
         return Stage("", max(1, epochs - self.relation_epochs()), self.loss, requires=frozenset({"student.logits"}))

@@ -281,7 +281,7 @@ class Trainer(Evaluating, Resumable):
         """What the steps of an epoch of the stage read; stored outputs are made ready for them."""
         stage, n = self.stage, self.samples
         rate = self.recipe.learning_rate if stage.learning_rate is None else stage.learning_rate
-        recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN else self.recipe
+        recipe = self.recipe.shortened(stage.epochs) if stage.name == MAIN or stage.rescaled else self.recipe
         recipe = recipe.model_copy(update={"epochs": stage.epochs, "learning_rate": rate})
         stream = f"{self.stream}/{stage.name}".removesuffix("/")
         draws = DRAWS if self.strong is not None else 0

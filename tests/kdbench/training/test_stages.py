@@ -59,6 +59,15 @@ def test_milestones_keep_their_place_in_a_longer_main_stage() -> None:
     assert rates == pytest.approx([0.01] * 4 + [0.001] * 2)
 
 
+def test_an_earlier_stage_has_the_recipes_milestones_unless_it_rescales_them() -> None:
+    trainer = Bench(Cycles).trainer()
+    milestones = {"schedule": "multistep", "epochs": 9, "milestones": (6,), "decay": 0.1}
+    trainer.recipe = trainer.recipe.model_copy(update=milestones)
+    for rescaled, rates in ((False, [0.01] * 3), (True, [0.01] * 2 + [0.001])):
+        trainer.enter(Stage("warm_up", 3, trainer.method.loss, rescaled=rescaled))
+        assert [trainer.feed(epoch).rate[0].item() for epoch in range(3)] == pytest.approx(rates)
+
+
 def test_between_epochs_a_method_sees_the_student_of_that_moment() -> None:
     trainer = Bench(Cycles).trainer()
     Bench(Cycles).train(trainer)
