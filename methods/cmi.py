@@ -33,8 +33,9 @@ class CMI(WithBank):
     As the authors' code (github.com/zju-vipa/CMI, datafree/synthesis/contrastive.py, datafree/hooks.py, commit 9e79fa9;
     constants of scripts/cmi/adv_cmi_cifar10_wrn402_wrn161.sh): all terms, both views, which features are kept, the
     optimizers and what begins anew. On purpose otherwise: the code begins with images inverted beforehand, here the
-    bank begins empty and the student follows the suite's recipe; the maps are the ends of the stages, which the code
-    takes for its ResNet-34. (Biases of G's convolutions before a batch norm have no effect.)
+    bank begins empty and the student follows the suite's recipe; the maps are the ends of the stages, where the code
+    takes what goes into each stage of its ResNet-34, and into each batch norm of its wide ResNets. (Biases of G's
+    convolutions before a batch norm have no effect.)
     """
 
     name, version = "cmi", 1

@@ -23,10 +23,10 @@ class CTKDCollaborative(Method):
     third term. t: the expert, the suite's teacher.
 
     As the authors' code (HaoranZhao1988/CTKD, train.py and utils.py, commit 238e9fe): all terms, maps at the ends of
-    the stages, the gradient block, no shared weights. There zip() pairs the expert's maps with the scratch teacher's,
-    which come first in its list, so that no attention reaches the student; here, as the abstract says, with the
-    student's. It gives no weights: both are those of the code that it was made from (zhougr1993/Rocket-Launching,
-    README.md, commit b820cc4).
+    the stages, the gradient block. There the student shares its stem with the scratch teacher, here nothing; and zip()
+    pairs the expert's maps with the scratch teacher's, which come first in its list, so that no attention reaches the
+    student but through the stem; here, as the abstract says, with the student's. It gives no weights: both are those of
+    the code that it was made from (zhougr1993/Rocket-Launching, README.md, commit b820cc4).
     """
 
     name, version = "ctkd_collaborative", 1

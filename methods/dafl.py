@@ -27,7 +27,8 @@ class DAFL(DataFree):
     both losses, the generator's layers, an epsilon of 0.8 in its inner batch norms among them, its Adam. Weights are
     those for MNIST, the generator's learning rate that for CIFAR; for CIFAR-10 their weights are 0.05, 5, 0.01, for
     CIFAR-100 0.5, 20, 0.1. On purpose otherwise: the student follows the suite's recipe (theirs: 2000 epochs of 120
-    steps), and its last epoch counts, not the one that was best on test data.
+    steps) and batch size (theirs: 1024), over which the entropy is taken, and its last epoch counts, not the one that
+    was best on test data.
     """
 
     name, version = "dafl", 2

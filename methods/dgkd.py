@@ -18,7 +18,7 @@ class DGKD(TAKD):
                           over all j < i
     Then:                 the same for the student, where `dropped` random ones of its teachers are left out of a batch
 
-    z_0 are the teacher's logits.
+    z_0 are the teacher's logits. With one assistant and `dropped` = 1 the student has one of the two in each batch.
 
     As the authors' code (github.com/wonchulSon/DGKD, train.py, commit 2599350): the sum over all larger networks, one
     of them left out at random in a batch. On purpose otherwise: the divergence is summed over classes, as it is

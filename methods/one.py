@@ -32,7 +32,7 @@ class ONE(Method):
     to the targets.
     """
 
-    name, version = "one", 1
+    name, version = "one", 2
     paper = Paper(
         "Knowledge Distillation by On-the-Fly Native Ensemble", "Xu Lan, Xiatian Zhu, Shaogang Gong", 2018, "1806.04606"
     )

@@ -33,7 +33,7 @@ class PCL(Method):
     300; branches are copies of the last stage, here as in `one`.
     """
 
-    name, version = "pcl", 1
+    name, version = "pcl", 2
     paper = Paper(
         "Peer Collaborative Learning for Online Knowledge Distillation", "Guile Wu, Shaogang Gong", 2021, "2006.04147"
     )

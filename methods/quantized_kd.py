@@ -22,10 +22,10 @@ class QuantizedKD(WithKD):
     L = ce_weight * CE(z_s, y) + kd_weight * T^2 * KL(softmax(z_t / T) || softmax(z_s / T))
 
     z_s is computed with rounded weights and activations, w -> scale * round(w / scale); the gradient passes as if there
-    were no rounding, and moves the unrounded weights. Convolutions and linear layers are rounded: their weights to
-    -64 ... 63 in steps of their largest magnitude, their inputs and outputs to 0 ... 255 in steps of a range that
-    follows the training batches. Norms, activations and attention stay in float. The rounded network is the one that is
-    ranked; "int8" is PyTorch's conversion of it, whose layers compute on integers.
+    were no rounding, but for activations beyond their range, and moves the unrounded weights. Convolutions and linear
+    layers are rounded: their weights to -64 ... 63 in steps of their largest magnitude, their inputs and outputs to
+    0 ... 255 in steps of a range that follows the training batches. Norms, activations and attention stay in float. The
+    rounded network is the one that is ranked; "int8" is PyTorch's conversion of it, whose layers compute on integers.
 
     As the authors' code (antspy/quantized_distillation, cnn_models/help_fun.py, commit bb500b7): weights 0.3 and 0.7,
     temperature 2, the gradient straight through the rounding. Different on purpose: KL is summed over the classes,

@@ -29,8 +29,8 @@ class TOFD(Method):
     As the authors' code (ArchipLab-LinfengZhang/Task-Oriented-Feature-Distillation, distill.py, utils.py and
     models/resnet.py, commit fcfd4be): all terms, heads, initial weights, weights, no T^2. There the distance is the
     norm over a batch of 128, here as large for any batch: 0.05 * sqrt(128) is the weight. There teachers are trained
-    together with their heads; here the suite's teacher stays as it is, and its heads learn before. There are cutout and
-    250 epochs; here the suite's recipe.
+    together with their heads, and normalise by the batch while they teach; here the suite's teacher stays as it was
+    evaluated, and its heads learn before. There are cutout and 250 epochs; here the suite's recipe.
     """
 
     name, version = "tofd", 1

@@ -14,7 +14,7 @@ Shape = tuple[int, int, int]  # (C, H, W)
 
 
 class Branch(nn.Module):
-    """A residual block, the mean of its map, and a classifier.
+    """A residual block, initialised as a ResNet's, the mean of its map, and a classifier.
 
     Args:
         low, high: (C, H, W) of the map that it takes, and of the one that it makes.
@@ -32,6 +32,8 @@ class Branch(nn.Module):
         )
         self.shortcut = nn.Sequential(nn.Conv2d(low[0], high[0], 1, stride, bias=False), BatchNorm(high[0]))
         self.classifier = nn.Linear(high[0], num_classes)
+        for conv in (m for m in self.modules() if isinstance(m, nn.Conv2d)):
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
     def embedding(self, feature: Tensor) -> Tensor:
         """The mean of its map, (B, C)."""
