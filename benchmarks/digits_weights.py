@@ -13,7 +13,8 @@ import subprocess
 import sys
 
 LOWEST, HIGHEST, TRIALS = 1 / 32, 4, 8
-# A method's parameter and its published weight, over 16 where it weighs a sum over positions (8 x 8, not 32 x 32).
+# A method's parameter and its published weight. There are a sixteenth of the positions (8 x 8, not 32 x 32): it is times
+# 16 where it weighs a sum over them, over 16 where a mean of unit vectors over them. (`ab`'s has nothing beside it.)
 PUBLISHED = {
     "ab": ("boundary_weight", 0.003),
     "aekd": ("kd_weight", 0.9),
@@ -31,7 +32,7 @@ PUBLISHED = {
     "crld": ("within_weight", 2),
     "cskd": ("class_weight", 1),
     "ctkd": ("kd_weight", 0.9),
-    "ctkd_collaborative": ("attention_weight", 1000),
+    "ctkd_collaborative": ("attention_weight", 62.5),
     "dcm": ("mutual_weight", 1),
     "ddgsd": ("view_weight", 1),
     "dgkd": ("kd_weight", 0.9),
@@ -56,13 +57,13 @@ PUBLISHED = {
     "logits_mse": ("logits_weight", 1),
     "manifold_kd": ("patch_weight", 4),
     "meal": ("similarity_weight", 1),
-    "mgd": ("map_weight", 0.001),
+    "mgd": ("map_weight", 0.016),
     "mlld": ("kd_weight", 0.9),
     "nkd": ("non_target_weight", 3.5),
     "norm_kd": ("kd_weight", 0.9),
     "nst": ("selectivity_weight", 3.125),
     "ofa": ("head_weight", 1),
-    "ofd": ("map_weight", 0.001),
+    "ofd": ("map_weight", 0.016),
     "okddip": ("kd_weight", 1),
     "one": ("kd_weight", 1),
     "pad_l2": ("pad_weight", 1),

@@ -22,7 +22,7 @@ class ANC(Method):
     Known second hand: the paper came without code. Weights and D as in deepmd/Distil-2D-3D (libs/train/anc.py and
     libs/models/discriminators/anc.py, commit 4067b6b), for videos. Different on purpose: there D's second term sees e_s
     without dropout, so that it learns what dropout looks like and the student's term vanishes; D moves after the
-    student; and SGD trains D, here Adam at the same learning rate.
+    student; and SGD trains D, whose rate falls with the student's, here Adam at that rate from first to last.
     """
 
     name, version = "anc", 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench import Batch, Field, Method, Outputs, Paper
-from kdbench_methods.parts.strong_views import with_strong_views
+from kdbench import Batch, Field, Outputs, Paper
+from kdbench_methods.parts.strong_views import WithStrongViews
 
 
-class CRLD(Method):
+class CRLD(WithStrongViews):
     """On an image and its strong view the student follows what the teacher says of the same view, and of the other.
 
     L = ce_weight * (CE(s_a, y) + CE(s_b, y))
@@ -24,7 +24,7 @@ class CRLD(Method):
     and gradient are equal, with its weights, temperature and confidences for CIFAR-100; strong views as there.
     """
 
-    name, version = "crld", 1
+    name, version = "crld", 2
     paper = Paper(
         "Cross-View Consistency Regularisation for Knowledge Distillation",
         "Weijia Zhang, Dongnan Liu, Weidong Cai, Chao Ma",
@@ -37,7 +37,7 @@ class CRLD(Method):
     deviations = ("every image is seen twice, also in a strong view",)
     checked_with = {"weak_confidence": 0.0, "strong_confidence": 0.0}  # the teachers of the checks are never sure
 
-    class Params(Method.Params):
+    class Params(WithStrongViews.Params):
         temperature: float = Field(4.0, gt=0, description="T, softens both distributions")
         ce_weight: float = Field(1.0, ge=0, description="weight of the cross-entropy with the labels, of each view")
         within_weight: float = Field(2.0, ge=0, description="weight of the teacher's answers on the same view")
@@ -45,12 +45,9 @@ class CRLD(Method):
         weak_confidence: float = Field(0.9, ge=0, le=1, description="how sure of an image the teacher is at least")
         strong_confidence: float = Field(0.2, ge=0, le=1, description="the same of its strong view, for the other's")
 
-    def inputs(self, batch: Batch) -> Batch:
-        return with_strong_views(batch)
-
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p = self.params
-        (s_a, s_b), (t_a, t_b) = student.logits.chunk(2), teacher.logits.chunk(2)
+        (s_a, t_a), (s_b, t_b) = (student.logits, teacher.logits), self.strong_logits(batch)
         sure_a, sure_b = (
             z.softmax(dim=1).amax(dim=1) >= least for z, least in ((t_a, p.weak_confidence), (t_b, p.strong_confidence))
         )

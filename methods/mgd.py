@@ -21,7 +21,8 @@ class MGD(WithMargins):
 
     f: maps before their last ReLU. A teacher's channel is matched with one of the student's, each of which gets equally
     many, so that the sum of 2 - 2 cos of matched channels, over the positions of an image and averaged over images, is
-    least. The matching is made anew before every `update_epochs`-th epoch, from images that are not augmented.
+    least. The matching is made anew before every `update_epochs`-th epoch, from images that are not augmented (of large
+    ones: from one crop of each, always the same).
 
     As the authors' code (KaiyuYue/mgd, mgd/builder.py and cls/main_mgd.py, commit 910a636): cost and its 20,000 images,
     matching, which channels of the teacher are left over where the numbers do not divide, absolute maximum, margins
@@ -55,7 +56,7 @@ class MGD(WithMargins):
             self.register_buffer(f"matched_{i}", torch.arange(t // s * s))
         self.read_student, self.read_teacher = setup.read_student, setup.read_teacher
         self.images, self.random, self.batch_size = setup.images, setup.generator, setup.batch_size
-        self.centre, self.size = (setup.num_views - 1) // 2, len(setup.train_labels)
+        self.plain_view, self.size = setup.plain_view, len(setup.train_labels)
 
     def before_epoch(self, stage: str, epoch: int, student: nn.Module) -> None:
         if epoch % self.params.update_epochs:
@@ -73,7 +74,7 @@ class MGD(WithMargins):
         chosen = chosen[: self.params.matching_images]
         totals = [torch.zeros(shape, device=chosen.device) for shape in self.channels]
         for index in chosen.split(self.batch_size):
-            images = self.images(index, torch.full_like(index, self.centre))
+            images = self.images(index, torch.full_like(index, self.plain_view))
             maps_s, maps_t = (read(images).pre_activations for read in (self.read_student, self.read_teacher))
             for total, f_s, f_t in zip(totals, maps_s, maps_t, strict=True):
                 total.add_(unlikeness(*same_size(f_s, f_t)) / len(chosen))

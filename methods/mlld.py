@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdbench import Batch, Field, Method, Outputs, Paper
+from kdbench import Batch, Field, Outputs, Paper
 from kdbench_methods.kd import kd_loss
-from kdbench_methods.parts.strong_views import with_strong_views
+from kdbench_methods.parts.strong_views import WithStrongViews
 
 
-class MLLD(Method):
+class MLLD(WithStrongViews):
     """What the teacher says of single images, of pairs of images and of pairs of classes, at several temperatures.
 
     L = ce_weight * (CE(z_a, y) + CE(z_b, y))
@@ -31,26 +31,23 @@ class MLLD(Method):
     weights. There are 240 to 960 epochs at half the learning rate; here the suite's recipe.
     """
 
-    name, version = "mlld", 1
+    name, version = "mlld", 2
     paper = Paper("Multi-Level Logit Distillation", "Ying Jin, Jiaqi Wang, Dahua Lin", 2023)
     scheme = "offline"
     knowledge = ("response", "relation")
     requires = frozenset({"student.logits", "teacher.logits", "strong_images"})
     deviations = ("every image is seen twice, also in a strong view",)
 
-    class Params(Method.Params):
+    class Params(WithStrongViews.Params):
         temperature: float = Field(4.0, gt=0, description="the middle one of five, beside 2, 3, 5 and 6")
         ce_weight: float = Field(0.1, ge=0, description="weight of the cross-entropy with the labels, of each view")
         kd_weight: float = Field(0.9, ge=0, description="weight of the teacher's probabilities of single images")
         batch_weight: float = Field(57.6, ge=0, description="weight of the products of two images' probabilities")
         class_weight: float = Field(3686.4, ge=0, description="weight of the products of two classes' probabilities")
 
-    def inputs(self, batch: Batch) -> Batch:
-        return with_strong_views(batch)
-
     def loss(self, batch: Batch, student: Outputs, teacher: Outputs) -> dict[str, Tensor]:
         p, size = self.params, len(batch.labels)
-        (s_a, s_b), (t_a, t_b) = student.logits.chunk(2), teacher.logits.chunk(2)
+        (s_a, t_a), (s_b, t_b) = (student.logits, teacher.logits), self.strong_logits(batch)
         near, far = (3.0, p.temperature, 5.0), (2.0, 6.0)
         sure = t_a.softmax(dim=1)
         of_images, of_classes = share_below_median(sure.amax(dim=1)), share_below_median(sure.sum(dim=0))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from torch import Tensor
 
-import torch
-
-from kdbench import Batch
+from kdbench import Batch, Method, Setup
 
 
-def with_strong_views(batch: Batch) -> Batch:
-    """The same batch, its images followed by their strong views: all outputs of both networks have two halves."""
-    assert batch.strong_images is not None
-    return replace(batch, images=torch.cat([batch.images, batch.strong_images]), view=None)
+class WithStrongViews(Method):
+    """Base: student and teacher also look at each image's strong view, in a pass of its own.
+
+    So batch norm takes each view by itself, and moves its running statistics once for each.
+    """
+
+    def build(self, setup: Setup) -> None:
+        self.read_student, self.read_teacher = setup.read_student, setup.read_teacher
+
+    def strong_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, C) logits of student and teacher for the strong views."""
+        assert batch.strong_images is not None
+        return self.read_student(batch.strong_images).logits, self.read_teacher(batch.strong_images).logits

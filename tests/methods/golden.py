@@ -145,7 +145,7 @@ class World:
             "student_network": student,
             "teacher_network": teacher,
             "read_student": self.read_student,
-            "read_teacher": teacher.read,
+            "read_teacher": lambda images: self.of_teacher(teacher, images),
             "student_from": lambda position, feature: self.from_map("student", position, feature),
             "teacher_from": self.teacher_from,
             "images": lambda index, view: self.images(len(index), 0.5),
@@ -160,6 +160,10 @@ class World:
         """What `Setup.network` makes."""
         self.networks.append(StandIn(self, role, len(self.networks) + 1))
         return self.networks[-1]
+
+    def of_teacher(self, built: Network, images: Tensor) -> Outputs:
+        """What the teacher says of other images than the batch's: of the float32 ones of `build`, its small network."""
+        return built.read(images) if images.dtype == torch.float32 else self.outputs("teacher", 0.5)
 
     def teacher_from(self, position: int, feature: Tensor) -> Outputs:
         """What the teacher makes of another map: its last by a 1 x 1 convolution, logits by its own classifier."""
