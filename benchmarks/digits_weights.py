@@ -13,8 +13,8 @@ import subprocess
 import sys
 
 LOWEST, HIGHEST, TRIALS = 1 / 32, 4, 8
-# A method's parameter and its published weight. There are a sixteenth of the positions (8 x 8, not 32 x 32): it is times
-# 16 where it weighs a sum over them, over 16 where a mean of unit vectors over them. (`ab`'s has nothing beside it.)
+# A method's parameter and its published weight. There are a sixteenth of the positions (8 x 8, not 32 x 32): times 16
+# where it weighs a sum over them, over 16 where a mean of unit vectors over them. (`ab`'s has nothing beside it.)
 PUBLISHED = {
     "ab": ("boundary_weight", 0.003),
     "aekd": ("kd_weight", 0.9),
@@ -61,7 +61,7 @@ PUBLISHED = {
     "mlld": ("kd_weight", 0.9),
     "nkd": ("non_target_weight", 3.5),
     "norm_kd": ("kd_weight", 0.9),
-    "nst": ("selectivity_weight", 3.125),
+    "nst": ("selectivity_weight", 50),
     "ofa": ("head_weight", 1),
     "ofd": ("map_weight", 0.016),
     "okddip": ("kd_weight", 1),

@@ -25,14 +25,14 @@ class BYOT(Method):
     the ensemble, the mean of all logits, are recorded beside it.
 
     The conference paper's method is known second hand. As a reimplementation (train.py, models/resnet.py of
-    github.com/luanyunteng/pytorch-be-your-own-teacher, commit 8045079): bottleneck, T, T^2, the weights of the other
-    heads, mask and detached targets of the hint, whose 1e-6 is of a sum over batches of 128, here a mean. As the
-    authors' later code (github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final, train.py, commit 47ca93b):
-    the deepest head's weight of 1 and the ensemble; on purpose not its journal version's other weights, its missing T^2
-    and its linear layers before the hint.
+    github.com/luanyunteng/pytorch-be-your-own-teacher, commit 8045079): bottleneck and its initial weights, T, T^2, the
+    weights of the other heads, mask and detached targets of the hint, whose 1e-6 is of a sum over batches of 128, here
+    a mean. As the authors' later code (github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final, train.py,
+    commit 47ca93b): the deepest head's weight of 1 and the ensemble; on purpose not its journal version's other
+    weights, its missing T^2 and its linear layers before the hint.
     """
 
-    name, version = "byot", 1
+    name, version = "byot", 2
     paper = Paper(
         "Be Your Own Teacher: Improve the Performance of Convolutional Neural Networks via Self Distillation",
         "Linfeng Zhang, Jiebo Song, Anni Gao, Jingwei Chen, Chenglong Bao, Kaisheng Ma",
@@ -97,6 +97,8 @@ class Head(nn.Module):
             nn.ReLU(),
         )
         self.classifier = nn.Linear(width, num_classes)
+        for conv in (m for m in self.bottleneck if isinstance(m, nn.Conv2d)):
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and embedding (B, D) of a map (B, C_l, H_l, W_l)."""

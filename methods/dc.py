@@ -86,6 +86,7 @@ class DC(LearnedImages):
         """The network learns from the images, by plain SGD."""
         each, random = self.setup.images_per_class, self.setup.generator
         labels = torch.arange(self.setup.num_classes, device=random.device).repeat_interleave(each)
+        network.train()
         for _ in range(self.params.inner_steps):
             for rows in torch.randperm(len(labels), generator=random, device=random.device).split(BATCH):
                 loss = F.cross_entropy(network(self.varied(self.images[rows])).logits, labels[rows])

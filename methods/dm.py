@@ -20,7 +20,8 @@ class DM(LearnedImages):
 
     As the authors' code (github.com/VICO-UoE/DatasetCondensation, main_DM.py and utils.py, commit 53f63a6): the loss,
     SGD on the images, real batches, augmentations. On purpose otherwise: pixels stay within what 8 bits can say, where
-    theirs are free; students see the suite's own augmentations, as under every method.
+    theirs are free; students see the suite's own augmentations, as under every method; a batch norm sees one class at a
+    time, where theirs sees all (the suites' networks have group norm).
     """
 
     name, version = "dm", 1

@@ -19,11 +19,12 @@ class FitNets(WithKD):
 
     One stage, as in the common CIFAR-100 comparisons. The paper first trains up to the hint layer on the hint alone,
     then by KD: `hint_epochs`, with hint_weight 0 and a kd_weight. The hint is the middle one of the matched maps, the
-    shallower of two: the end of the second stage of a network of three or four.
+    shallower of two: where both networks have three or four stages, the end of the second.
 
     As the code of Tian et al. (HobbitLong/RepDistiller, models/util.py and train_student.py, commit b84f547): hint
-    layer, regressor, its initial weights, reduction, weight. There a smaller student's map is refused, but for one of
-    half the size; here it is enlarged first. The authors' code (adri-romsor/FitNets) is for Theano and not run.
+    layer of such networks, regressor, its initial weights, reduction, weight. There a smaller student's map is refused,
+    but for one of half the size; here it is enlarged first. The authors' code (adri-romsor/FitNets) is for Theano and
+    not run.
     """
 
     name, version = "fitnets", 1

@@ -11,7 +11,7 @@ class KDCE(KD):
 
     L = CE(z_s, y) + T^2 * KL(softmax(z_t / T) || softmax(z_s / T))
 
-    As those authors' code (DefangChen/SimKD, distiller_zoo/KD.py and scripts/run_cifar_distill.sh, commit 2b389c3):
+    As those authors' code (DefangChen/SimKD, distiller_zoo/KD.py and scripts/run_distill.sh, commit 2b389c3):
     value and gradient are equal, with their weights of 1 and temperature 4.
     """
 

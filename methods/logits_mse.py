@@ -13,10 +13,9 @@ class LogitsMSE(Method):
 
     L = ce_weight * CE(z_s, y) + logits_weight * mean((z_s - z_t)^2) / 2
 
-    The mean runs over classes as well, so that a weight does not depend on their number.
-
     Known second hand: the paper came without code, and the loss is read from its equation 2, which sums over the
-    classes. The paper trains on logits that it stored once for all images, here on those of each batch.
+    classes; a sum has the number of classes for its logits_weight. The paper trains on logits that it stored once for
+    all images, here on those of each batch.
     """
 
     name, version = "logits_mse", 1

@@ -21,7 +21,8 @@ class LwF(Predecessor):
     As a reimplementation (github.com/G-U-N/PyCIL, models/lwf.py, commit 87cc411; the authors' code is MATLAB), which
     weighs the distillation by 3: its value and gradient are equal. There the cross-entropy chooses among the classes of
     the task alone; here among all that have come, as in that file's first task, since images of earlier classes may
-    come again and one test asks for all classes at once.
+    come again and one test asks for all classes at once. As there, one softmax is over the classes of all earlier tasks
+    (the paper: one for each task), and no epochs come first in which the new classes' weights alone learn.
     """
 
     name, version = "lwf", 1

@@ -21,7 +21,8 @@ class MEAL(Method):
     As the authors' code (github.com/AaronHeee/MEAL, loss.py, main.py, models/discriminator.py, commit fd4a23a): both
     losses and their weights, D's layers and labels. On purpose otherwise: its default (--grl False) adds BCE to the
     student's loss, so that the student would help D, its D has a ReLU on its outputs, which can silence it for good,
-    and SGD for both at once; here are the paper's game, no last ReLU, and Adam at the same learning rate.
+    and SGD for both at once; here are the paper's game, no last ReLU, and Adam at the same learning rate. There the
+    teacher's batch norm uses the batch; here it stays as it was evaluated.
     """
 
     name, version = "meal", 1

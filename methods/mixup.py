@@ -17,7 +17,8 @@ class Mixup(Method):
     L = share * CE(z_s(x), y_i) + (1 - share) * CE(z_s(x), y_j),    x = share * x_i + (1 - share) * x_j
 
     As the authors' code (github.com/facebookresearch/mixup-cifar10, train.py, commit eaff31a): one share a batch, from
-    Beta(1, 1), and partners by a permutation of the batch. Nothing differs but the recipe, which is the suite's.
+    Beta(1, 1), and partners by a permutation of the batch. Nothing differs but the recipe, which is the suite's (for
+    ImageNet the paper mixes less).
     """
 
     name, version = "mixup", 1

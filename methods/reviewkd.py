@@ -25,7 +25,8 @@ class ReviewKD(WithKD):
     As the authors' code (dvlab-research/ReviewKD, CIFAR-100/model/reviewkd.py and train.py, commit cede6ea): modules,
     their initial weights, targets before the ReLU, the student's maps after it (before it in their ImageNet code),
     reductions, weights of each student, no KD. Epochs count from 1, as in mdistiller (commit a08d46f): the authors'
-    first epoch reviews nothing. Batch size and optimizer are the suite's (theirs: 128, Nesterov).
+    first epoch reviews nothing. There the teacher's batch norm uses the batch, here, as in mdistiller, it stays as it
+    was evaluated. Batch size and optimizer are the suite's (theirs: 128, Nesterov).
     """
 
     name, version = "reviewkd", 2

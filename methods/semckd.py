@@ -14,15 +14,15 @@ from kdbench_methods.parts.with_kd import WithKD
 
 
 class SemCKD(WithKD):
-    """Each map of the student learns from all of the teacher's, weighed by a learned attention (eq. 3 to 8).
+    """Each map of the student learns from all maps of the teacher, weighed by a learned attention (eq. 3 to 8).
 
     L = CE(z_s, y) + KD + map_weight * mean over images and student maps of sum_t a_{s,t} * mean (r_{s,t}(f_s) - f_t)^2
 
     a_{s,.} = softmax over t of q_s . k_t, where q and k embed an image's row of the batch's similarity matrix F F^T.
 
     As the authors' code (DefangChen/SemCKD, models/util.py, distiller_zoo/SemCKD.py and helper/loops.py, commit
-    ebe5db1): maps, embeddings, projections, reductions, weights, initial weights. There a short last batch is skipped;
-    here its rows have zeros at their ends.
+    ebe5db1): embeddings, projections, reductions, weights, initial weights, and the maps of networks with equally many;
+    of others those that face each other. There a short last batch is skipped; here its rows have zeros at their ends.
     """
 
     name, version = "semckd", 1

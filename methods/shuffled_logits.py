@@ -11,7 +11,7 @@ from kdbench_methods.kd import KD, kd_loss
 
 
 class ShuffledLogits(Method):
-    """KD from the teacher's logits of other images of the batch: soft targets without knowledge of the image.
+    """KD from the teacher's logits of the batch in a random order: soft targets without knowledge of the image.
 
     L = ce_weight * CE(z_s, y) + kd_weight * T^2 * KL(softmax(z_t[shuffled] / T) || softmax(z_s / T))
     """

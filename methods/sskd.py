@@ -29,8 +29,7 @@ class SSKD(WithKD):
     weights and temperatures, the heads, which answers are left out; each rotation is a crop of its own; the first stage
     runs the frozen teacher alone and moves its head alone. Different on purpose: the suite's teachers (theirs are
     trained for it), views and recipe, so that a rotation is also mirrored or not on its own (theirs all alike), and the
-    head's learning rate falls in the first stage where the suite's schedule has it fall (theirs at 30 and 45 of 60
-    epochs).
+    first stage has the student's learning rate and its schedule (theirs: 0.05, which falls at 30 and 45 of 60 epochs).
     """
 
     name, version = "sskd", 2
@@ -59,7 +58,8 @@ class SSKD(WithKD):
         self.head_s, self.head_t = head(setup.student.embedding), head(setup.teacher.embedding)
 
     def stages(self) -> Sequence[Stage]:
-        return [Stage("pretext", self.params.pretext_epochs, self.pretext, requires=frozenset({"teacher.embedding"}))]
+        requires = frozenset({"teacher.embedding"})
+        return [Stage("pretext", self.params.pretext_epochs, self.pretext, requires=requires, rescaled=True)]
 
     def inputs(self, batch: Batch) -> Batch:
         size, device = (3, len(batch.labels)), batch.labels.device

@@ -17,7 +17,7 @@ class WSLD(Method):
 
     As the authors' code (bellymonster/Weighted-Soft-Label-Distillation, knowledge_distiller.py, commit 67820dd): value
     and gradient are equal, with their 1e-7 under the weight, their temperature 2 and weight 2.5, which are for ImageNet
-    (the only ones that are public).
+    (the only ones that are public). There the teacher's batch norm uses the batch; here it stays as it was evaluated.
     """
 
     name, version = "wsld", 1
