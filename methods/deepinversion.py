@@ -25,7 +25,7 @@ class DeepInversion(WithBank):
     Before each epoch a batch is synthesised, until the bank is full.
 
     As the authors' code (github.com/NVlabs/DeepInversion, cifar10/deepinversion_cifar10.py, cifar10/README.md, commit
-    2413af1): the losses without competition, their weights for CIFAR-10 (of pixels' size: the paper's), the shifts,
+    2413af1): the losses without competition, their weights for CIFAR-10 (of l2: the paper's), the shifts,
     Adam. Pixels are clipped as in its deepinversion.py. The code of its distillation was not published: T = 3 is the
     authors' answer in issue 9. On purpose otherwise: JS is the paper's; the code takes the divergences of the mean from
     each of both, of probabilities between 0.01 and 0.99 (by default neither has a weight).

@@ -23,7 +23,7 @@ class FT(WithKD):
 
     As the code of Tian et al. (HobbitLong/RepDistiller, distiller_zoo/FT.py, models/util.py and helper/pretrain.py,
     commit b84f547), whose weight it is: paraphraser without batch norm, translator with it, the student idle in the
-    first stage, that stage's learning rate 0.01 (the student's own for VGG students: CIFAR-100 suites say so). The
+    first stage, that stage's learning rate 0.01 (the student's own for VGG students, where a suite says so). The
     authors (Jangho-Kim/Factor-Transfer-pytorch, commit e8d6ac6) take all of f as one vector, weigh 500, reconstruct by
     absolute differences and have no batch norm; published CIFAR-100 tables do not have these.
     """

@@ -14,7 +14,7 @@ class LogitsMSE(Method):
     L = ce_weight * CE(z_s, y) + logits_weight * mean((z_s - z_t)^2) / 2
 
     Known second hand: the paper came without code, and the loss is read from its equation 2, which sums over the
-    classes; a sum has the number of classes for its logits_weight. The paper trains on logits that it stored once for
+    classes; for its sum, set logits_weight to their number. The paper trains on logits that it stored once for
     all images, here on those of each batch.
     """
 

@@ -28,8 +28,8 @@ class PODNet(Predecessor):
     inclearn/lib/losses, commit c09fc54): value and gradient of both parts are equal, with the weights 3 and 1 of
     options/podnet/podnet_cnn_cifar100.yaml. Of the method this is the distillation: the head is the suite's linear one
     under a cross-entropy, where PODNet has ten proxies a class under an NCA loss, begun at the new classes' embeddings,
-    held still in later tasks and tuned on a balanced memory at the end of each; and that code clips each gradient's
-    entries to 5.
+    those of earlier classes held still, and all tuned on a balanced memory at the end of each task; and that code clips
+    each gradient's entries to 5.
     """
 
     name, version = "podnet", 1

@@ -22,7 +22,7 @@ class Rocket(Method):
 
     As the authors' code (zhougr1993/Rocket-Launching, rocket_interval.py, commit b820cc4): all terms, weight, gradient
     block, which convolutions are shared (batch norms and classifiers are each network's own). Networks of two families
-    share nothing here; its own have their stem in common in any case.
+    share nothing here; the code's share their stem in any case.
     """
 
     name, version = "rocket", 1

@@ -21,8 +21,9 @@ class SemCKD(WithKD):
     a_{s,.} = softmax over t of q_s . k_t, where q and k embed an image's row of the batch's similarity matrix F F^T.
 
     As the authors' code (DefangChen/SemCKD, models/util.py, distiller_zoo/SemCKD.py and helper/loops.py, commit
-    ebe5db1): embeddings, projections, reductions, weights, initial weights, and the maps of networks with equally many;
-    of others those that face each other. There a short last batch is skipped; here its rows have zeros at their ends.
+    ebe5db1): embeddings, projections, reductions, weights, initial weights. Its maps are all that either network has,
+    and so are these where both have equally many; else they are those that are matched. There a short last batch is
+    skipped; here its rows have zeros at their ends.
     """
 
     name, version = "semckd", 1

@@ -25,7 +25,7 @@ class ZSKT(DataFree):
     with weights in its last batch norm, its Adam and cosine, one step of G and ten of the student on the same images
     (the scripts' number). On purpose otherwise: KL is averaged over the 10 classes there, beside an attention weight
     of 250; here it is summed, and the weight ten times as large, which keeps their ratio. The student follows the
-    suite's recipe (theirs: Adam), and neither gradient is limited to a norm of 5, which holds the first steps there.
+    suite's recipe (theirs: Adam), and neither gradient is limited to a norm of 5, which shortens the first steps there.
     """
 
     name, version = "zskt", 2

@@ -93,6 +93,7 @@ def run(cls: type[Method], case: Case) -> Found:
     method = cls(cls.Params.model_validate(case.get("params", {})))
     torch.manual_seed(0)
     method.build(world.setup())
+    world.built = True
     stages = {stage.name: stage for stage in (*method.stages(), method.main(world.epochs))}
     stage = stages[case.get("stage", "")]
     method.double().train()
@@ -118,13 +119,14 @@ class World:
 
     Attributes:
         step: which of the batches it is at.
+        built: whether the method is; before that a small network answers for the teacher.
         networks: those that the method made.
     """
 
     def __init__(self, case: Case) -> None:
         self.shapes: dict[str, Case] = {role: case.get(role, {}) for role in ("student", "teacher")}
         self.given: Case = case.get("setup", {})
-        self.epochs, self.step = self.given.get("epochs", 1), 0
+        self.epochs, self.step, self.built = self.given.get("epochs", 1), 0, False
         self.networks: list[StandIn] = []
         self.read_student = StandIn(self, "student", 0.5)
 
@@ -145,7 +147,7 @@ class World:
             "student_network": student,
             "teacher_network": teacher,
             "read_student": self.read_student,
-            "read_teacher": lambda images: self.of_teacher(teacher, images),
+            "read_teacher": lambda images: self.outputs("teacher", 0.5) if self.built else teacher.read(images),
             "student_from": lambda position, feature: self.from_map("student", position, feature),
             "teacher_from": self.teacher_from,
             "images": lambda index, view: self.images(len(index), 0.5),
@@ -160,10 +162,6 @@ class World:
         """What `Setup.network` makes."""
         self.networks.append(StandIn(self, role, len(self.networks) + 1))
         return self.networks[-1]
-
-    def of_teacher(self, built: Network, images: Tensor) -> Outputs:
-        """What the teacher says of other images than the batch's: of the float32 ones of `build`, its small network."""
-        return built.read(images) if images.dtype == torch.float32 else self.outputs("teacher", 0.5)
 
     def teacher_from(self, position: int, feature: Tensor) -> Outputs:
         """What the teacher makes of another map: its last by a 1 x 1 convolution, logits by its own classifier."""

@@ -28,9 +28,12 @@ def made(cls: Any, **params: Any) -> Any:
 def of_both(method: Any, batch: Batch, student: torch.Tensor, teacher: torch.Tensor) -> Any:
     """The loss of (2B, C) logits, of the images and then of their strong views."""
     (s_a, s_b), (t_a, t_b) = student.chunk(2), teacher.chunk(2)
-    method.read_student = lambda _: Outputs("student", logits=s_b)
-    method.read_teacher = lambda _: Outputs("teacher", logits=t_b)
-    return method.loss(batch, Outputs("student", logits=s_a), Outputs("teacher", logits=t_a))
+    asked: list[torch.Tensor] = []
+    method.read_student = lambda images: asked.append(images) or Outputs("student", logits=s_b)
+    method.read_teacher = lambda images: asked.append(images) or Outputs("teacher", logits=t_b)
+    terms = method.loss(batch, Outputs("student", logits=s_a), Outputs("teacher", logits=t_a))
+    assert [images is batch.strong_images for images in asked] == [True, True]
+    return terms
 
 
 @pytest.mark.parametrize("cls", [CRLD, MLLD])
