@@ -14,8 +14,8 @@ import sys
 
 LOWEST, HIGHEST, TRIALS = 1 / 32, 4, 8
 # A method's parameter and its published weight. There are a sixteenth of the positions (8 x 8, not 32 x 32): times 16
-# where it weighs a sum over them, over 16 where squares of unit vectors over them, over 4 where their differences (`ft`).
-# As they are: `ab`'s, which has nothing beside it, and `afd`'s, whose sum has fewer terms too.
+# where it weighs a sum over them, over 16 where squares of unit vectors over them, over 4 where differences of these
+# (`ft`). As they are: `ab`'s, which has nothing beside it, and `afd`'s, whose sum has fewer terms too.
 PUBLISHED = {
     "ab": ("boundary_weight", 0.003),
     "aekd": ("kd_weight", 0.9),

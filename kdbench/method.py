@@ -114,8 +114,8 @@ class Stage:
         requires: which outputs it reads, if not all that the method does. A network of which it reads none does not
             run, and gives empty outputs.
         cycles: how often the learning rate's schedule runs, each time over an equal part of the epochs.
-        rescaled: whether the recipe's milestones are moved to the same parts of the stage's epochs, as those of the main
-            stage always are; else a short stage may end before the first. A schedule without milestones always fits.
+        rescaled: whether the recipe's milestones are moved to the same parts of the stage's epochs, as those of the
+            main stage always are; else a short stage may end before the first. A schedule without them always fits.
     """
 
     name: str

@@ -20,9 +20,9 @@ class AFD(WithKD):
     Q_t(f) = mean_c f_c^2 in the size of map t, made unit length.
 
     As the authors' code (clovaai/attention-feature-distillation, distill/AFD.py and utils.py, commit dd990d0): queries,
-    keys, positions, reductions, weights, initial weights. There every block's map is a candidate and a term of
-    the sum; here the matched maps are, the only ones that all networks offer, so that the sum has fewer terms (three of
-    nine of a ResNet-20) under the same weight.
+    keys, positions, reductions, weights, initial weights. There every block's map is a candidate and a term of the sum;
+    here the matched maps are, the only ones that all networks offer, so that the sum has fewer terms (three of nine of
+    a ResNet-20) under the same weight.
     """
 
     name, version = "afd", 1

@@ -23,9 +23,9 @@ class TinyMIM(Method):
 
     As the authors' code (OliverRensu/TinyMIM, models_tinymim.py, models_teacher.py, vit.py and engine_pretrain.py,
     commit d084705): relations, their weights, blocks (of its largest teacher; of others it takes the last), heads, and
-    300 of 400 epochs. There the teacher was trained
-    without labels, by filling in masked images; here it is the suite's. There blocks are dropped at random, and in the
-    second part images are mixed and early layers learn more slowly; here the suite's recipe.
+    300 of 400 epochs. There the teacher was trained without labels, by filling in masked images; here it is the
+    suite's. There blocks are dropped at random, and in the second part images are mixed and early layers learn more
+    slowly; here the suite's recipe.
     """
 
     name, version = "tinymim", 1
