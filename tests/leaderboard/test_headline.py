@@ -117,7 +117,7 @@ def test_the_order_of_published_tables_is_that_of_the_methods_that_both_have():
     assert names >= {"at", "cc", "crd", "fitnets", "ft", "kd", "nst", "pkt", "rkd", "sp", "vid"}
     assert names <= {row.name for row in board.rows} - {"vanilla"}
     assert found["repdistiller_readme"].pairs == 13
-    assert {s.row.name for s in found["mdistiller_readme"].order} == {"kd", "dkd"}
+    assert {s.row.name for s in found["mdistiller_readme"].order} >= {"kd", "dkd"}
     assert all(-1 <= a.correlation <= 1 and 0 < a.p <= 1 for a in found.values())
 
 
