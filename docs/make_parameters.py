@@ -19,7 +19,7 @@ What each method's parameters are on each built-in suite, and where the values c
 was at a commit, and the data that it gives them for. A first row is of the method's defaults, which hold wherever no
 other row names the suite. What is given for single pairs is known for these alone; other pairs have the values of their
 suite, else the defaults. A row without a file says in its note whence the values are. Durations are those of the
-papers' 200 to 300 epochs, and shorter on suites of 30 or 100. `herding`, `joint`, `mixup`, `random_images` and
+papers' 200 to 300 epochs, and shorter on suites of 15 to 100. `herding`, `joint`, `mixup`, `random_images` and
 `vanilla` have no parameters.
 
 `params_source` is what records say: `paper` for values that were published, by the method's authors or by others who

@@ -56,7 +56,7 @@ def check_stages(name: str, stages: Sequence[Stage]) -> None:
     """The main stage comes last, under no name; the others have names of their own.
 
     Raises:
-        TypeError: they do not, or a schedule that does not run a whole number of times.
+        TypeError: they do not, or what else they say makes no sense.
     """
     names = [stage.name for stage in stages]
     if names[-1]:
@@ -71,6 +71,8 @@ def check_stages(name: str, stages: Sequence[Stage]) -> None:
             raise TypeError(f"{where} has a learning rate of {stage.learning_rate:g}; it must be above 0")
         if stage.cycles < 1 or stage.epochs % stage.cycles:
             raise TypeError(f"{where} has {stage.epochs} epochs, which are not {stage.cycles} equal cycles")
+        if not isinstance(stage.rescaled, bool):
+            raise TypeError(f"{where} has rescaled={stage.rescaled!r}; it is True or False")
 
 
 def check_shifts(shifts: Mapping[str, float], recipe: Recipe) -> None:

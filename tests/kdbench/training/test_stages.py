@@ -120,3 +120,9 @@ def test_stages_that_make_no_sense_are_told(stages: list[tuple[Any, ...]], said:
 
     with pytest.raises(TypeError, match=said):
         check_stages("x", [Stage(name, epochs, loss, *rate, cycles=cycles) for name, epochs, cycles, *rate in stages])
+
+
+def test_whether_a_stage_is_rescaled_is_true_or_false() -> None:
+    loss = Bench(Cycles).trainer().method.loss
+    with pytest.raises(TypeError, match="stage 'a' of x has rescaled='no'; it is True or False"):
+        check_stages("x", [Stage("a", 1, loss, rescaled="no"), Stage("", 1, loss)])  # type: ignore[arg-type]
