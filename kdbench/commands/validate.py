@@ -132,6 +132,11 @@ def suite_problems(folder: Path, records: list[tuple[str, Record]]) -> Iterator[
     except KdbenchError as error:
         yield Problem(str(folder), str(error))
         return
+    link = folder / TEACHERS
+    if link.is_symlink() and not link.exists():
+        yield Problem(str(link), f"it leads to {link.readlink()}, where nothing is; copy results with 'cp -rL'")
+        yield Problem(str(folder), "not checked, since it has no teachers")
+        return
     board = Board(suite, labels)
     names = sorted(path.name for path in folder.iterdir())
     for name in sorted(names, key=lambda name: (name != TEACHERS, name != PLAIN)):  # what others are checked against

@@ -15,6 +15,7 @@ DATA = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "cifar100-fast": "CIFAR-100",
+    "cifar100-modal": "CIFAR-100",
     "cifar100-survey": "CIFAR-100",
     "cifar100-timm": "CIFAR-100",
     "imagenet": "ImageNet",

@@ -242,6 +242,16 @@ def test_what_does_not_belong_is_a_problem(results: Path, tmp_path: Path) -> Non
     assert len(found) == 5
 
 
+def test_a_copy_whose_link_to_the_teachers_leads_nowhere_is_told_once(results: Path) -> None:
+    shutil.rmtree(results / "digits" / "teachers")
+    (results / "digits" / "teachers").symlink_to(Path("..", "..", "kdbench", "suites", "digits", "teachers"))
+    first, second = problems(results)
+    assert (
+        "teachers: it leads to ../../kdbench/suites/digits/teachers, where nothing is; copy results with 'cp" in first
+    )
+    assert "digits: not checked" in second
+
+
 def test_broken_evidence_is_one_problem(results: Path) -> None:
     (results / "digits" / "vanilla" / "evidence.parquet").write_bytes(b"PAR1 not really")
     [line] = problems(results)
