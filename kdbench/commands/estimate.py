@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Timer
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
 
+from kdbench.console import line_printer
 from kdbench.data.small import Dataset
 from kdbench.environment import available_cores
 from kdbench.errors import NotApplicable
@@ -36,6 +38,7 @@ from kdbench.training.capture import WARM_UP
 
 TIMED = WARM_UP + 1  # steps: one that is captured among them
 SLOW = 0.2  # seconds of a step
+PATIENCE = 20.0  # seconds after which a kind of cell is named that is still being timed
 Kind = tuple[str, Pair]
 
 
@@ -63,7 +66,7 @@ def estimate_seconds(
     quiet, taken = not console.is_terminal, []
     distilled: set[str] = set()
     for subject, images, count in track(jobs, "timing", console=console, transient=True, disable=quiet):
-        with suppress(NotApplicable):  # such cells take no time
+        with suppress(NotApplicable), named_if_slow(subject, console):  # what is not applicable takes no time
             step, beside, epochs = eagerly_if_need_be(subject, time_kind, lambda text: None)
             taken += [epochs * step * images / subject.suite.recipe.batch_size + beside] * count
             if subject.method not in distilled:  # once a seed, for all students
@@ -71,6 +74,19 @@ def estimate_seconds(
                 taken += [time_distilling(subject)] * count
     lanes = min(machine.workers, available_cores() if machine.devices == ["cpu"] else len(machine.devices))
     return max(sum(taken) / lanes, *taken, 0.0)
+
+
+@contextmanager
+def named_if_slow(subject: Subject, console: Console) -> Iterator[None]:
+    """Say what is being timed if it takes long: what a method does before an epoch is timed whole."""
+    said = f"Still timing {subject.method} on {subject.pair}, with all that it does before an epoch; Ctrl-C stops it."
+    timer = Timer(PATIENCE, line_printer(console), [said])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def jobs_of(

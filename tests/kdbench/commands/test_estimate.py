@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
+from threading import Event
 
 import pytest
 from rich.console import Console
@@ -13,7 +15,7 @@ from kdbench.commands.estimate import count_kinds, duration, estimate_seconds
 from kdbench.running.engines.events import Machine
 from kdbench.running.plan import plan_cells
 from kdbench.running.teachers import find_teacher
-from kdbench.running.timing import time_steps
+from kdbench.running.timing import Subject, time_steps
 from kdbench.suite import Suite
 from kdbench.training.trainer import Trainer
 from tests.conftest import Command
@@ -90,6 +92,29 @@ def test_more_workers_than_cores_or_cells_do_not_shorten_the_estimate(
     assert seconds(1, 5) == pytest.approx(5 * 24)
     assert seconds(1000, 1) == pytest.approx(24)
     assert seconds(1000, 5) == pytest.approx(5 * 24 / 2)
+
+
+def test_what_takes_long_to_time_is_named(digits: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said_after(seconds: float) -> str:
+        text, said = StringIO(), Event()
+
+        def print_line(line: str) -> None:
+            text.write(line)
+            said.set()
+
+        def time_kind(subject: Subject) -> tuple[float, float, int]:
+            assert said.wait(10)
+            return 0.0, 0.0, 1
+
+        monkeypatch.setattr(estimate, "PATIENCE", seconds)
+        monkeypatch.setattr(estimate, "line_printer", lambda console: print_line)
+        monkeypatch.setattr(estimate, "time_kind", time_kind if not seconds else lambda *given: (0.0, 0.0, 1))
+        kinds = {("kd", digits.pairs[0]): 1}
+        estimate_seconds(digits, {"kd": {}}, kinds, [], Machine(["cpu"], 1), Console(quiet=True))
+        return text.getvalue()
+
+    assert "Still timing kd on resnet8:resnet8_w8" in said_after(0)
+    assert said_after(3600) == ""
 
 
 def test_only_epochs_of_the_main_stage_are_followed_by_a_prediction(
